@@ -1,0 +1,1 @@
+"""One file per trained model; each has `get_config(variant)`."""

@@ -1,0 +1,1 @@
+"""Prepared records to arrays, and arrays to batches."""

@@ -1,0 +1,1 @@
+"""Metrics as the papers' scripts compute them."""

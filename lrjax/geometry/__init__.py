@@ -1,0 +1,1 @@
+"""Points, heatmaps and warps: pure functions that know no model."""

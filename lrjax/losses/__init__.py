@@ -1,0 +1,1 @@
+"""Losses as pure functions, their adversarial state as explicit values."""

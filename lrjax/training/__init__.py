@@ -1,0 +1,1 @@
+"""The engine: states, streams, parallelism, checkpoints, the loop. It knows no face."""
