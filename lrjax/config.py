@@ -1,0 +1,188 @@
+"""Frozen dataclasses that every configuration is made of, and their JSON form.
+
+A configuration is data: `to_dict` and `from_dict` are inverse, unknown or ill-typed fields are
+refused by name, and the run folder's `config.json` alone says what was trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+from lrjax.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam and its schedule. The defaults are K&C §4.1 "Training Details"."""
+
+    learning_rate: float = 2e-4
+    b1: float = 0.5
+    b2: float = 0.9
+    # "halving": multiplied by `drop_factor` after each of `drops`, as the paper does.
+    # "cosine": linear warm-up over the first 2 % of the steps, then a cosine to zero.
+    schedule: Literal["halving", "cosine"] = "halving"
+    # Paper: after 80 and 160 of 200 epochs. Ours: the same fractions of whatever length is run.
+    drops: tuple[float, ...] = (0.4, 0.8)
+    drop_factor: float = 0.5
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How long, on what, and how often the run says something."""
+
+    batch_size: int = 32
+    epochs: float = 200
+    steps: int | None = None  # overrides `epochs`
+    seed: int = 0
+    parallel: Literal["pmap", "mesh"] = "pmap"
+    # "device": all arrays live on the device; "host": batches are streamed with prefetch.
+    feed: Literal["device", "host"] = "device"
+    log_every: int = 50
+    evaluate_every: int = 1000
+    checkpoint_every: int = 1000
+    keep: int = 2
+    samples: int = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Geometry: K&C §4.1. Photometry and occlusion: off in the paper, named options here."""
+
+    rotation: float = 30.0  # degrees, uniform in ±
+    scale: tuple[float, float] = (0.9, 1.1)
+    # Paper: "random translation upto 20 pixels", of a 128-pixel view. Ours: the same fraction.
+    translation: float = 20 / 128
+    flip: float = 0.0  # probability; the paper names no mirroring
+    brightness: float = 0.0  # ± in units of the full range
+    contrast: float = 0.0  # ± around 1
+    gamma: float = 0.0  # ± in log
+    colour: float = 0.0  # ± gain per channel
+    grey: float = 0.0  # probability of a grey picture
+    occlusion: float = 0.0  # probability of a rectangle in one colour
+    tight: float = 0.0  # probability that nothing outside the face box is seen
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraConfig:
+    """A parametric camera for the `camera` degradation, which the paper does not have."""
+
+    size: tuple[float, float] = (18.0, 48.0)  # sensor pixels across the view, log-uniform
+    blur: float = 0.06  # largest standard deviation, as a fraction of the view
+    noise: float = 12.0  # largest standard deviation, of 255
+    jpeg: float = 0.7  # probability
+    quality: tuple[float, float] = (25.0, 95.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class HighToLowConfig:
+    """G1 (FACTS: K&C Fig. 3 and its published ancestor)."""
+
+    stem: int = 96
+    encoder: tuple[int, ...] = (96, 128, 256, 512)
+    decoder: tuple[int, ...] = (256, 128, 64)
+    noise: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticConfig:
+    """D1 and D3: six spectrally normalised residual blocks."""
+
+    widths: tuple[int, ...] = (128, 128, 256, 256, 512, 512)
+    hidden: int = 512
+    # Paper: pooling in the "last three" layers (text), "last two" (Fig. 3). Ours: three, 32 -> 4.
+    pooled_blocks: int = 3
+    # Paper: max-pooling. The ancestor pools by the average.
+    pooling: Literal["max", "average"] = "max"
+    spectral_norm: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """G2 and D2: sixteen residual blocks in four groups down and four up (K&C Fig. 5)."""
+
+    stem: int = 64
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON-able form of a configuration."""
+    return dataclasses.asdict(config)
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook_factory(
+        dataclasses.is_dataclass,
+        lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True),
+    )
+    converter.register_structure_hook(int, _strict(int))
+    converter.register_structure_hook(float, _strict(float, int))
+    converter.register_structure_hook(str, _strict(str))
+    converter.register_structure_hook(bool, _strict(bool))
+    converter.register_structure_hook(int | None, lambda v, _: v if v is None else _int(v))
+    converter.register_structure_hook(float | None, lambda v, _: v if v is None else _float(v))
+    converter.register_structure_hook(str | None, lambda v, _: v if v is None else _str(v))
+    return converter
+
+
+def _strict(kind: type, *also: type) -> Any:
+    """cattrs would turn "3" into 3 and 1 into True; a configuration should say what it means."""
+
+    def hook(value: Any, _: type | None = None) -> Any:
+        bad_bool = isinstance(value, bool) and kind is not bool
+        if bad_bool or not isinstance(value, (kind, *also)):
+            raise TypeError(f"{value!r} is not of type {kind.__name__}")
+        return kind(value)
+
+    return hook
+
+
+_int, _float, _str = _strict(int), _strict(float, int), _strict(str)
+
+
+def from_dict(cls: type[T], values: dict[str, Any]) -> T:
+    """Inverse of `to_dict`.
+
+    Raises:
+      InputError: a field is unknown, missing or of the wrong type; all of them are named.
+    """
+    try:
+        return _converter().structure(values, cls)
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        reasons = "; ".join(cattrs.transform_error(error)).replace("$.", "")
+        raise InputError(f"The configuration of {cls.__name__} is not valid: {reasons}.") from error
+
+
+def override(config: T, settings: Sequence[str]) -> T:
+    """`config` with `path.to.field=value` applied; values are JSON, or else plain text.
+
+    >>> override(TrainConfig(), ["steps=10"]).steps
+    10
+    """
+    values = to_dict(config)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        *parents, field = path.split(".")
+        node: Any = values
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if not equals or not isinstance(node, dict) or field not in node:
+            raise InputError(
+                f"The setting {setting!r} names no field of {type(config).__name__}; "
+                "write path.to.field=value, with the fields that `lrjax config` prints."
+            )
+        try:
+            node[field] = json.loads(text)
+        except json.JSONDecodeError:
+            node[field] = text
+    return from_dict(type(config), values)

@@ -1,0 +1,107 @@
+"""Random geometry and photometry of a batch, inside the step, one key an example."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrjax.config import AugmentConfig
+from lrjax.geometry import warp
+from lrjax.geometry.points import Scheme
+
+
+def identity_view(frame: int, view: int, count: int) -> jax.Array:
+    """The unaugmented view -> frame transform, [count, 2, 3]."""
+    middle = (frame - view) / 2
+    return jnp.tile(jnp.asarray([[1.0, 0.0, middle], [0.0, 1.0, middle]]), (count, 1, 1))
+
+
+def random_view(keys: jax.Array, frame: int, view: int, config: AugmentConfig) -> jax.Array:
+    """Random view -> frame transforms [B, 2, 3] (K&C §4.1: rotation, scale, translation)."""
+
+    def one(key: jax.Array) -> jax.Array:
+        u = jax.random.uniform(key, (4,), minval=-1.0)
+        low, high = np.log(config.scale[0]), np.log(config.scale[1])
+        scale = jnp.exp(low + (u[1] + 1.0) / 2.0 * (high - low))
+        return warp.view_transform(
+            frame,
+            view,
+            jnp.deg2rad(config.rotation) * u[0],
+            scale,
+            u[2:] * config.translation * view,
+        )
+
+    return jax.vmap(one)(keys)
+
+
+def to_view(points: jax.Array, view_to_frame: jax.Array) -> jax.Array:
+    """Frame points [B, N, 2] in view pixels."""
+    return warp.apply(warp.invert(view_to_frame), points)
+
+
+def mirror(
+    images: jax.Array, points: jax.Array, visible: jax.Array, mirrored: jax.Array, scheme: Scheme
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mirror those examples [B] whose `mirrored` is true; points change sides with the image."""
+    flip = jnp.asarray(scheme.flip)
+    there = points[:, flip] * jnp.asarray([-1.0, 1.0]) + jnp.asarray([images.shape[2] - 1.0, 0.0])
+    choice = mirrored[:, None]
+    return (
+        jnp.where(choice[..., None, None], images[:, :, ::-1], images),
+        jnp.where(choice[..., None], there, points),
+        jnp.where(choice, visible[:, flip], visible),
+    )
+
+
+def photometry(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax.Array:
+    """Random brightness, contrast, gamma, colour gain and greyness of images in 0..255."""
+
+    def one(image: jax.Array, key: jax.Array) -> jax.Array:
+        u = jax.random.uniform(key, (8,), minval=-1.0)
+        image = 255.0 * jnp.power(image / 255.0 + 1e-4, jnp.exp(u[0] * config.gamma))
+        mean = image.mean()
+        image = mean + (image - mean) * (1.0 + u[1] * config.contrast)
+        image = image + u[2] * config.brightness * 255.0
+        image = image * (1.0 + u[3:6] * config.colour)
+        grey = image @ jnp.asarray([0.299, 0.587, 0.114])
+        image = jnp.where((u[6] + 1.0) / 2.0 < config.grey, grey[..., None], image)
+        return jnp.clip(image, 0.0, 255.0)
+
+    return jax.vmap(one)(images, keys)
+
+
+def occlusion(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax.Array:
+    """A rectangle of one colour, up to two fifths of each side, over some of the images."""
+    size = images.shape[1]
+    y, x = jnp.mgrid[:size, :size]
+
+    def one(image: jax.Array, key: jax.Array) -> jax.Array:
+        u = jax.random.uniform(key, (8,))
+        inside = (jnp.abs(x - u[0] * size) < 0.2 * u[1] * size) & (
+            jnp.abs(y - u[2] * size) < 0.2 * u[3] * size
+        )
+        return jnp.where((inside & (u[4] < config.occlusion))[..., None], 255.0 * u[5:8], image)
+
+    return jax.vmap(one)(images, keys)
+
+
+def tight_crop(
+    images: jax.Array, keys: jax.Array, context: float, config: AugmentConfig
+) -> jax.Array:
+    """Black outside the (roughly known) face box for some images, as in a tight face crop.
+
+    The box is the face square's, with an aspect around the 0.87 that annotators draw.
+    """
+    size = images.shape[1]
+    offset = jnp.abs(jnp.arange(size) - (size - 1) / 2)
+
+    def one(image: jax.Array, key: jax.Array) -> jax.Array:
+        u = jax.random.uniform(key, (3,), minval=-1.0)
+        half = size / (2.0 * context) * (1.0 + 0.1 * u[0])
+        aspect = jnp.sqrt(0.87 * (1.0 + 0.15 * u[1]))
+        inside = (offset[:, None] < half / aspect) & (offset[None, :] < half * aspect)
+        keep = inside | ((u[2] + 1.0) / 2.0 >= config.tight)
+        return jnp.where(keep[..., None], image, 0.0)
+
+    return jax.vmap(one)(images, keys)
