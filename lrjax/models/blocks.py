@@ -103,3 +103,61 @@ class ResidualGroup(nn.Module):
         for _ in range(2):
             x = ResidualBlock(self.width, self.dtype, self.axis_name)(x, train)
         return x
+
+
+class Critic(nn.Module):
+    """The scalar discriminator that D1 and D3 share: residual blocks without BatchNorm.
+
+    Each block is ReLU, 3×3 convolution, ReLU, 3×3 convolution plus the input (through a 1×1
+    convolution where widths differ); the first ReLU of the first block is left out, as it would
+    discard the dark half of the image. Then a hidden layer and one linear score. Every weight is
+    divided by its spectral norm (equation 3), estimated by one step of power iteration per call
+    from vectors kept in `batch_stats`.
+
+    Paper: BatchNorm after every convolution. Ours: none, since it undoes the Lipschitz bound that
+    spectral normalisation is there for. Paper's figure 3: pooling in the last two blocks, its
+    text: in the last three. Ours: three, which takes 32 pixels to 4.
+
+    Attributes:
+        widths: channels of the blocks.
+        pooled_blocks: how many of the last blocks end in a 2×2 pooling.
+        hidden: width of the hidden layer.
+        pooling: "max" (the paper) or "average" (its published relatives).
+        spectral_norm: False leaves the weights as they are, and `batch_stats` empty.
+        dtype: compute dtype of all but the score.
+    """
+
+    widths: tuple[int, ...] = (128, 128, 256, 256, 512, 512)
+    pooled_blocks: int = 3
+    hidden: int = 512
+    pooling: str = "max"
+    spectral_norm: bool = True
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def score(self, x: jax.Array, update_stats: bool) -> jax.Array:
+        """[B, H, W, C] → [B] float32; `update_stats` moves the power iteration on by one step."""
+
+        def normalised(layer: nn.Module, x: jax.Array) -> jax.Array:
+            if self.spectral_norm:
+                return nn.SpectralNorm(layer, n_steps=1)(x, update_stats=update_stats)
+            return layer(x)
+
+        for index, width in enumerate(self.widths):
+            y = x if index == 0 else nn.relu(x)
+            y = normalised(self._convolution(f"block_{index}_first", width), y)
+            y = normalised(self._convolution(f"block_{index}_second", width), nn.relu(y))
+            if x.shape[-1] != width:
+                shortcut = nn.Dense(
+                    width, use_bias=False, dtype=self.dtype, name=f"block_{index}_shortcut"
+                )
+                x = normalised(shortcut, x)
+            x = x + y
+            if index >= len(self.widths) - self.pooled_blocks:
+                x = pool(x, self.pooling)
+        x = nn.relu(x).reshape(x.shape[0], -1)
+        x = nn.relu(normalised(nn.Dense(self.hidden, dtype=self.dtype, name="hidden"), x))
+        return normalised(nn.Dense(1, name="score"), x.astype(jnp.float32))[:, 0]
+
+    def _convolution(self, name: str, width: int) -> nn.Conv:
+        return nn.Conv(width, (3, 3), dtype=self.dtype, name=name)

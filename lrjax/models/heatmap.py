@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Dtype, NormRelu, ResidualGroup, pool, upsample
+from lrjax.models.blocks import Critic, Dtype, NormRelu, ResidualGroup, pool, upsample
 
 
 class UNet(nn.Module):
@@ -68,3 +68,11 @@ class HeatmapDiscriminator(UNet):
     def __call__(self, heatmaps: jax.Array, images: jax.Array, train: bool) -> jax.Array:
         """Maps [B, S, S, N+1] and images [B, S, S, 3] → maps [B, S, S, N+1], float32."""
         return self.translate(jnp.concatenate([heatmaps, images], axis=-1), train)
+
+
+class ConfidenceDiscriminator(Critic):
+    """D3: tells true from predicted heatmaps, given their image; built as D1 (§3.2.3)."""
+
+    def __call__(self, heatmaps: jax.Array, images: jax.Array, update_stats: bool) -> jax.Array:
+        """Maps [B, S, S, N+1] and images [B, S, S, 3] → scores [B], float32, unbounded."""
+        return self.score(jnp.concatenate([heatmaps, images], axis=-1), update_stats)
