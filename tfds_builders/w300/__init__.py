@@ -1,0 +1,1 @@
+"""300W: 68 points on faces in the wild."""

@@ -1,0 +1,1 @@
+"""WIDER FACE: native low-resolution and high-resolution faces, without points."""
