@@ -131,7 +131,7 @@ def overlay_points(
         raise InputError("A visible point is not a finite number; mark it invisible to draw it.")
     out = canvas.astype(np.float64)
     if visible.any():
-        radius = _mark_radius(points[visible])
+        radius = _mark_radius(points[visible], scale)
         for a, b in LINES.get(len(points), []):
             if visible[a] and visible[b]:
                 _stroke(out, points[a], points[b], 0.45 * radius, colour, 0.75)
@@ -181,10 +181,11 @@ def save_png(path: str | Path, image: Picture) -> None:
     write_atomically(path, encode_png(image))
 
 
-def _mark_radius(points: NDArray[np.float64]) -> float:
-    """Radius of a mark, in enlarged pixels, for a face of this size and number of points."""
+def _mark_radius(points: NDArray[np.float64], scale: int) -> float:
+    """Radius of a mark, in enlarged pixels, that suits the face's size and number of points."""
     extent = float(np.ptp(points, axis=0).max())
-    return float(np.clip(extent / (75.0 if len(points) > 30 else 40.0), 1.2, 6.0))
+    share = extent / (75.0 if len(points) > 30 else 40.0)
+    return max(1.2, 0.2 * scale, min(share, 6.0))
 
 
 def _stroke(

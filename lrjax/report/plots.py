@@ -28,6 +28,24 @@ Series = tuple[ArrayLike, ArrayLike]
 """Steps [t] and values [t]."""
 
 
+def series_from(
+    records: Sequence[Mapping[str, float]], names: Sequence[str], step: str = "step"
+) -> dict[str, Series]:
+    """Series out of logged records (one mapping per logged step), skipping records without them.
+
+    Raises:
+      InputError: no record has the name.
+    """
+    series = {}
+    for name in names:
+        pairs = [(record[step], record[name]) for record in records if name in record]
+        if not pairs:
+            raise InputError(f"The log holds no value {name!r}; choose one that was logged.")
+        steps, values = zip(*pairs, strict=True)
+        series[name] = (np.asarray(steps), np.asarray(values, np.float64))
+    return series
+
+
 def ced_curves(
     errors: Mapping[str, ArrayLike],
     normaliser: str,
@@ -162,21 +180,3 @@ def _style(axes: Axes) -> None:
 
 def _legend(axes: Axes) -> None:
     axes.legend(frameon=False, labelcolor=_INK)
-
-
-def columns(
-    records: Sequence[Mapping[str, float]], names: Sequence[str], step: str = "step"
-) -> dict[str, Series]:
-    """Series out of logged records (one mapping per logged step), skipping records without them.
-
-    Raises:
-      InputError: no record has the name.
-    """
-    series = {}
-    for name in names:
-        pairs = [(record[step], record[name]) for record in records if name in record]
-        if not pairs:
-            raise InputError(f"The log holds no value {name!r}; choose one that was logged.")
-        steps, values = zip(*pairs, strict=True)
-        series[name] = (np.asarray(steps), np.asarray(values, np.float64))
-    return series

@@ -1,0 +1,106 @@
+"""Plots: the numbers on the curves, reproducible files, no global state."""
+
+import io
+import sys
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrjax.errors import InputError
+from lrjax.report import plots
+
+STEPS = np.arange(0, 1000, 10)
+
+
+def test_ced_curve_shows_shares_in_percent() -> None:
+    figure = plots.ced_curves({"S2": [0.01, 0.03, np.nan, 0.05, 0.2]}, "face_size", limit=0.08)
+    (axes,) = figure.axes
+    (line,) = axes.lines
+    at = dict(zip(np.round(line.get_xdata(), 6), line.get_ydata(), strict=True))
+    assert at[0.0] == 0
+    assert at[2.0] == 25
+    assert at[4.0] == 50
+    assert at[8.0] == 75
+    assert "face size" in axes.get_xlabel()
+    # (7/8 + 5/8 + 3/8) / 4 of the area.
+    (label,) = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert label == "S2 (AUC 46.9)"
+
+
+def test_training_curves_leave_gaps_for_what_cannot_be_drawn() -> None:
+    values = np.array([1.0, np.nan, 0.5, -0.1, 0.25])
+    steps = np.arange(5)
+    linear = plots.training_curves({"loss": (steps, values)}, "loss").axes[0]
+    np.testing.assert_array_equal(np.isnan(linear.lines[0].get_ydata()), [0, 1, 0, 0, 0])
+    logarithmic = plots.training_curves({"loss": (steps, values)}, "loss", logarithmic=True)
+    assert logarithmic.axes[0].get_yscale() == "log"
+    drawn = logarithmic.axes[0].lines[0].get_ydata()
+    np.testing.assert_array_equal(np.isnan(drawn), [0, 1, 0, 1, 0])
+
+
+def test_a_series_without_any_positive_value_still_plots() -> None:
+    figure = plots.training_curves({"loss": ([0, 1], [0.0, -1.0])}, "loss", logarithmic=True)
+    assert plots.to_png(figure).startswith(b"\x89PNG")
+
+
+def test_loss_balance_draws_magnitudes_and_k_below() -> None:
+    terms = {"a MSE": (STEPS, np.exp(-STEPS / 300)), "c conf": (STEPS, -0.01 * np.ones(100))}
+    upper, lower = plots.loss_balance(terms, k=(STEPS, STEPS / 2000), title="S4").axes
+    assert [line.get_label() for line in upper.lines] == ["a MSE", "c conf"]
+    np.testing.assert_allclose(upper.lines[1].get_ydata(), 0.01)
+    np.testing.assert_allclose(lower.lines[0].get_ydata(), STEPS / 2000)
+    assert lower.get_ylim()[0] < 0 < 1 < lower.get_ylim()[1]
+    assert len(plots.loss_balance(terms).axes) == 1
+
+
+def test_curves_have_different_colours_or_dashes() -> None:
+    series = {str(i): (STEPS, STEPS + i) for i in range(20)}
+    lines = plots.training_curves(series, "loss").axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 20
+
+
+def test_series_are_collected_from_records() -> None:
+    records = [{"step": 1, "a": 0.5}, {"step": 2, "b": 3.0}, {"step": 5, "a": 0.25}]
+    series = plots.series_from(records, ["a", "b"])
+    assert series["a"][0].tolist() == [1, 5]
+    assert series["a"][1].tolist() == [0.5, 0.25]
+    assert series["b"][0].tolist() == [2]
+    with pytest.raises(InputError, match="no value 'c'"):
+        plots.series_from(records, ["c"])
+
+
+def test_files_are_images_and_repeatable() -> None:
+    def figure() -> object:
+        return plots.ced_curves({"S1": [0.01, 0.03], "S2": [0.01, 0.02]}, "side", title="CED")
+
+    with Image.open(io.BytesIO(plots.to_png(figure(), 100))) as image:
+        assert image.size == (640, 400)
+    svg = plots.to_svg(figure())
+    assert svg == plots.to_svg(figure())
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_plotting_leaves_no_global_state() -> None:
+    before = dict(matplotlib.rcParams)
+    figure = plots.training_curves({"loss": (STEPS, STEPS)}, "loss")
+    plots.to_svg(figure)
+    plots.to_png(figure)
+    assert dict(matplotlib.rcParams) == before
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or not pyplot.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plots.ced_curves({}, "side"), "no errors to plot"),
+        (lambda: plots.training_curves({}, "loss"), "no series to plot"),
+        (lambda: plots.training_curves({"a": ([1, 2], [1])}, "loss"), "Series 'a' has"),
+    ],
+)
+def test_bad_input_is_refused(call, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call()
