@@ -74,7 +74,7 @@ class AdversarialState:
         rate = jnp.maximum(1.0 - decay, 1.0 / (self.steps + 1.0))
 
         def towards(old: jax.Array, new: jax.Array) -> jax.Array:
-            return old + rate * (lax.stop_gradient(new).astype(jnp.float32) - old)
+            return old + rate * (jnp.asarray(lax.stop_gradient(new), jnp.float32) - old)
 
         return AdversarialState(
             real=towards(self.real, real),

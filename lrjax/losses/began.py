@@ -59,7 +59,7 @@ def update(
         gamma: the ratio fake / real to hold, the paper's γ.
         rate: the paper's λ_k.
     """
-    real = lax.stop_gradient(real).astype(jnp.float32)
-    fake = lax.stop_gradient(fake).astype(jnp.float32)
+    real = jnp.asarray(lax.stop_gradient(real), jnp.float32)
+    fake = jnp.asarray(lax.stop_gradient(fake), jnp.float32)
     k = jnp.clip(state.k + rate * (gamma * real - fake), 0.0, 1.0)
     return BeganState(k=k, convergence=convergence(real, fake, gamma))

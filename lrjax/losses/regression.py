@@ -59,6 +59,7 @@ def spatial_cross_entropy(
     """
     count = points.shape[-2]
     logits = logits[..., :count].astype(jnp.float32)
+    points = jnp.where(visible[..., None] > 0, points, 0.0)  # an invisible point may be NaN
     # The target is a product of a row and a column, so it is never formed: as it sums to one,
     # the cross entropy is logsumexp(logits) minus the expectation of the logits under it.
     columns = _axis_distribution(points[..., 0], logits.shape[2], sigma)
@@ -88,6 +89,7 @@ def coordinate_error(
         axis_name: the device axis over which visible points are counted.
     """
     error = points.astype(jnp.float32) - target.astype(jnp.float32)
+    error = jnp.where(visible[..., None] > 0, error, 0.0)  # an invisible point may be NaN
     squared = jnp.sum(jnp.square(error), axis=-1)
     return _visible_mean(jnp.sqrt(squared + delta**2) - delta, visible, axis_name)
 
@@ -107,8 +109,7 @@ def _visible_mean(values: jax.Array, visible: jax.Array, axis_name: str | None) 
     """
     weights = visible.astype(jnp.float32)
     count = jnp.sum(weights)
-    # where, not a product: what an invisible point carries (NaN, infinity) must not come through.
-    total = jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
+    total = jnp.sum(values * weights)
     if axis_name is None:
         return total / jnp.maximum(count, 1.0)
     devices = lax.axis_size(axis_name)
