@@ -184,7 +184,7 @@ def save_png(path: str | Path, image: Picture) -> None:
 def _mark_radius(points: NDArray[np.float64], scale: int) -> float:
     """Radius of a mark, in enlarged pixels, that suits the face's size and number of points."""
     extent = float(np.ptp(points, axis=0).max())
-    share = extent / (75.0 if len(points) > 30 else 40.0)
+    share = extent / (75.0 if len(points) > 30 else 40.0 if len(points) > 10 else 24.0)
     return max(1.2, 0.2 * scale, min(share, 6.0))
 
 

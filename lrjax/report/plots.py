@@ -65,7 +65,7 @@ def ced_curves(
     figure, axes = _single(title)
     thresholds = np.linspace(0.0, limit, 401)
     for i, (name, values) in enumerate(errors.items()):
-        label = f"{name} (AUC {area_under_ced(values, limit):.1f})"
+        label = f"{name} (AUC@{limit:g} {area_under_ced(values, limit):.1f})"
         axes.plot(100 * thresholds, 100 * ced(values, thresholds), label=label, **_line(i))
     axes.set(xlim=(0, 100 * limit), ylim=(0, 100))
     axes.set_xlabel(f"error, % of {normaliser.replace('_', ' ')}")

@@ -127,7 +127,8 @@ class Table:
         for field in ("note", "command", "data"):
             if not isinstance(value.get(field, ""), str):
                 raise InputError(f"table {title!r}: `{field}` is not a text")
-        if not isinstance(value.get("digits", 0), int):
+        digits = value.get("digits", 0)
+        if not isinstance(digits, int) or digits < 0:
             raise InputError(f"table {title!r}: `digits` is not a whole number")
         return cls(**value)
 

@@ -27,7 +27,7 @@ def test_ced_curve_shows_shares_in_percent() -> None:
     assert "face size" in axes.get_xlabel()
     # (7/8 + 5/8 + 3/8) / 4 of the area.
     (label,) = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert label == "S2 (AUC 46.9)"
+    assert label == "S2 (AUC@0.08 46.9)"
 
 
 def test_training_curves_leave_gaps_for_what_cannot_be_drawn() -> None:

@@ -118,6 +118,7 @@ def test_rows_must_fit_the_columns() -> None:
         ({"title": "t", "columns": ["a"], "rows": [[{}]]}, "needs `rows`"),
         ({"title": "t", "columns": ["a"], "rows": [[1]], "note": 1}, "`note` is not a text"),
         ({"title": "t", "columns": ["a"], "rows": [[1]], "digits": "2"}, "`digits` is not"),
+        ({"title": "t", "columns": ["a"], "rows": [[1]], "digits": -1}, "`digits` is not"),
         ({"title": "t", "columns": ["a"], "rows": [[1]], "width": 2}, "unknown field `width`"),
     ],
 )
