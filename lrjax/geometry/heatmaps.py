@@ -9,12 +9,15 @@ map, at least one pixel from its border:
 
     decoder     32x32, sigma 2   32x32, sigma 1.5   128x128, sigma 2   128x128, sigma 1.5
     gaussian    0.00  (0.00)     0.00  (0.00)       0.00  (0.00)       0.00  (0.00)
+    fit         0.00  (0.00)     0.00  (0.00)       0.00  (0.00)       0.00  (0.00)
     window      0.17  (0.70)     0.07  (0.39)       0.13  (0.61)       0.05  (0.39)
     quarter     0.19  (0.35)     0.19  (0.35)       0.19  (0.35)       0.19  (0.35)
     argmax      0.39  (0.70)     0.37  (0.68)       0.38  (0.70)       0.38  (0.70)
     soft        0.14  (0.93)     0.05  (0.43)       0.03  (0.78)       0.01  (0.42)
 
 "soft" reads logits: here the logarithm of the same Gaussians, whose part outside the map it misses.
+With maps of peak 0.6 and sigma 2 and white noise of 0.05, the mean errors on 32x32 are: gaussian
+0.30, fit 0.10, window 0.25, quarter 0.44, argmax 0.60. With sigma 1, "gaussian" is the better one.
 """
 
 from collections.abc import Callable
@@ -29,6 +32,16 @@ THRESHOLD = 0.01
 
 WINDOW_RADIUS = 3
 """Radius in pixels of the "window" decoder, as in SAN."""
+
+
+FIT_RADIUS = 3
+"""Radius in pixels of the "fit" decoder's window."""
+
+FIT_FLOOR = 0.05
+"""The "fit" decoder leaves out values below this share of the maximum."""
+
+FIT_REACH = 1.5
+"""The "fit" decoder moves at most this many pixels from the maximum, in x and in y."""
 
 
 def encode(points: ArrayLike, visible: ArrayLike, size: int, sigma: float) -> jax.Array:
@@ -77,6 +90,8 @@ def decode(
     Methods (`DECODERS`):
       gaussian: fits a paraboloid to the logarithm of the 3x3 pixels about the maximum; exact for
         a Gaussian of any width, also at the border. Moves at most half a pixel.
+      fit: fits a round Gaussian to the 7x7 pixels about the maximum, weighted by the squares of
+        their values; also exact for a Gaussian, and steadier on noisy or double peaks.
       window: SAN's mean of the pixels within 3 of the maximum, weighted by their values.
       quarter: a quarter of a pixel from the maximum towards the larger neighbour.
       argmax: the maximum.
@@ -139,6 +154,55 @@ def _gaussian(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.stack([x, y], -1), peak
 
 
+def _fit(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, y, peak = _peaks(maps)
+    pad = [(0, 0)] * (maps.ndim - 2) + [(FIT_RADIUS, FIT_RADIUS)] * 2
+    values = _windows(jnp.pad(maps, pad), x + FIT_RADIUS, y + FIT_RADIUS, FIT_RADIUS)
+    values = values / jnp.maximum(peak, 1e-6)[..., None, None]
+    # Noise of constant size in a value has size 1 / value in its logarithm: weight by value^2.
+    used = values > FIT_FLOOR
+    logs = jnp.log(jnp.where(used, values, 1.0))
+    weights = jnp.where(used, values**2, 0.0)
+    weights = weights / jnp.maximum(weights.sum((-2, -1), keepdims=True), 1e-12)
+
+    # log value = c + bx x + by y - a (x^2 + y^2), weighted least squares about the means.
+    def centred(v: ArrayLike) -> jax.Array:
+        return v - (weights * v).sum((-2, -1), keepdims=True)
+
+    def moment(u: jax.Array, v: jax.Array) -> jax.Array:
+        return (weights * u * v).sum((-2, -1))
+
+    offset = np.arange(-FIT_RADIUS, FIT_RADIUS + 1, dtype=np.float32)
+    dx, dy = centred(offset), centred(offset[:, None])
+    square, logs = centred(offset**2 + offset[:, None] ** 2), centred(logs)
+    bx, by, a = _solve_symmetric(
+        [moment(dx, dx), moment(dx, dy), moment(dx, square)],
+        [moment(dy, dy), moment(dy, square)],
+        [moment(square, square)],
+        [moment(dx, logs), moment(dy, logs), moment(square, logs)],
+    )
+    is_peak = a < -1e-3
+    shift = jnp.stack([bx, by], -1) / jnp.where(is_peak, -2 * a, 1.0)[..., None]
+    shift = jnp.where(is_peak[..., None], jnp.clip(shift, -FIT_REACH, FIT_REACH), 0.0)
+    return jnp.stack([x, y], -1) + shift, peak
+
+
+def _solve_symmetric(
+    first: list[jax.Array], second: list[jax.Array], third: list[jax.Array], right: list[jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Solves a symmetric 3x3 system, given its upper triangle by rows; 0 where it is singular."""
+    (m00, m01, m02), (m11, m12), (m22,), (r0, r1, r2) = first, second, third, right
+    c00, c01, c02 = m11 * m22 - m12**2, m02 * m12 - m01 * m22, m01 * m12 - m02 * m11
+    c11, c12, c22 = m00 * m22 - m02**2, m01 * m02 - m00 * m12, m00 * m11 - m01**2
+    det = m00 * c00 + m01 * c01 + m02 * c02
+    inverse = jnp.where(det > 1e-4, 1 / jnp.where(det > 1e-4, det, 1.0), 0.0)
+    return (
+        (c00 * r0 + c01 * r1 + c02 * r2) * inverse,
+        (c01 * r0 + c11 * r1 + c12 * r2) * inverse,
+        (c02 * r0 + c12 * r1 + c22 * r2) * inverse,
+    )
+
+
 def _window(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, y, peak = _peaks(maps)
     pad = [(0, 0)] * (maps.ndim - 2) + [(WINDOW_RADIUS, WINDOW_RADIUS)] * 2
@@ -177,6 +241,7 @@ def _soft(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 _METHODS: dict[str, Callable[[jax.Array], tuple[jax.Array, jax.Array]]] = {
     "gaussian": _gaussian,
+    "fit": _fit,
     "window": _window,
     "quarter": _quarter,
     "argmax": _argmax,
