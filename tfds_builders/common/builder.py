@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from tfds_builders.common.crops import crop_face
 from tfds_builders.common.faces import Face, Photo
-from tfds_builders.common.files import AnnotationError, DatasetError, open_photo
+from tfds_builders.common.files import AnnotationError, DatasetError, forget_folders, open_photo
 from tfds_builders.common.report import Report
 
 FACES_PER_SHARD = 1024
@@ -114,6 +114,7 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     ) -> dict[str, list[Callable[[], Iterator[tuple[str, Example]]]]]:
         root = _manual_folder(dl_manager)
         report = Report()
+        forget_folders()
         splits = self.scan(root, report)
         photos = {split: list(found) for split, found in splits.items() if found}
         for split in splits:

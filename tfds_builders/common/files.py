@@ -102,3 +102,22 @@ def numbers(value: Any, path: pathlib.Path, name: str) -> np.ndarray:
         raise DatasetError(
             f"{path}: '{name}' does not hold numbers; it is not the official file."
         ) from error
+
+
+def cell_text(cell: Any) -> str:
+    """The string in a MATLAB cell.
+
+    Raises:
+      ValueError: if the cell holds anything but one non-empty string.
+    """
+    value = np.ravel(np.asarray(cell, object))
+    while value.size == 1 and isinstance(value[0], np.ndarray):
+        value = np.ravel(value[0])
+    if value.size != 1 or not isinstance(value[0], str) or not value[0]:
+        raise ValueError("a name is not text")
+    return str(value[0])
+
+
+def forget_folders() -> None:
+    """Looks at the folders anew from now on; to be called before each search of a dataset."""
+    _images_by_stem.cache_clear()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfds_builders.common import DatasetError, Report, load_mat
-from tfds_builders.common.files import IMAGE_SUFFIXES
+from tfds_builders.common.files import IMAGE_SUFFIXES, cell_text
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,8 +103,8 @@ def read_mat(path: pathlib.Path, report: Report) -> list[Record]:
     records = []
     for i, (event_cell, file_cells, box_cells) in enumerate(zip(events, files, boxes, strict=True)):
         try:
-            event = _text(event_cell)
-            names = [_text(cell) for cell in np.ravel(file_cells)]
+            event = cell_text(event_cell)
+            names = [cell_text(cell) for cell in np.ravel(file_cells)]
             arrays = list(np.ravel(box_cells))
             if len(names) != len(arrays):
                 raise ValueError("files and boxes differ in number")
@@ -119,16 +119,6 @@ def read_mat(path: pathlib.Path, report: Report) -> list[Record]:
                 reason = f"the annotation record is malformed ({error})"
                 report.skip(reason, f"{path}: {full_name}")
     return records
-
-
-def _text(cell: object) -> str:
-    """The string in a MATLAB cell."""
-    value = np.ravel(np.asarray(cell, object))
-    while value.size == 1 and isinstance(value[0], np.ndarray):
-        value = np.ravel(value[0])
-    if value.size != 1 or not isinstance(value[0], str) or not value[0]:
-        raise ValueError("a name is not text")
-    return str(value[0])
 
 
 def _boxes(array: object) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""ALRF: annotated low-resolution faces, five points each."""

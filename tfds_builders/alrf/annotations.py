@@ -1,0 +1,92 @@
+"""The annotation table: one row per face and annotator, five points, -1 for an invisible one."""
+
+import csv
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfds_builders.common import AnnotationError, DatasetError, Report
+
+NUM_POINTS = 5
+COORDINATES = tuple(f"{axis}{i}" for i in range(NUM_POINTS) for axis in "xy")
+BOX = ("x", "y", "w", "h")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row:
+    """The mean of the annotators' rows for one face.
+
+    Attributes:
+      file: name of the image.
+      box: [4] in the image, or None in a table of face images.
+      points: [5, 2] in the image, each the mean over those who marked it; NaN if nobody did.
+      visible: [5] bool, whether anybody marked the point.
+    """
+
+    file: str
+    box: np.ndarray | None
+    points: np.ndarray
+    visible: np.ndarray
+
+
+def read_table(path: pathlib.Path, *, with_boxes: bool, report: Report) -> list[Row]:
+    """Reads and averages a table, in the order of each face's first row.
+
+    The header names `file`, then `x,y,w,h` if `with_boxes`, then `x0,y0` to `x4,y4`; any further
+    column, such as `annotator`, may be there.
+
+    Raises:
+      DatasetError: if the file is not a table with these columns.
+    """
+    columns = ("file", *(BOX if with_boxes else ()), *COORDINATES)
+    marks: dict[tuple, list[np.ndarray]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            table = csv.DictReader(lines)
+            missing = [name for name in columns if name not in (table.fieldnames or ())]
+            if missing:
+                raise DatasetError(f"{path} has no column '{missing[0]}' in its header.")
+            for cells in table:
+                try:
+                    key, points = _parse(cells, with_boxes)
+                except AnnotationError as error:
+                    report.skip(str(error), f"{path.name}:{table.line_num}")
+                    continue
+                marks.setdefault(key, []).append(points)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read as a table: {error}.") from error
+    return [_mean(key, np.stack(rows)) for key, rows in marks.items()]
+
+
+def _parse(cells: Mapping[str, str | None], with_boxes: bool) -> tuple[tuple, np.ndarray]:
+    """((file, x, y, w, h) or (file,), points [5, 2] with NaN for the invisible)."""
+    file = (cells["file"] or "").strip()
+    if not file:
+        raise AnnotationError("the row is malformed (no file name)")
+    box = _numbers(cells, BOX) if with_boxes else np.zeros(0)
+    points = _numbers(cells, COORDINATES).reshape(NUM_POINTS, 2)
+    invisible = points == -1
+    if (invisible.any(axis=1) != invisible.all(axis=1)).any():
+        raise AnnotationError("the row is malformed (only one coordinate of a point is -1)")
+    return (file, *box.tolist()), np.where(invisible, np.nan, points)
+
+
+def _numbers(cells: Mapping[str, str | None], columns: tuple[str, ...]) -> np.ndarray:
+    try:
+        values = np.array([float(cells[column] or "") for column in columns])
+    except ValueError as error:
+        raise AnnotationError("the row is malformed (not numbers)") from error
+    if not np.isfinite(values).all():
+        raise AnnotationError("the row is malformed (not finite)")
+    return values
+
+
+def _mean(key: tuple, rows: np.ndarray) -> Row:
+    marked = ~np.isnan(rows[..., 0])
+    number = marked.sum(axis=0)
+    total = np.where(marked[..., None], rows, 0).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        points = total / number[:, None]
+    return Row(key[0], np.array(key[1:]) if len(key) > 1 else None, points, number > 0)
