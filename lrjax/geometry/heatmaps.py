@@ -21,6 +21,7 @@ With maps of peak 0.6 and sigma 2 and white noise of 0.05, the mean errors on 32
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +45,7 @@ FIT_REACH = 1.5
 """The "fit" decoder moves at most this many pixels from the maximum, in x and in y."""
 
 
+@partial(jax.jit, static_argnames="size")
 def encode(points: ArrayLike, visible: ArrayLike, size: int, sigma: float) -> jax.Array:
     """Draws the target maps of SAN: exp(-|p - point|^2 / (2 sigma^2)) and a background.
 
@@ -82,6 +84,7 @@ def channel_mask(points: ArrayLike, visible: ArrayLike, size: int) -> jax.Array:
     return jnp.concatenate([mask, jnp.ones_like(mask[..., :1])], -1)
 
 
+@partial(jax.jit, static_argnames=("num_points", "method"))
 def decode(
     maps: jax.Array, num_points: int, method: str = "gaussian"
 ) -> tuple[jax.Array, jax.Array]:
@@ -89,7 +92,8 @@ def decode(
 
     Methods (`DECODERS`):
       gaussian: fits a paraboloid to the logarithm of the 3x3 pixels about the maximum; exact for
-        a Gaussian of any width, also at the border. Moves at most half a pixel.
+        a Gaussian, also at the border, unless `encode` has cut some of the nine pixels to zero
+        (sigma below 1, in a corner below 1.5). Moves at most half a pixel.
       fit: fits a round Gaussian to the 7x7 pixels about the maximum, weighted by the squares of
         their values; also exact for a Gaussian, and steadier on noisy or double peaks.
       window: SAN's mean of the pixels within 3 of the maximum, weighted by their values.

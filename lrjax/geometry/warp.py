@@ -5,6 +5,8 @@ Pixel centres are at integers. All products of small matrices are written out as
 product would run in reduced precision on some accelerators, which costs a tenth of a pixel.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -184,6 +186,7 @@ def view_transform(
     )
 
 
+@partial(jax.jit, static_argnames="size")
 def warp(images: jax.Array, transforms: ArrayLike, size: int) -> jax.Array:
     """Resamples images bilinearly: output pixel p takes the value of input point A(p).
 
