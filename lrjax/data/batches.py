@@ -72,7 +72,9 @@ def from_device(step: Step, batch: Mapping[str, int], devices: int) -> Step:
 class _Steps:
     """Random access to the batches of a run, for grain: item k is the global batch of step k."""
 
-    def __init__(self, key: Any, data: Mapping[str, Arrays], batch: Mapping[str, int], steps: int):
+    def __init__(
+        self, key: Any, data: Mapping[str, Arrays], batch: Mapping[str, int], steps: int
+    ) -> None:
         self.key = jax.device_put(key, jax.local_devices(backend="cpu")[0])
         self.data, self.batch, self.steps = data, batch, steps
 

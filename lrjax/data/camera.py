@@ -16,11 +16,18 @@ from lrjax.config import CameraConfig
 
 # ITU-T T.81 Annex K, Tables K.1 and K.2.
 _LUMINANCE = np.array(
-    """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56
-    14 17 22 29 51 87 80 62 18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92
-    49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99""".split(),
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
     np.float32,
-).reshape(8, 8)
+)
 _CHROMINANCE = np.full((8, 8), 99, np.float32)
 _CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 # JFIF: full-range Y Cb Cr of R G B (offsets cancel here).
@@ -93,9 +100,7 @@ def jpeg(images: jax.Array, quality: jax.Array) -> jax.Array:
     return blocks.reshape(b, h, w, 3) @ np.linalg.inv(_YCBCR).T + 128.0
 
 
-def photograph(
-    images: jax.Array, keys: jax.Array, size: int, config: CameraConfig = CameraConfig()
-) -> jax.Array:
+def photograph(images: jax.Array, keys: jax.Array, size: int, config: CameraConfig) -> jax.Array:
     """Views as a poor camera would deliver them, each with its own sensor size and faults.
 
     Args:
@@ -124,17 +129,18 @@ def photograph(
             "quality": config.quality[0] + u[7] * (config.quality[1] - config.quality[0]),
         }
 
-    d = jax.vmap(draws)(keys)
+    keys = jax.vmap(jax.random.split)(keys)
+    d = jax.vmap(draws)(keys[:, 0])
     sample = jax.vmap(lambda s: area_matrix(rows, view, s))(d["sensor"])
     blur = jax.vmap(jax.vmap(lambda s: blur_matrix(view, s)))(d["sigma"])
     down = jnp.einsum("bsv,bavw->basw", sample, blur)
     sensed = jnp.einsum("bsv,bvwc,btw->bstc", down[:, 0], images, down[:, 1])
 
     def noise(key: jax.Array, strength: jax.Array, grey: jax.Array) -> jax.Array:
-        raw = jax.random.normal(jax.random.fold_in(key, 1), (rows, rows, 4))
+        raw = jax.random.normal(key, (rows, rows, 4))
         return strength * (grey * raw[..., 3:] + (1.0 - grey) * raw[..., :3])
 
-    sensed = sensed + jax.vmap(noise)(keys, d["noise"], d["grey"])
+    sensed = sensed + jax.vmap(noise)(keys[:, 1], d["noise"], d["grey"])
     sensed = jnp.clip(sensed, 0.0, 255.0)
     coded = jnp.clip(jpeg(sensed, d["quality"]), 0.0, 255.0)
     sensed = jnp.where(d["jpeg"][:, None, None, None], coded, sensed)

@@ -213,7 +213,7 @@ def _load_one(
         record = records[int(chosen[i])]
         images[i], transform[i], side[i], inner = _frame(record, size, FRAME * context)
         return {
-            "name": _text(record["name"]),
+            "name": record["name"].decode(),
             "points": inner,
             "visible": record.get("visible"),
         }
@@ -234,10 +234,6 @@ def _load_one(
         scheme=scheme if details[0]["points"] is not None else None,
         transform=transform,
     )
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _frame(

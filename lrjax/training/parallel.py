@@ -86,16 +86,18 @@ def parallelise(
         return jax.jit(mapped, donate_argnums=donated)
 
     count = mesh.size
+    # pmap wants at least one mapped argument, so each device is also told its own number.
+    lanes = jax.device_put(np.arange(count), NamedSharding(mesh, PartitionSpec(AXIS)))
     compiled = jax.pmap(
-        step,
+        lambda state, batch, lane: step(state, batch),
         axis_name=AXIS,
-        in_axes=(None, 0 if sharded else None),
+        in_axes=(None, 0 if sharded else None, 0),
         out_axes=None,
         devices=list(mesh.devices.flat),
         donate_argnums=donated,
     )
     if not sharded:
-        return compiled
+        return lambda state, batch: compiled(state, batch, lanes)
 
     @jax.jit
     def by_device(batch: Any) -> Any:
@@ -103,4 +105,4 @@ def parallelise(
             lambda leaf: leaf.reshape(count, leaf.shape[0] // count, *leaf.shape[1:]), batch
         )
 
-    return lambda state, batch: compiled(state, by_device(batch))
+    return lambda state, batch: compiled(state, by_device(batch), lanes)

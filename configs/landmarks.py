@@ -1,0 +1,112 @@
+"""Stage 2: landmarks on low-resolution faces.
+
+lrjax train landmarks:s4 --set stage1=runs/degradation
+                                   K&C's setting S4 (also s1, s2, s3), sizes and schedule
+lrjax train landmarks:hr           HR-LD: G2 on 128-pixel faces
+lrjax train landmarks:s4-w300 ...  the same without AFLW (each setting has these suffixes)
+lrjax train landmarks:s4-small ... a quarter of the widths and a short schedule, for a CPU
+lrjax train landmarks:s4-quick ... the quickstart's, on synthetic faces
+lrjax train landmarks:shipped      the network in lrjax/pretrained, beyond the paper
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lrjax.config import (
+    AugmentConfig,
+    CameraConfig,
+    CriticConfig,
+    OptimizerConfig,
+    TrainConfig,
+    UNetConfig,
+)
+from lrjax.tasks.landmarks import LandmarksConfig
+
+SETTINGS = {
+    # Table 1b: what G2 is trained on, and against whom.
+    "s1": LandmarksConfig(degradation="subsample"),
+    "s2": LandmarksConfig(degradation="generator"),
+    "s3": LandmarksConfig(degradation="generator", critics=("heatmap",)),
+    "s4": LandmarksConfig(degradation="generator", critics=("heatmap", "confidence")),
+    # Table 4: "we train G2 on high resolution images of size 128 × 128".
+    "hr": LandmarksConfig(degradation="none", size=128),
+}
+SIZES = ("paper", "w300", "small", "quick")
+VARIANTS = (*(f"{s}-{size}" for s in SETTINGS for size in SIZES), "shipped")
+
+
+def get_config(variant: str = "s4") -> LandmarksConfig:
+    """The configuration of a variant: a setting, or a setting and a size."""
+    if variant == "shipped":
+        return _shipped()
+    setting, _, size = variant.partition("-")
+    return _sized(SETTINGS[setting], size or "paper")
+
+
+def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
+    if size == "paper":
+        return config
+    w300 = dataclasses.replace(config, labelled=("w300:train",))
+    if size == "w300":
+        return w300
+    high = config.size > 32
+    small = dataclasses.replace(
+        w300,
+        generator=UNetConfig(stem=16, widths=(16, 32, 48, 64)),
+        heatmap_critic=UNetConfig(stem=16, widths=(16, 32, 48, 64)),
+        confidence_critic=CriticConfig(widths=(16, 16, 32, 32, 64, 64), hidden=64),
+        # A short run needs longer steps than the paper's 125,000 updates do.
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+        train=TrainConfig(steps=600 if high else 2500, evaluate_every=500, checkpoint_every=500),
+    )
+    if size == "small":
+        return small
+    if size == "quick":
+        return dataclasses.replace(
+            small,
+            labelled=("synthetic_faces:hr_train",),
+            real=("synthetic_faces:lr_train",),
+            train=TrainConfig(batch_size=16, steps=300, evaluate_every=150, checkpoint_every=150),
+        )
+    raise KeyError(size)
+
+
+def _shipped() -> LandmarksConfig:
+    """The network in lrjax/pretrained: everything here that is not a default is beyond the paper.
+
+    Faces are degraded by a parametric camera, maps are read as distributions, and the averaged
+    parameters are kept.
+    """
+    return LandmarksConfig(
+        labelled=("w300:train",),
+        image_size=64,
+        degradation="camera",
+        objective="integral",
+        decoder="soft",
+        sigma=1.2,
+        average=0.998,
+        generator=UNetConfig(stem=32, widths=(32, 64, 128, 192)),
+        augment=AugmentConfig(
+            scale=(0.8, 1.25),
+            translation=0.08,
+            flip=0.5,
+            brightness=0.2,
+            contrast=0.4,
+            gamma=0.4,
+            colour=0.1,
+            grey=0.15,
+            occlusion=0.4,
+            tight=0.25,
+        ),
+        camera=CameraConfig(),
+        optimizer=OptimizerConfig(
+            learning_rate=1.5e-3,
+            b1=0.9,
+            b2=0.99,
+            schedule="cosine",
+            weight_decay=1e-4,
+            clip_norm=5.0,
+        ),
+        train=TrainConfig(batch_size=32, steps=5000, evaluate_every=250, checkpoint_every=250),
+    )

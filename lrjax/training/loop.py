@@ -1,0 +1,245 @@
+"""The training loop: it knows tasks by their three functions, and no face.
+
+The host only asks for the next step. It reads metrics one step late, so that the device already
+works on the next one while they are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from lrjax.config import TrainConfig
+from lrjax.data import batches
+from lrjax.errors import InputError
+from lrjax.training import parallel
+from lrjax.training.checkpoint import Checkpoints
+from lrjax.training.progress import Log, Progress
+from lrjax.training.state import Metrics, State
+from lrjax.training.task import Task
+
+
+class Diverged(RuntimeError):
+    """A loss stopped being finite; the run folder holds the last good state."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What the run wants done outside the engine.
+
+    Attributes:
+      pictures: called with (step, the task's pictures) at every evaluation.
+      weights: called with (state, "last" or "best") when weights should be written.
+    """
+
+    pictures: Callable[[int, dict[str, Any]], None] = lambda step, pictures: None
+    weights: Callable[[State, str], None] = lambda state, which: None
+
+
+def total_steps(config: TrainConfig, examples: int) -> int:
+    """The length of a run over `examples` training examples."""
+    if config.steps is not None:
+        return config.steps
+    return max(1, round(config.epochs * examples / config.batch_size))
+
+
+def guarded(step: Callable[..., tuple[State, Metrics]]) -> Callable[..., tuple[State, Metrics]]:
+    """`step` that keeps the old state when a metric is not finite.
+
+    The state therefore never holds a NaN: the host finds out later, and what it saves is good.
+    """
+
+    def guarded_step(state: State, batch: Any) -> tuple[State, Metrics]:
+        new, metrics = step(state, batch)
+        finite = jnp.stack([jnp.isfinite(value).all() for value in metrics.values()]).all()
+        return jax.tree.map(partial(_select, finite), new, state), metrics
+
+    return guarded_step
+
+
+def _select(finite: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    return old if jnp.issubdtype(new.dtype, jax.dtypes.prng_key) else jnp.where(finite, new, old)
+
+
+def compile_step(
+    task: Task, config: TrainConfig, mesh: Mesh
+) -> Callable[..., tuple[State, Metrics]]:
+    """The task's step on all devices: `(state, data or batch) -> (state, metrics)`."""
+    step = guarded(task.step)
+    for count in task.batch.values():
+        parallel.share_of(count, mesh.size)
+    if config.feed == "device":
+        step = batches.from_device(step, task.batch, mesh.size)
+        return parallel.parallelise(step, mesh, config.parallel, sharded=False)
+    return parallel.parallelise(step, mesh, config.parallel, sharded=True)
+
+
+def feed(
+    task: Task,
+    config: TrainConfig,
+    mesh: Mesh,
+    data: Mapping[str, batches.Arrays],
+    key: jax.Array,
+    start: int,
+    stop: int,
+) -> Iterator[Any]:
+    """What each step takes: always the same whole arrays, or the next streamed batch."""
+    if config.feed == "device":
+        resident = parallel.replicate({n: dict(data[n]) for n in task.batch}, mesh)
+        for _ in range(start, stop):
+            yield resident
+    else:
+        for batch in batches.from_host(key, data, task.batch, start=start, stop=stop):
+            yield parallel.shard(batch, mesh)
+
+
+def evaluate(
+    evaluate_sums: Callable[..., Metrics], state: State, arrays: batches.Arrays, batch: int
+) -> dict[str, float]:
+    """Means over all examples of `arrays`; `evaluate_sums` is a jitted `Task.evaluate`."""
+    totals: dict[str, float] = {}
+    for part in batches.padded(arrays, batch):
+        for name, value in jax.device_get(evaluate_sums(state, part)).items():
+            totals[name] = totals.get(name, 0.0) + float(value)
+    count = totals.pop("count")
+    return {name: value / max(count, 1.0) for name, value in totals.items()}
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C (or SIGTERM) into a request that the loop can honour after a step."""
+    asked: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are somebody else's business
+        previous = {}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def fit(
+    task: Task,
+    config: TrainConfig,
+    steps: int,
+    data: Mapping[str, batches.Arrays],
+    folder: Path,
+    *,
+    held_out: batches.Arrays | None = None,
+    hooks: Hooks = Hooks(),
+    progress: Progress | None = None,
+    mesh: Mesh | None = None,
+) -> State:
+    """Train to `steps`, or go on from the newest checkpoint in `folder`.
+
+    Args:
+      task: what is trained.
+      data: source name -> arrays of all its training examples, for each of `task.batch`.
+      folder: the run folder.
+      held_out: examples for `task.evaluate`; without them nothing is selected.
+
+    Returns:
+      The final state.
+
+    Raises:
+      KeyboardInterrupt: after Ctrl-C; the state is saved.
+      Diverged: a metric is not finite; the last good state is saved.
+      InputError: a source is empty, or the batch does not split over the devices.
+    """
+    for name in task.batch:
+        if batches.size_of(data[name]) == 0:
+            raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
+    mesh = parallel.make_mesh() if mesh is None else mesh
+    key = jax.random.key(config.seed)
+    state = parallel.replicate(task.init(key), mesh)
+    checkpoints = Checkpoints(folder, config.keep)
+    if checkpoints.latest() is not None:
+        state = checkpoints.restore(state)
+    start = int(state.step)
+    log = Log(folder, start)
+    progress = progress or Progress(steps, start)
+    step_function = compile_step(task, config, mesh)
+    evaluate_sums, draw_pictures = jax.jit(task.evaluate), jax.jit(task.pictures)
+
+    def assess(state: State) -> None:
+        step = int(state.step)
+        if held_out is not None:
+            means = evaluate(evaluate_sums, state, held_out, config.batch_size)
+            if log.record(step, {f"held_out/{n}": v for n, v in means.items()}, best=task.best):
+                hooks.weights(state, "best")
+            progress.note(means)
+        first = {
+            name: {f: v[: config.samples] for f, v in data[name].items()}
+            | {"place": jnp.arange(min(config.samples, batches.size_of(data[name])))}
+            for name in task.batch
+        }
+        hooks.pictures(step, jax.device_get(draw_pictures(state, first)))
+
+    pending: tuple[int, Metrics] | None = None
+    try:
+        with _interruptible() as interrupted, progress:
+            for number, batch in enumerate(
+                feed(task, config, mesh, data, key, start, steps), start + 1
+            ):
+                state, metrics = step_function(state, batch)
+                if pending is not None:
+                    _report(log, progress, *pending)
+                    pending = None
+                if number % config.log_every == 0 or number == steps or number == start + 1:
+                    pending = (number, metrics)
+                progress.advance()
+                if number % config.evaluate_every == 0:
+                    assess(state)
+                if number % config.checkpoint_every == 0:
+                    _checkpoint(checkpoints, log, state)
+                if interrupted():
+                    _checkpoint(checkpoints, log, state)
+                    raise KeyboardInterrupt
+            if pending is not None:
+                _report(log, progress, *pending)
+            if start < steps:
+                assess(state)
+                _checkpoint(checkpoints, log, state)
+                hooks.weights(state, "last")
+    except Diverged:
+        checkpoints.save(state)
+        raise
+    finally:
+        checkpoints.close()
+        log.close()
+    return state
+
+
+def _checkpoint(checkpoints: Checkpoints, log: Log, state: State) -> None:
+    log.flush()  # first the log: after a crash it may be ahead of the state, never behind
+    checkpoints.save(state)
+
+
+def _report(log: Log, progress: Progress, step: int, metrics: Metrics) -> None:
+    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    log.record(step, values)
+    progress.note(values)
+    bad = sorted(name for name, value in values.items() if not math.isfinite(value))
+    if bad:
+        raise Diverged(
+            f"At step {step} these losses are not finite: {', '.join(bad)}. The last good state "
+            "is saved; lower optimizer.learning_rate or set optimizer.clip_norm, and run again."
+        )

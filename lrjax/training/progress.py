@@ -1,0 +1,93 @@
+"""What a run says while it runs: a progress bar, a metrics file and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+
+class Progress:
+    """A bar over the steps with the newest values beside it."""
+
+    def __init__(self, steps: int, start: int = 0, title: str = "training") -> None:
+        self._bar = tqdm(
+            total=steps, initial=start, desc=title, unit="step", dynamic_ncols=True, file=sys.stderr
+        )
+        self._shown: dict[str, str] = {}
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def advance(self) -> None:
+        """One step more."""
+        self._bar.update()
+
+    def note(self, values: dict[str, float]) -> None:
+        """Show `values` beside the bar."""
+        self._shown |= {n: f"{v:.4g}" for n, v in values.items() if "/" not in n}
+        self._bar.set_postfix(self._shown, refresh=False)
+
+
+class Log:
+    """`metrics.jsonl` and TensorBoard events of a run folder; one line per record.
+
+    On resuming, records after the restored step are dropped, so that the file reads as if the run
+    had never stopped.
+    """
+
+    def __init__(self, folder: Path, start: int) -> None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "metrics.jsonl"
+        kept = [r for r in read(self.path) if r["step"] <= start]
+        self._best = min((r["best"] for r in kept if r.get("best") is not None), default=math.inf)
+        self.path.write_text("".join(json.dumps(r) + "\n" for r in kept))
+        self._file = self.path.open("a")
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+
+    def record(self, step: int, values: dict[str, float], best: str | None = None) -> bool:
+        """Write `values` of `step`; true when `values["held_out/" + best]` is the least so far."""
+        line: dict[str, float | int] = {"step": step, **values}
+        value = values.get(f"held_out/{best}", math.inf)
+        improved = value < self._best
+        if improved:
+            self._best = line["best"] = value
+        self._file.write(json.dumps(line) + "\n")
+        for name, number in values.items():
+            self._events.add_scalar(name, number, step)
+        return improved
+
+    def flush(self) -> None:
+        """Everything recorded is on disk."""
+        self._file.flush()
+        self._events.flush()
+
+    def close(self) -> None:
+        """Close both."""
+        self._file.close()
+        self._events.close()
+
+
+def read(path: Path) -> list[dict[str, float]]:
+    """The records of a metrics file; a last line that was cut off is left out."""
+    records = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records

@@ -1,0 +1,36 @@
+"""What the engine knows of a problem: three pure functions and a few names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from lrjax.training.state import Metrics, State
+
+Batch = dict[str, dict[str, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A problem, ready to be trained.
+
+    Attributes:
+      batch: source name -> examples of it in a global batch.
+      init: `key -> State`, before the first step.
+      step: `(state, batch) -> (state, metrics)` on one device, under the axis name "data"; metrics
+        are equal on all devices. A batch holds, for each source, its fields and `place`, the
+        examples' places in the global batch.
+      evaluate: `(state, fields) -> sums` over the examples whose `valid` is true, `count` included.
+      best: the evaluated quantity that the best checkpoint has the least of, or None.
+      pictures: `(state, batch) -> {name: uint8 [n, H, W, 3]}`, drawn now and then.
+    """
+
+    batch: Mapping[str, int]
+    init: Callable[[jax.Array], State]
+    step: Callable[[State, Batch], tuple[State, Metrics]]
+    evaluate: Callable[[State, dict[str, Any]], Metrics]
+    best: str | None
+    pictures: Callable[[State, Batch], dict[str, jax.Array]]

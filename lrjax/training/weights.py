@@ -1,0 +1,75 @@
+"""A network's variables as one safetensors file: data that cannot execute code.
+
+Names are paths such as `params/stem/kernel`; the metadata holds, as JSON, what is needed to build
+the module again. One format serves the stages of a run, export and the shipped weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from lrjax.errors import InputError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """`content` in `path`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Pretty JSON, written atomically."""
+    write_atomically(Path(path), (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+
+def save_variables(path: Path, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Write a nested dictionary of arrays, and `metadata` (JSON-able), atomically."""
+    flat = traverse_util.flatten_dict(jax.device_get(variables), sep="/")
+    arrays = {name: np.ascontiguousarray(value) for name, value in flat.items()}
+    text = {name: json.dumps(value) for name, value in metadata.items()}
+    write_atomically(Path(path), save(arrays, metadata=text))
+
+
+def load_variables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The variables (NumPy, float32 where they are floating) and the metadata of a file.
+
+    Raises:
+      InputError: there is no such file, or it is not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no weights file {path}; name a .safetensors file.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"The weights file {path} is not a safetensors file that lrjax wrote ({error}); "
+            "write one with `lrjax export`."
+        ) from error
+    widened = {
+        name: value.astype(np.float32) if value.dtype == np.float16 else value
+        for name, value in flat.items()
+    }
+    return traverse_util.unflatten_dict(widened, sep="/"), metadata
