@@ -180,14 +180,25 @@ def open_split(spec: str, data_dir: pathlib.Path) -> Sequence[dict]:
             f"'{name}' is not prepared in {data_dir}; "
             f"run `lrjax prepare {name} --data-dir {data_dir}`."
         )
-    builder = tfds.builder_from_directory(versions[-1].parent)
     try:
-        return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        builder = tfds.builder_from_directory(versions[-1].parent)
+    except Exception as error:  # TFDS raises a dozen kinds for damaged descriptions
+        raise _damaged(name, data_dir) from error
+    try:
+        builder.info.splits[split]
     except (ValueError, KeyError) as error:
         raise InputError(
             f"'{name}' in {data_dir} has no split '{split}'; it has "
             f"{', '.join(builder.info.splits) or 'none'}."
         ) from error
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def _damaged(name: str, data_dir: pathlib.Path) -> InputError:
+    return InputError(
+        f"The records of '{name}' in {data_dir} are damaged; "
+        f"run `lrjax prepare {name} --data-dir {data_dir} --force`."
+    )
 
 
 def _version(info: pathlib.Path) -> tuple[int, ...]:
@@ -219,7 +230,10 @@ def _load_one(
         }
 
     with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        details = list(pool.map(fill, range(count)))
+        try:
+            details = list(pool.map(fill, range(count)))
+        except (RuntimeError, OSError) as error:  # of the record file, of an image
+            raise _damaged(spec.partition(":")[0], data_dir) from error
     names = tuple(detail["name"] for detail in details)
     points, visible = _points(spec, details, scheme)
     return Faces(

@@ -49,10 +49,11 @@ class Builder(FaceBuilder):
         for i, row in enumerate(rows):
             try:
                 path = find_image(folder, row.file)
-                faces.setdefault(path, []).append(_face(f"{row.file}#{i}", path, row, source))
+                face = _face(f"{row.file}#{i}", path, row, source)
             except AnnotationError as error:
                 report.skip(str(error), row.file)
                 continue
+            faces.setdefault(path, []).append(face)
             report.count("test", "image at hand")
         report.note(f"The faces are taken from each {source} ({table.name}).")
         photos = [

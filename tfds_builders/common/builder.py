@@ -170,19 +170,34 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             if self._progress is not None:
                 self._progress.close()
         if not any(row.get("written") for row in self._report.counts.values()):
-            names = [name for names in self._report.skipped.values() for name in names]
-            raise DatasetError(f"Not one face could be read; see for example {names[0]}.")
+            reasons = [
+                f"{reason} ({next(iter(names))})" for reason, names in self._report.skipped.items()
+            ]
+            raise DatasetError(
+                f"Not one face of '{self.name}' could be read: {'; '.join(reasons)}."
+            )
+        self._drop_empty_splits()
         # The folder is still the temporary one: report and records appear together or not at all.
         self._report.save(pathlib.Path(self.data_dir))
+
+    def _drop_empty_splits(self) -> None:
+        """Removes the splits none of whose images could be read; TFDS could not open them."""
+        for split, info in self.info.splits.items():
+            if not info.num_examples:
+                self._report.note(f"Split '{split}' is left out: none of its images can be read.")
+                for path in info.filepaths:
+                    path.unlink()
+        full = [info for info in self.info.splits.values() if info.num_examples]
+        self.info.set_splits(tfds.core.splits.SplitDict(full))
 
 
 def _shards(photos: Sequence[Photo]) -> list[list[Photo]]:
     """Photographs in order, cut into runs of about `FACES_PER_SHARD` faces."""
     faces = sum(len(photo.faces) for photo in photos)
-    shards: list[list[Photo]] = [[] for _ in range(max(1, math.ceil(faces / FACES_PER_SHARD)))]
+    shards: list[list[Photo]] = [[] for _ in range(math.ceil(faces / FACES_PER_SHARD))]
     before = 0
     for photo in photos:
-        shards[before * len(shards) // max(faces, 1)].append(photo)
+        shards[before * len(shards) // faces].append(photo)
         before += len(photo.faces)
     return [shard for shard in shards if shard]
 

@@ -34,7 +34,7 @@ class Face:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Photo:
-    """A photograph that exists, with its faces; `name` is its path inside the dataset."""
+    """A photograph that exists, with at least one face; `name` is its path in the dataset."""
 
     path: pathlib.Path
     name: str

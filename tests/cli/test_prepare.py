@@ -1,0 +1,187 @@
+"""`lrjax prepare`: whole or not at all, and a report at the end."""
+
+import fcntl
+import os
+import pathlib
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import tfds_builders.common.builder
+from lrjax.cli.prepare import FOLDERS, builder_class, prepare, prepare_dataset
+from lrjax.data import sources
+from lrjax.errors import InputError
+
+
+@pytest.fixture
+def official(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Five usable faces of 300W's training set and one truncated image."""
+    root = tmp_path / "official" / "300W"
+    (root / "afw").mkdir(parents=True)
+    angles = np.arange(68) * np.pi / 34
+    points = np.stack([60 + 20 * np.cos(angles), 50 + 20 * np.sin(angles)], axis=1)
+    lines = "\n".join(f"{x} {y}" for x, y in points)
+    for i in range(6):
+        Image.new("RGB", (120, 100), (40 * i, 90, 120)).save(root / "afw" / f"{i}.jpg")
+        (root / "afw" / f"{i}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{lines}\n}}\n")
+    (root / "afw" / "5.jpg").write_bytes((root / "afw" / "5.jpg").read_bytes()[:300])
+    return root
+
+
+@pytest.fixture
+def run(tmp_path: pathlib.Path) -> Callable[..., str]:
+    """Runs the command; its output."""
+
+    def invoke(*arguments: str, env: dict[str, str | None] | None = None) -> str:
+        result = CliRunner().invoke(
+            prepare,
+            [*arguments, "--data-dir", str(tmp_path / "records")],
+            env={"LRJAX_DATA": None} | (env or {}),
+            catch_exceptions=False,
+        )
+        assert result.exit_code == 0
+        return result.output
+
+    return invoke
+
+
+def load(tmp_path: pathlib.Path) -> sources.Faces:
+    return sources.load(
+        "w300:train", data_dir=tmp_path / "records", view=32, context=1.25, scheme="ibug68"
+    )
+
+
+def test_the_command_ends_with_counts_and_reasons(
+    official: pathlib.Path, run: Callable[..., str], tmp_path: pathlib.Path
+) -> None:
+    output = run("w300", "--manual-dir", str(official))
+    assert re.search(r"^split +annotated +image at hand +written$", output, re.M)
+    assert re.search(r"^train +6 +6 +5$", output, re.M)
+    assert re.search(r"^challenging +0 +0 +0$", output, re.M)
+    assert re.search(r"^ +1  the image cannot be decoded .*: afw/5\.jpg$", output, re.M)
+    assert re.search(r"^ +7  the official folder is missing: helen/trainset, .*, …$", output, re.M)
+    assert "Split 'challenging' is left out" in output
+    assert "Already prepared" not in output
+    assert len(load(tmp_path)) == 5
+
+
+def test_a_second_run_says_so_and_reports_the_same(
+    official: pathlib.Path, run: Callable[..., str], tmp_path: pathlib.Path
+) -> None:
+    first = run("w300", "--manual-dir", str(official))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").rglob("*")}
+    # The official files are not needed any more.
+    second = run("w300")
+    assert second == "Already prepared; --force prepares it again.\n" + first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "records").rglob("*")} == before
+
+
+def test_force_prepares_again(
+    official: pathlib.Path, run: Callable[..., str], tmp_path: pathlib.Path
+) -> None:
+    run("w300", "--manual-dir", str(official))
+    (official / "afw" / "0.jpg").unlink()
+    assert "Already" not in run("w300", "--manual-dir", str(official), "--force")
+    assert load(tmp_path).names == tuple(f"afw/{i}" for i in range(1, 5))
+
+
+def test_the_folder_is_found_below_the_data_variable(
+    official: pathlib.Path, run: Callable[..., str], tmp_path: pathlib.Path
+) -> None:
+    run("w300", env={"LRJAX_DATA": str(official.parent)})
+    assert len(load(tmp_path)) == 5
+
+
+class Interruption:
+    """Opens photographs, and is interrupted at the third."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.open = tfds_builders.common.builder.open_photo
+
+    def __call__(self, path: pathlib.Path) -> Image.Image:
+        self.opened += 1
+        if self.opened == 3:
+            raise KeyboardInterrupt
+        return self.open(path)
+
+
+def test_an_interruption_leaves_nothing_half_made(
+    official: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = tmp_path / "records"
+    with monkeypatch.context() as patch:
+        patch.setattr(tfds_builders.common.builder, "open_photo", Interruption())
+        with pytest.raises(KeyboardInterrupt):
+            prepare_dataset("w300", records, official)
+    assert list(records.iterdir()) == []
+
+    assert prepare_dataset("w300", records, official)
+    before = load(tmp_path).fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr(tfds_builders.common.builder, "open_photo", Interruption())
+        with pytest.raises(KeyboardInterrupt):
+            prepare_dataset("w300", records, official, force=True)
+    assert load(tmp_path).fingerprint == before
+    assert [path.name for path in records.iterdir()] == ["w300"]
+
+
+def test_what_a_crash_left_is_removed(official: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    left = tmp_path / "records" / ".preparing-w300" / "w300" / "incomplete.ABCDEF_1.0.0"
+    left.mkdir(parents=True)
+    (left / "w300-train.array_record-00000-of-00001").write_bytes(b"half")
+    assert prepare_dataset("w300", tmp_path / "records", official)
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["w300"]
+
+
+def test_two_at_a_time_are_kept_apart(official: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    work = tmp_path / "records" / ".preparing-w300"
+    work.mkdir(parents=True)
+    (work / "of the other").touch()
+    lock = os.open(work, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(InputError, match="Another `lrjax prepare w300`"):
+        prepare_dataset("w300", tmp_path / "records", official)
+    assert (work / "of the other").exists()
+    os.close(lock)
+
+
+@pytest.mark.parametrize("name", ["w300", "wider_face_crops", "alrf", "aflw"])
+def test_missing_files_are_an_input_error(
+    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = tmp_path / "records"
+    monkeypatch.delenv("LRJAX_DATA", raising=False)
+    with pytest.raises(InputError, match=rf"folder of '{name}' with --manual-dir"):
+        prepare_dataset(name, records)
+    monkeypatch.setenv("LRJAX_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / FOLDERS[name][0]))):
+        prepare_dataset(name, records)
+    with pytest.raises(InputError, match="nowhere"):
+        prepare_dataset(name, records, tmp_path / "nowhere")
+    (tmp_path / "holidays").mkdir()
+    (tmp_path / "holidays" / "list.txt").touch()
+    with pytest.raises(InputError, match="holidays"):
+        prepare_dataset(name, records, tmp_path / "holidays")
+    assert not list(records.glob("**/*.json"))
+
+
+def test_a_folder_that_cannot_be_written_is_an_input_error(
+    official: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "records").write_text("a file in the way")
+    with pytest.raises(InputError, match=r"cannot be prepared in .*records"):
+        prepare_dataset("w300", tmp_path / "records", official)
+
+
+@pytest.mark.parametrize("name", list(FOLDERS))
+def test_every_dataset_describes_itself(name: str, tmp_path: pathlib.Path) -> None:
+    builder = builder_class(name)(data_dir=tmp_path)
+    assert builder.name == name
+    assert len(builder.info.description) > 100
+    assert "@" in builder.info.citation or name == "synthetic_faces"
+    assert {"image", "box", "face_box", "origin", "scale", "name"} <= set(builder.info.features)

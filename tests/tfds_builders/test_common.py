@@ -1,0 +1,223 @@
+"""Crops keep exact coordinates; damaged files are named."""
+
+import io
+import pathlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from tfds_builders.common import (
+    AnnotationError,
+    DatasetError,
+    Report,
+    crop_face,
+    find_image,
+    list_images,
+    load_mat,
+    open_photo,
+    tight_box,
+)
+from tfds_builders.common.builder import _shards, in_parallel
+from tfds_builders.common.crops import CONTEXT, LARGEST, check_box
+from tfds_builders.common.faces import Face, Photo
+
+
+def dot_photo(x: float, y: float, width: int, height: int, sigma: float) -> Image.Image:
+    """A black photograph with one bright round dot at (x, y)."""
+    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
+    dot = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
+    return Image.fromarray(np.repeat(dot[..., None], 3, axis=2).round().astype(np.uint8))
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    """The centre (x, y) of the light in an image."""
+    light = image.astype(np.float64).sum(axis=-1)
+    light[light < light.max() / 10] = 0
+    rows, columns = np.indices(light.shape)
+    return np.array([(columns * light).sum(), (rows * light).sum()]) / light.sum()
+
+
+@pytest.mark.parametrize("side", [23.0, 57.3, 310.0])
+def test_points_survive_the_way_through_the_crop(side: float) -> None:
+    photo = Image.new("RGB", (900, 700))
+    crop = crop_face(photo, np.array([333.3, 211.7, side, side * 1.2]))
+    points = np.random.default_rng(0).uniform(0, 700, (50, 2))
+    back = crop.origin + (crop.from_photo(points) + 0.5) / crop.scale - 0.5
+    np.testing.assert_allclose(back, points, atol=1e-9)
+    # The same in the precision of the records.
+    stored = crop.from_photo(points).astype(np.float32)
+    back = crop.origin.astype(np.float32) + (stored + 0.5) / np.float32(crop.scale) - 0.5
+    np.testing.assert_allclose(back, points, atol=1e-3)
+
+
+@pytest.mark.parametrize(("side", "sigma"), [(30.0, 1.2), (90.0, 2.0), (310.0, 6.0)])
+def test_a_dot_lands_on_its_point(side: float, sigma: float) -> None:
+    point = np.array([401.37, 305.81])
+    photo = dot_photo(*point, 900, 700, sigma)
+    crop = crop_face(photo, np.array([400 - side / 2, 300 - side / 2, side, side]))
+    with Image.open(io.BytesIO(crop.image)) as image:
+        found = centroid(np.asarray(image))
+    np.testing.assert_allclose(found, crop.from_photo(point), atol=0.1)
+
+
+def test_a_crop_shows_its_context_at_most_at_the_largest_side() -> None:
+    photo = Image.new("RGB", (900, 700))
+    for side in (20.0, 150.0, 400.0):
+        crop = crop_face(photo, np.array([300, 200, side, side]))
+        with Image.open(io.BytesIO(crop.image)) as image:
+            assert image.width == image.height <= LARGEST
+            assert CONTEXT * side <= image.width / crop.scale <= CONTEXT * side + 2
+            assert image.format == ("PNG" if image.width < 128 else "JPEG")
+
+
+def test_an_unshrunk_crop_copies_the_pixels_and_is_black_beyond_the_photograph() -> None:
+    pixels = np.random.default_rng(1).integers(1, 256, (60, 80, 3), dtype=np.uint8)
+    crop = crop_face(Image.fromarray(pixels), np.array([-5.0, 4, 24, 24]))
+    with Image.open(io.BytesIO(crop.image)) as image:
+        found = np.asarray(image)
+    x, y = crop.origin.astype(int)
+    assert x < 0
+    assert crop.scale == 1
+    assert not found[:, :-x].any()
+    np.testing.assert_array_equal(
+        found[max(0, -y) : 20, -x:], pixels[max(0, y) : y + 20, : found.shape[1] + x]
+    )
+
+
+def test_a_box_keeps_its_centre_and_scales_its_size() -> None:
+    photo = Image.new("RGB", (3000, 3000))
+    box = np.array([1000.0, 900, 600, 700])
+    crop = crop_face(photo, box)
+    x, y, w, h = crop.box_from_photo(box)
+    np.testing.assert_allclose([w / 600, h / 700], crop.scale)
+    np.testing.assert_allclose(
+        [x + (w - 1) / 2, y + (h - 1) / 2], crop.from_photo(np.array([1299.5, 1249.5]))
+    )
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ((5, 5, 0, 10), "no area"),
+        ((5, 5, 10, -3), "no area"),
+        ((5, 5, float("nan"), 10), "not finite"),
+        ((100, 5, 10, 10), "outside"),
+        ((-20, 5, 10, 10), "outside"),
+        ((0, 0, 1e6, 1e6), "larger"),
+    ],
+)
+def test_impossible_boxes_are_refused(box: tuple[float, ...], reason: str) -> None:
+    with pytest.raises(AnnotationError, match=reason):
+        check_box(np.array(box), (100, 80))
+
+
+def test_the_tight_box_is_centred_on_the_extent() -> None:
+    box = tight_box(np.array([[2.0, 3.0], [12.0, 3.0], [5.0, 9.0]]))
+    np.testing.assert_allclose(box, [2.5, 3.5, 10, 6])  # centre (7, 6) = x + (w - 1) / 2
+
+
+def test_images_are_found_by_stem_in_any_case(
+    tmp_path: pathlib.Path, write_photo: Callable[..., pathlib.Path]
+) -> None:
+    path = write_photo(tmp_path / "0" / "Image 12.PNG")
+    assert find_image(tmp_path, "0/image 12.jpg") == path
+    assert list_images(tmp_path / "0") == [path]
+    assert list_images(tmp_path / "absent") == []
+    with pytest.raises(AnnotationError, match="missing"):
+        find_image(tmp_path, "0/image 13.jpg")
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg", ""])
+def test_a_name_may_not_leave_the_folder(
+    tmp_path: pathlib.Path, write_photo: Callable[..., pathlib.Path], name: str
+) -> None:
+    write_photo(tmp_path / "secret.jpg")
+    with pytest.raises(AnnotationError, match="leaves"):
+        find_image(tmp_path / "inside", name)
+
+
+def test_photographs_are_decoded_completely(
+    tmp_path: pathlib.Path,
+    write_photo: Callable[..., pathlib.Path],
+    truncate: Callable[[pathlib.Path], None],
+) -> None:
+    path = write_photo(tmp_path / "a.jpg", 400, 300)
+    assert open_photo(path).size == (400, 300)
+    truncate(path)
+    with pytest.raises(AnnotationError, match="truncated"):
+        open_photo(path)
+    path.write_bytes(b"")
+    with pytest.raises(AnnotationError, match="not an image"):
+        open_photo(path)
+
+
+def test_a_grey_photograph_becomes_rgb(tmp_path: pathlib.Path) -> None:
+    Image.new("L", (10, 8), 77).save(tmp_path / "grey.png")
+    assert open_photo(tmp_path / "grey.png").getpixel((3, 3)) == (77, 77, 77)
+
+
+def test_damaged_mats_are_named(
+    tmp_path: pathlib.Path, truncate: Callable[[pathlib.Path], None]
+) -> None:
+    path = tmp_path / "some.mat"
+    with pytest.raises(DatasetError, match=r"some\.mat is missing"):
+        load_mat(path, "a")
+    scipy.io.savemat(path, {"a": np.arange(1000.0)}, do_compression=True)
+    np.testing.assert_array_equal(load_mat(path, "a")["a"].ravel(), np.arange(1000))
+    with pytest.raises(DatasetError, match=r"some\.mat has no variable 'b'"):
+        load_mat(path, "a", "b")
+    truncate(path)
+    with pytest.raises(DatasetError, match=r"some\.mat is damaged"):
+        load_mat(path, "a")
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
+    with pytest.raises(DatasetError, match=r"7\.3"):
+        load_mat(path, "a")
+    path.write_bytes(b"not a mat at all")
+    with pytest.raises(DatasetError, match=r"some\.mat is damaged"):
+        load_mat(path, "a")
+
+
+def test_a_report_is_read_back_as_written(tmp_path: pathlib.Path) -> None:
+    report = Report()
+    report.count("train", "annotated", 3)
+    report.count("train", "annotated")
+    report.count("test", "annotated", 0)
+    for name in ("b.jpg", "a.jpg", "b.jpg"):
+        report.skip("the image is missing", name)
+    report.note("Seen.")
+    report.save(tmp_path)
+    loaded = Report.load(tmp_path)
+    assert loaded.counts == {"train": {"annotated": 4}, "test": {"annotated": 0}}
+    assert {reason: list(names) for reason, names in loaded.skipped.items()} == {
+        "the image is missing": ["b.jpg", "a.jpg"]
+    }
+    assert loaded.notes == ["Seen."]
+
+
+def test_parallel_results_keep_their_order() -> None:
+    def slow_for_even(i: int) -> int:
+        time.sleep(0.01 * (i % 2 == 0))
+        return i * i
+
+    assert list(in_parallel(slow_for_even, range(20), workers=4)) == [i * i for i in range(20)]
+
+
+def test_a_failure_in_parallel_reaches_the_caller() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(in_parallel(lambda i: 1 // (5 - i), range(100), workers=3))
+
+
+def test_shards_keep_order_and_photographs_whole() -> None:
+    box = np.zeros(4)
+    photos = [
+        Photo(pathlib.Path(str(i)), str(i), tuple(Face(f"{i}#{j}", box, box) for j in range(n)))
+        for i, n in enumerate([1000, 30, 700, 1, 900, 5])
+    ]
+    shards = _shards(photos)
+    assert [photo for shard in shards for photo in shard] == photos
+    assert len(shards) == 3
+    assert _shards(photos[3:4]) == [photos[3:4]]
