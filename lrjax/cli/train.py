@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from lrjax.cli.options import data_dir_option
 from lrjax.config import override
@@ -47,7 +48,7 @@ def save_pictures(folder: Path, step: int, pictures: dict[str, Any]) -> None:
                 for image, points in zip(images, shown["points"], strict=True)
             ]
             scale = 1
-        sheet = draw.sample_grid(images, columns=8, scale=scale)
+        sheet = draw.sample_grid(np.stack(images), columns=8, scale=scale)
         draw.save_png(folder / "samples" / f"{step:07d}-{name}.png", sheet)
 
 
