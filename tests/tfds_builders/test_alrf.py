@@ -1,5 +1,6 @@
 """ALRF tables: averaging over annotators, invisible points, faces and photographs."""
 
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -136,3 +137,14 @@ def test_a_folder_without_a_table_is_an_error(
     write_photo(tmp_path / "ALRF" / "faces" / "0.png")
     with pytest.raises(DatasetError, match=r"neither photos\.csv nor annotations\.csv"):
         prepare(Builder, tmp_path / "ALRF")
+
+
+@pytest.mark.skipif("LRJAX_DATA" not in os.environ, reason="LRJAX_DATA is not set")
+def test_real_tables_agree() -> None:
+    root = pathlib.Path(os.environ["LRJAX_DATA"]) / "ALRF_dev"
+    report = Report()
+    faces = read_table(root / "annotations.csv", with_boxes=False, report=report)
+    photos = read_table(root / "photos.csv", with_boxes=True, report=report)
+    assert not report.skipped
+    for face, photo in zip(faces, photos, strict=True):
+        np.testing.assert_allclose(face.points + photo.box[:2], photo.points, atol=0.11)

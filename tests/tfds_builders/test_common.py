@@ -129,6 +129,8 @@ def test_images_are_found_by_stem_in_any_case(
     assert list_images(tmp_path / "absent") == []
     with pytest.raises(AnnotationError, match="missing"):
         find_image(tmp_path, "0/image 13.jpg")
+    with pytest.raises(AnnotationError, match="missing"):
+        find_image(tmp_path, "0/" + 5000 * "x" + ".jpg")
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg", ""])

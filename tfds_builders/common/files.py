@@ -62,9 +62,12 @@ def find_image(root: pathlib.Path, name: str) -> pathlib.Path:
     if relative.is_absolute() or ".." in relative.parts or not relative.name or "\0" in name:
         raise AnnotationError("the image's name leaves the dataset's folder")
     exact = root / relative
-    if exact.is_file():
-        return exact
-    image = _images_by_stem(exact.parent).get(exact.stem.lower())
+    try:
+        if exact.is_file():
+            return exact
+        image = _images_by_stem(exact.parent).get(exact.stem.lower())
+    except OSError:  # the file system accepts no such name
+        image = None
     if image is None:
         raise AnnotationError("the image is missing")
     return image
