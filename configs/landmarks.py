@@ -99,7 +99,7 @@ def _shipped() -> LandmarksConfig:
             occlusion=0.4,
             tight=0.25,
         ),
-        camera=CameraConfig(),
+        camera=CameraConfig(size=(20.0, 52.0), blur=0.045),
         optimizer=OptimizerConfig(
             learning_rate=1.5e-3,
             b1=0.9,
