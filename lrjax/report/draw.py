@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from lrjax.errors import InputError
-from lrjax.report.files import write_atomically
+from lrjax.files import write_atomically
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]

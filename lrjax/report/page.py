@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from lrjax.errors import InputError
-from lrjax.report.files import write_atomically
+from lrjax.files import write_atomically
 from lrjax.report.results import Result
 from lrjax.report.tables import Table
 

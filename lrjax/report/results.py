@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lrjax.errors import InputError
-from lrjax.report.files import write_atomically
+from lrjax.files import write_atomically
 from lrjax.report.tables import Table
 
 REMEDY = "run the experiment that wrote it again"

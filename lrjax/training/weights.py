@@ -7,8 +7,6 @@ the module again. One format serves the stages of a run, export and the shipped 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lrjax.errors import InputError
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """`content` in `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+from lrjax.files import write_atomically
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lrjax.report.files import write_atomically
+from lrjax.files import write_atomically
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
