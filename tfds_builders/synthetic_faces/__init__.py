@@ -1,0 +1,1 @@
+"""Synthetic faces: drawn people with exact landmarks, as an embedded default."""
