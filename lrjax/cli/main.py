@@ -15,6 +15,7 @@ from lrjax.errors import InputError
 COMMANDS = {
     "train": ("lrjax.cli.train", "train", "Train a configuration, or finish a run."),
     "prepare": ("lrjax.cli.prepare", "prepare", "Turn a dataset's official files into records."),
+    "experiment": ("lrjax.cli.experiment", "experiment", "Run experiments of the papers."),
     "report": ("lrjax.cli.report", "report", "Gather results into one page."),
 }
 

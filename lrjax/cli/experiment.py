@@ -1,0 +1,57 @@
+"""`lrjax experiment`: the papers' tables and figures, one after the other."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import click
+
+from lrjax.cli.options import data_dir_option
+
+NAMES = ("figure4", "table1a", "table1b", "figure6", "table4", "figure8")
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(NAMES), required=True)
+@click.option(
+    "--size",
+    type=click.Choice(["paper", "w300", "small", "quick"]),
+    default="paper",
+    show_default=True,
+    help="Widths, schedules and data: the paper's, or less.",
+)
+@click.option(
+    "--runs-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where runs are kept; what is there is not trained again.",
+)
+@click.option(
+    "--results-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Where tables and pictures go, for `lrjax report`.",
+)
+@data_dir_option
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field.")
+def experiment(
+    names: tuple[str, ...],
+    size: str,
+    runs_dir: Path,
+    results_dir: Path,
+    data_dir: Path,
+    settings: tuple[str, ...],
+) -> None:
+    """Train what the experiments NAMES need and is missing, measure, and write their results."""
+    from experiments.common import Context
+
+    context = Context(size, runs_dir, results_dir, data_dir, settings)
+    for name in names:
+        result = importlib.import_module(f"experiments.{name}").run(context)
+        for table in result.tables:
+            click.echo(table.to_markdown() + "\n")
+        for note in result.notes:
+            click.echo(note + "\n")
