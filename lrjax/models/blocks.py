@@ -5,6 +5,7 @@ Compute runs in each module's `dtype`, parameters and normalisation statistics a
 wherever a BatchNorm that follows would cancel them.
 """
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,33 @@ import jax.numpy as jnp
 Dtype = Any
 
 POOLINGS = ("max", "average")
+
+
+def kernel_init(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+    """Normal values of variance 1 / (inputs of one output), for kernels [..., outputs].
+
+    Drawn flat: XLA takes seconds on a CPU to compile a draw of four axes, per layer, and a tenth
+    of that for the same numbers on one axis.
+    """
+    values = jax.random.normal(key, (math.prod(shape),), dtype)
+    return values.reshape(shape) / math.sqrt(math.prod(shape[:-1]))
+
+
+def convolution(
+    width: int, dtype: Dtype, *, use_bias: bool = False, name: str | None = None
+) -> nn.Conv:
+    """A 3×3 convolution to `width` channels."""
+    return nn.Conv(
+        width, (3, 3), use_bias=use_bias, dtype=dtype, kernel_init=kernel_init, name=name
+    )
+
+
+def dense(width: int, dtype: Dtype, *, use_bias: bool = True, name: str | None = None) -> nn.Dense:
+    """A linear layer to `width` channels.
+
+    On [B, H, W, C] it is a 1×1 convolution, which is faster on a CPU as a product of matrices.
+    """
+    return nn.Dense(width, use_bias=use_bias, dtype=dtype, kernel_init=kernel_init, name=name)
 
 
 def pool(x: jax.Array, kind: str) -> jax.Array:
@@ -83,10 +111,9 @@ class ResidualBlock(nn.Module):
         y = x
         for _ in range(2):
             y = NormRelu(self.dtype, self.axis_name)(y, train)
-            y = nn.Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype)(y)
+            y = convolution(self.width, self.dtype)(y)
         if x.shape[-1] != self.width:
-            # A 1×1 convolution; as a product of matrices it is faster on a CPU.
-            x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="shortcut")(x)
+            x = dense(self.width, self.dtype, use_bias=False, name="shortcut")(x)
         return x.astype(y.dtype) + y
 
 
@@ -144,20 +171,18 @@ class Critic(nn.Module):
             return layer(x)
 
         for index, width in enumerate(self.widths):
+            block = f"block_{index}"
             y = x if index == 0 else nn.relu(x)
-            y = normalised(self._convolution(f"block_{index}_first", width), y)
-            y = normalised(self._convolution(f"block_{index}_second", width), nn.relu(y))
+            first = convolution(width, self.dtype, use_bias=True, name=f"{block}_first")
+            y = nn.relu(normalised(first, y))
+            second = convolution(width, self.dtype, use_bias=True, name=f"{block}_second")
+            y = normalised(second, y)
             if x.shape[-1] != width:
-                shortcut = nn.Dense(
-                    width, use_bias=False, dtype=self.dtype, name=f"block_{index}_shortcut"
-                )
+                shortcut = dense(width, self.dtype, use_bias=False, name=f"{block}_shortcut")
                 x = normalised(shortcut, x)
             x = x + y
             if index >= len(self.widths) - self.pooled_blocks:
                 x = pool(x, self.pooling)
         x = nn.relu(x).reshape(x.shape[0], -1)
-        x = nn.relu(normalised(nn.Dense(self.hidden, dtype=self.dtype, name="hidden"), x))
-        return normalised(nn.Dense(1, name="score"), x.astype(jnp.float32))[:, 0]
-
-    def _convolution(self, name: str, width: int) -> nn.Conv:
-        return nn.Conv(width, (3, 3), dtype=self.dtype, name=name)
+        x = nn.relu(normalised(dense(self.hidden, self.dtype, name="hidden"), x))
+        return normalised(dense(1, jnp.float32, name="score"), x)[:, 0]

@@ -4,7 +4,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Critic, Dtype, NormRelu, ResidualGroup, pool, upsample
+from lrjax.models.blocks import (
+    Critic,
+    Dtype,
+    NormRelu,
+    ResidualGroup,
+    convolution,
+    dense,
+    pool,
+    upsample,
+)
 
 
 class UNet(nn.Module):
@@ -38,7 +47,7 @@ class UNet(nn.Module):
         step = 2 ** len(self.widths)
         if x.shape[1] % step or x.shape[2] % step:
             raise ValueError(f"sides {x.shape[1:3]} must be divisible by {step}")
-        x = nn.Conv(self.stem, (3, 3), use_bias=False, dtype=self.dtype, name="stem")(x)
+        x = convolution(self.stem, self.dtype, name="stem")(x)
         skips = []
         for index, width in enumerate(self.widths):
             group = ResidualGroup(width, self.dtype, self.axis_name, name=f"encoder_{index}")
@@ -51,7 +60,7 @@ class UNet(nn.Module):
             x = group(x, train)
         x = NormRelu(self.dtype, self.axis_name, name="final")(x, train)
         # A 1×1 convolution, in float32: heatmap values near 0 and 1 decide the decoded point.
-        return nn.Dense(self.num_points + 1, name="maps")(x.astype(jnp.float32))
+        return dense(self.num_points + 1, jnp.float32, name="maps")(x)
 
 
 class HeatmapGenerator(UNet):

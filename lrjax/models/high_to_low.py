@@ -4,7 +4,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Critic, Dtype, NormRelu, ResidualGroup, pool, upsample
+from lrjax.models.blocks import (
+    Critic,
+    Dtype,
+    NormRelu,
+    ResidualGroup,
+    convolution,
+    dense,
+    pool,
+    upsample,
+)
 
 
 class HighToLowGenerator(nn.Module):
@@ -52,10 +61,10 @@ class HighToLowGenerator(nn.Module):
             raise ValueError(f"sides {(height, width)} must be divisible by {step}")
         if noise.shape != (batch, self.noise):
             raise ValueError(f"noise must have shape {(batch, self.noise)}, not {noise.shape}")
-        plane = nn.Dense(height * width, dtype=self.dtype, name="noise_plane")(noise)
+        plane = dense(height * width, self.dtype, name="noise_plane")(noise)
         plane = plane.reshape(batch, height, width, 1)
         x = jnp.concatenate([images.astype(plane.dtype), plane], axis=-1)
-        x = nn.Conv(self.stem, (3, 3), use_bias=False, dtype=self.dtype, name="stem")(x)
+        x = convolution(self.stem, self.dtype, name="stem")(x)
         x = pool(x, self.pooling)
         for index, channels in enumerate(self.encoder):
             group = ResidualGroup(channels, self.dtype, self.axis_name, name=f"encoder_{index}")
@@ -64,7 +73,7 @@ class HighToLowGenerator(nn.Module):
             group = ResidualGroup(channels, self.dtype, self.axis_name, name=f"decoder_{index}")
             x = group(upsample(x), train)
         x = NormRelu(self.dtype, self.axis_name, name="final")(x, train)
-        return jnp.tanh(nn.Conv(3, (3, 3), name="image")(x.astype(jnp.float32)))
+        return jnp.tanh(convolution(3, jnp.float32, use_bias=True, name="image")(x))
 
 
 class ImageDiscriminator(Critic):

@@ -1,0 +1,150 @@
+"""What holds for all five networks alike: gradients, precision, evaluation, determinism."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrjax.models import heatmap, high_to_low
+
+POINTS = 3
+U_NET = {"num_points": POINTS, "widths": (4, 6), "stem": 4}
+CRITIC = {"widths": (4, 4, 6, 6, 8, 8), "hidden": 8}
+
+
+class Case(NamedTuple):
+    """A network small enough for a test, with its inputs of a batch of four."""
+
+    build: Callable
+    inputs: tuple[jax.Array, ...]
+    switch: str  # the argument that makes it a training pass
+    output: tuple[int, ...]
+
+
+def random(*shape: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(sum(shape)), shape)
+
+
+IMAGES, MAPS = random(4, 16, 16, 3), random(4, 16, 16, POINTS + 1)
+CASES = {
+    "G1": Case(
+        partial(high_to_low.HighToLowGenerator, stem=4, encoder=(4, 6, 6), decoder=(6, 4), noise=5),
+        (random(4, 32, 32, 3), random(4, 5)),
+        "train",
+        (4, 8, 8, 3),
+    ),
+    "D1": Case(partial(high_to_low.ImageDiscriminator, **CRITIC), (IMAGES,), "update_stats", (4,)),
+    "G2": Case(
+        partial(heatmap.HeatmapGenerator, **U_NET), (IMAGES,), "train", (4, 16, 16, POINTS + 1)
+    ),
+    "D2": Case(
+        partial(heatmap.HeatmapDiscriminator, **U_NET),
+        (MAPS, IMAGES),
+        "train",
+        (4, 16, 16, POINTS + 1),
+    ),
+    "D3": Case(
+        partial(heatmap.ConfidenceDiscriminator, **CRITIC), (MAPS, IMAGES), "update_stats", (4,)
+    ),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+def initialise(case: Case, **attributes: object) -> tuple[Callable, dict]:
+    """A jitted (variables, inputs, training) → (output, new statistics), and its variables."""
+    network = case.build(**attributes)
+
+    @partial(jax.jit, static_argnums=2)
+    def apply(variables: dict, inputs: tuple, training: bool) -> tuple[jax.Array, dict]:
+        return network.apply(variables, *inputs, **{case.switch: training}, mutable=["batch_stats"])
+
+    return apply, network.init(jax.random.key(0), *case.inputs, **{case.switch: True})
+
+
+def test_output_and_gradients(case) -> None:
+    """Every parameter and every input is used: none has a gradient that is only rounding."""
+    apply, variables = initialise(case)
+    weights = random(*case.output)
+
+    def loss(params: dict, inputs: tuple) -> jax.Array:
+        output, _ = apply({**variables, "params": params}, inputs, True)
+        assert output.shape == case.output
+        return jnp.sum(weights * output + jnp.square(output))
+
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))(variables["params"], case.inputs)
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.isfinite(gradient).all(), jax.tree_util.keystr(path)
+        assert np.abs(gradient).max() > 1e-4, jax.tree_util.keystr(path)
+
+
+def test_bfloat16_computes_low_and_keeps_high(case) -> None:
+    """Parameters, statistics and outputs are float32; the output is near float32's own."""
+    apply, variables = initialise(case)
+    low, low_variables = initialise(case, dtype=jnp.bfloat16)
+    for expected, leaf in zip(
+        jax.tree.leaves(variables), jax.tree.leaves(low_variables), strict=True
+    ):
+        assert leaf.dtype == jnp.float32
+        assert leaf.shape == expected.shape
+    expected, _ = apply(variables, case.inputs, False)
+    actual, statistics = low(variables, case.inputs, False)
+    assert actual.dtype == jnp.float32
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(statistics))
+    error = np.abs(actual - expected).max() / np.abs(expected).max()
+    assert 1e-5 < error < 0.1  # not equal, or it would not have run in bfloat16
+
+
+def test_convolutions_run_in_the_compute_dtype(case) -> None:
+    network = case.build(dtype=jnp.bfloat16)
+    variables = network.init(jax.random.key(0), *case.inputs, **{case.switch: True})
+    call = partial(network.apply, **{case.switch: False})
+    graph = jax.make_jaxpr(call)(variables, *case.inputs)
+    dtypes = [
+        equation.outvars[0].aval.dtype
+        for equation in graph.eqns
+        if equation.primitive.name == "conv_general_dilated"
+    ]
+    # G1's last convolution makes the image, in float32.
+    hidden = dtypes[:-1] if isinstance(network, high_to_low.HighToLowGenerator) else dtypes
+    assert len(hidden) >= 9
+    assert set(hidden) == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_only_training_changes_the_statistics(case) -> None:
+    apply, variables = initialise(case)
+    equal = partial(jax.tree.map, lambda a, b: bool(jnp.array_equal(a, b)))
+    _, evaluated = apply(variables, case.inputs, False)
+    assert jax.tree.all(equal(evaluated["batch_stats"], variables["batch_stats"]))
+    _, trained = apply(variables, case.inputs, True)
+    same = jax.tree_util.tree_leaves_with_path(
+        equal(trained["batch_stats"], variables["batch_stats"])
+    )
+    # The score's u is a vector of length one: a sign, which stays.
+    assert [
+        jax.tree_util.keystr(path)
+        for path, unchanged in same
+        if unchanged and "score" not in jax.tree_util.keystr(path)
+    ] == []
+
+
+def test_evaluation_needs_no_mutable_statistics(case) -> None:
+    apply, variables = initialise(case)
+    network = case.build()
+    actual = network.apply(variables, *case.inputs, **{case.switch: False})
+    expected, _ = apply(variables, case.inputs, False)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_treats_images_one_by_one(case) -> None:
+    apply, variables = initialise(case)
+    whole, _ = apply(variables, case.inputs, False)
+    alone, _ = apply(variables, tuple(x[1:2] for x in case.inputs), False)
+    np.testing.assert_allclose(whole[1:2], alone, rtol=1e-4, atol=1e-5)
