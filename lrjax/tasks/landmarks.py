@@ -341,7 +341,7 @@ def _mode(name: str, train: bool = False) -> dict[str, bool]:
 
 def _warm(net: Net, start: Net) -> Net:
     """`net` with the weights of `start`, and fresh optimiser moments."""
-    average = None if net.average is None else jax.tree.map(jnp.copy, start.params)
+    average = None if net.average is None else start.params
     return net.replace(params=start.params, stats=start.stats, average=average)
 
 

@@ -58,8 +58,13 @@ class State:
 
     @classmethod
     def create(cls, nets: dict[str, Net], losses: dict[str, Any], key: jax.Array) -> State:
-        """A state before its first step."""
-        return cls(step=jnp.zeros((), jnp.int32), nets=nets, losses=losses, key=key)
+        """A state before its first step.
+
+        Every leaf gets memory of its own: a step gives up its input's, and the same memory cannot
+        be given up twice, nor if the caller still needs it.
+        """
+        state = cls(step=jnp.zeros((), jnp.int32), nets=nets, losses=losses, key=key)
+        return jax.tree.map(jnp.copy, state)
 
 
 def new_net(
@@ -72,8 +77,7 @@ def new_net(
         params=params,
         stats=stats,
         opt_state=() if optimizer is None else optimizer.init(params),
-        # A copy: the step donates its input, and one buffer cannot be donated twice.
-        average=jax.tree.map(jnp.copy, params) if average else None,
+        average=params if average else None,
     )
 
 
