@@ -19,7 +19,7 @@ from scipy.interpolate import PchipInterpolator
 
 CHIN, SKULL, TOP, THROAT = 112.0, -40.0, -118.0, 150.0
 LIP_LINE, SLOT_HALF_WIDTH, MOUTH_HALF_WIDTH = 66.0, 22.5, 25.0
-EYE_X, EYE_HALF_WIDTH = 31.75, 14.25
+EYE_X, EYE_HALF_WIDTH = 32.0, 15.0
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ _FRONT = curve(
     *((66, 92), (86, 90.5), (100, 89), (108, 86.5), (112, 83.5), (150, 83.5)),
 )
 _NOSE_HEIGHT = curve(
-    *((-200, 0), (-16, 0), (-8, 2.2), (0, 4), (6, 7), (14, 12.5), (22, 18), (29, 22.5)),
-    *((34, 25), (38, 23.5), (42, 16), (45, 7), (48, 1), (51, 0), (200, 0)),
+    *((-200, 0), (-16, 0), (-8, 2.2), (0, 4), (6, 7), (14, 11.5), (22, 16.5), (29, 20.8)),
+    *((34, 23), (38, 21.5), (42, 15), (45, 6.5), (48, 1), (51, 0), (200, 0)),
 )
 _NOSE_WIDTH = curve(
     *((-200, 8), (-16, 8), (-4, 6.2), (8, 6.6), (20, 7.6), (32, 9.8), (38, 11), (200, 11))
@@ -172,7 +172,8 @@ def _relief(x: np.ndarray, side: np.ndarray, r: np.ndarray, s: Shape) -> np.ndar
     z -= bump(side, r, 7, 44.5, 3.2, 2.2) * 3
     z -= bump(side, r, 30, -7, 18, 9) * (6.0 + 1.5 * s.eye_depth)
     z -= bump(side, r, 15.5, -1, 6, 8) * 4.0
-    z += bump(side, r, EYE_X, 0, 12, 8.5) * 5.0
+    # The eyeball looks straight ahead although the face around it slopes to the side.
+    z += bump(side, r, EYE_X, 0, 13, 8.5) * (4.6 + 0.34 * (side - EYE_X))
     z += bump(side, r, 28, -24, 24, 7) * (3.0 + 1.6 * s.brow_ridge)
     z += bump(side, r, 46, 22, 15, 13) * (4.0 + 1.8 * s.cheekbones)
     z += bump(side, r, 44, 62, 15, 18) * (-2.0 + 3.0 * s.cheek_fat)
@@ -217,7 +218,10 @@ def _warp(
 
 @lru_cache
 def landmark_chart() -> tuple[np.ndarray, np.ndarray]:
-    """(azimuths, rows) [68] of the iBUG landmarks, numbered from the viewer's left."""
+    """(azimuths, rows) [70] of the iBUG landmarks, numbered from the viewer's left.
+
+    The last two are the middles of the eyes.
+    """
     jaw_angles = np.radians([82, 82, 82, 81, 73, 61, 44, 23, 0])
     jaw_rows = np.array([4, 22, 44, 72, 96, 107, 111, 112, 112.0])
     angles = np.concatenate([-jaw_angles, jaw_angles[-2::-1]])
@@ -251,6 +255,8 @@ def landmark_chart() -> tuple[np.ndarray, np.ndarray]:
         add(px, LIP_LINE - slot(np.asarray(px, float)))
     for px in (8, 0, -8):
         add(px, LIP_LINE + slot(np.asarray(px, float)))
+    for px in (-EYE_X, EYE_X):
+        add(px, 0)
     inner_x, inner_r = np.asarray(x, float), np.asarray(r)
     return (
         np.concatenate([angles, azimuth(inner_x, inner_r)]),

@@ -87,8 +87,8 @@ def torso(rng: np.random.Generator, person: Identity, step: float) -> Surfels:
     build = 1 + 0.05 * person.shape.jaw_width + 0.02 * person.shape.cheek_fat
     fine = np.linspace(26, 245, 1000)
     path = np.concatenate([[0], np.cumsum(np.hypot(np.diff(fine), np.diff(_BODY_WIDTH(fine))))])
-    r = np.interp(np.arange(0, path[-1], 1.15 * step), path, fine)[:, None]
-    half = np.arange(0, 1.7, step / 105)
+    r = np.interp(np.arange(0, path[-1], 2.1 * step), path, fine)[:, None]
+    half = np.arange(0, 1.7, step / 75)
     a = np.concatenate([-half[:0:-1], half])[None].astype(np.float32)
     r = r.astype(np.float32)
     neck = 1 + (build - 1) * smoothstep(-r, -160, -110)
@@ -103,11 +103,18 @@ def torso(rng: np.random.Generator, person: Identity, step: float) -> Surfels:
     return from_mesh(mesh, _dress(rng, skin, x, r + 0 * x), gloss=0.02)
 
 
+def _dye(rng: np.random.Generator) -> Array:
+    """The colour of a fabric, linear RGB [3]: rarely vivid."""
+    return linear(*np.clip(rng.uniform(15, 225) + rng.normal(0, 30, 3), 5, 240))
+
+
 def _dress(rng: np.random.Generator, skin: Array, x: Array, r: Array) -> Array:
     """Clothes over the skin of the torso."""
     side = np.abs(x)
-    cloth = linear(*rng.uniform(8, 235, 3)) * np.float32(0.9)
-    kind = rng.choice(["crew", "v", "shirt", "suit", "high", "stripes"])
+    cloth = _dye(rng)
+    kind = rng.choice(
+        ["crew", "v", "shirt", "suit", "high", "stripes"], p=[0.28, 0.2, 0.2, 0.1, 0.12, 0.1]
+    )
     neckline = {
         "crew": 152 - 0.12 * side, "stripes": 152 - 0.12 * side, "high": 122 + 0 * side,
         "v": 190 - 0.9 * side, "shirt": 168 - 0.75 * side, "suit": 150 - 0.45 * side,
@@ -117,7 +124,7 @@ def _dress(rng: np.random.Generator, skin: Array, x: Array, r: Array) -> Array:
     folds = 1 + 0.10 * noise(rng, x.shape, (6, 9))
     colour = tint(cloth, x) * folds
     if kind == "stripes":
-        other = linear(*rng.uniform(8, 235, 3))
+        other = _dye(rng)
         colour = mix(colour, tint(other, x) * folds, smoothstep(np.sin(r * 0.42), -0.2, 0.2))
     elif kind in ("shirt", "suit"):
         collar = smoothstep(neckline + 13 - r, -0.8, 0.8)

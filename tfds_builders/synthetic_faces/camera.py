@@ -65,25 +65,27 @@ def sample_camera(rng: np.random.Generator) -> PoorCamera:
 
 
 def take_clean(light: Array, rng: np.random.Generator) -> Array:
-    """sRGB uint8 [size, size, 3] of a good photograph."""
-    grain = rng.standard_normal(light.shape, dtype=np.float32) * np.float32(rng.uniform(0.5, 2.5))
-    return _to_bytes(film(light) + grain)
+    """sRGB uint8 [size, size, 3] by a good camera, of light [3, size, size]."""
+    grain = rng.standard_normal(light.shape[1:], dtype=np.float32)
+    return _to_bytes(film(light) + grain * np.float32(rng.uniform(0.5, 2.5)))
 
 
 def take_poor(light: Array, factor: int, camera: PoorCamera, rng: np.random.Generator) -> Array:
-    """sRGB uint8 [size, size, 3] by a poor camera, of light [size * factor, size * factor, 3]."""
+    """sRGB uint8 [size, size, 3] by a poor camera, of light [3, size * factor, size * factor]."""
     blurred = _motion(light, [v * factor for v in camera.motion])
-    for axis in (0, 1):
-        blurred = gaussian_filter1d(blurred, camera.defocus * factor, axis=axis, mode="nearest")
-    size = len(light) // factor
-    sensed = blurred.reshape(size, factor, size, factor, 3).mean((1, 3))
-    sensed = sensed * np.asarray(camera.balance, np.float32) * np.float32(camera.exposure)
+    for axis in (1, 2):
+        blurred = gaussian_filter1d(
+            blurred, camera.defocus * factor, axis=axis, mode="nearest", truncate=3
+        )
+    size = light.shape[1] // factor
+    sensed = blurred.reshape(3, size, factor, size, factor).mean((2, 4))
+    sensed = sensed * np.float32(camera.exposure) * np.float32(camera.balance)[:, None, None]
     deviation = np.sqrt(camera.shot_noise * sensed + camera.read_noise**2)
     sensed = sensed + deviation * _sensor_noise(rng, size)
     srgb = film(np.maximum(sensed, 0))
     if camera.sharpening:
         soft = srgb
-        for axis in (0, 1):
+        for axis in (1, 2):
             soft = gaussian_filter1d(soft, 1.0, axis=axis, mode="nearest")
         srgb = srgb + np.float32(camera.sharpening) * (srgb - soft)
     srgb = 255 * (np.clip(srgb, 0, 255) / 255) ** np.float32(camera.gamma)
@@ -97,20 +99,20 @@ def _motion(light: Array, path: list[float]) -> Array:
     if steps < 2:
         return light
     margin = steps + 1
-    padded = np.pad(light, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-    size = len(light)
+    padded = np.pad(light, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
+    size = light.shape[1]
     total = np.zeros_like(light)
     for t in np.linspace(-0.5, 0.5, steps):
         x, y = (margin + round(float(t * v)) for v in path)
-        total += padded[y : y + size, x : x + size]
+        total += padded[:, y : y + size, x : x + size]
     return total / np.float32(steps)
 
 
 def _sensor_noise(rng: np.random.Generator, size: int) -> Array:
-    """Unit noise [size, size, 3] as a colour mosaic leaves it: coarser in colour than in grey."""
-    grey = rng.standard_normal((size, size, 1), dtype=np.float32)
-    colour = rng.standard_normal((size, size, 3), dtype=np.float32)
-    for axis in (0, 1):
+    """Unit noise [3, size, size] as a colour mosaic leaves it: coarser in colour than in grey."""
+    grey = rng.standard_normal((size, size), dtype=np.float32)
+    colour = rng.standard_normal((3, size, size), dtype=np.float32)
+    for axis in (1, 2):
         colour = gaussian_filter1d(colour, 0.7, axis=axis, mode="wrap")
     return 0.8 * grey + 1.2 * colour
 
@@ -122,4 +124,6 @@ def _through_jpeg(image: Array, quality: int) -> Array:
 
 
 def _to_bytes(srgb: Array) -> Array:
-    return np.clip(np.rint(srgb), 0, 255).astype(np.uint8)
+    """Planes [3, size, size] of 0 to 255 as a picture [size, size, 3]."""
+    planes = np.clip(srgb + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))

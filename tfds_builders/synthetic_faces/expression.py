@@ -73,18 +73,20 @@ def displacements(a: np.ndarray, r: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def _jaw(a: np.ndarray, r: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The share of the jaw's drop: 1 at the chin, 0 above the mouth, torn between the lips."""
-    whole = smoothstep(r, 44, 92)
-    middle = smoothstep(np.asarray(LIP_LINE), 44, 92)
-    opening = np.clip(1 - (x / anatomy.SLOT_HALF_WIDTH) ** 2, 0, 1) ** 0.6
     gap = slot(x)
     above, below = LIP_LINE - gap - r, r - LIP_LINE - gap
-    upper = -middle * np.exp(-((np.maximum(above, 0) / 12) ** 2))
-    lower = (1 - middle) * np.exp(-((np.maximum(below, 0) / 20) ** 2))
+
+    def whole(row: np.ndarray) -> np.ndarray:
+        return smoothstep(row, 44, 92)
+
+    opening = np.clip(1 - (x / anatomy.SLOT_HALF_WIDTH) ** 2, 0, 1) ** 0.6
+    upper = -whole(np.minimum(r, LIP_LINE - gap)) * np.exp(-((np.maximum(above, 0) / 12) ** 2))
+    lower = 1 - whole(np.maximum(r, LIP_LINE + gap))
+    lower = lower * np.exp(-((np.maximum(below, 0) / 20) ** 2))
+    # Above the opening `part` is 0, below it 1.
     part = np.clip((r - LIP_LINE + gap) / np.maximum(2 * gap, 1e-6), 0, 1)
-    share = np.where(below >= 0, lower, np.where(above >= 0, upper, upper + (lower - upper) * part))
-    inside = (above < 0) & (below < 0)
-    base = np.where(inside, middle, whole)
-    return (base + opening * share) * np.clip(np.cos(a), 0, 1) ** 0.7
+    torn = opening * (upper + (lower - upper) * part)
+    return (whole(r) + torn) * np.clip(np.cos(a), 0, 1) ** 0.7
 
 
 def _blink(x: np.ndarray, r: np.ndarray) -> np.ndarray:

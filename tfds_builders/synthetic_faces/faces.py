@@ -15,7 +15,7 @@ from tfds_builders.synthetic_faces.scene import Picture, render
 
 CONTEXT = 2.4
 """Side of a crop in sides of the face."""
-HR_STEP, LR_STEP = 1.3, 1.9
+HR_STEP, LR_STEP = 1.4, 2.0
 """Millimetres between the vertices of the head, below one pixel at the sizes drawn."""
 _PERSON, _PICTURE = 0, 1
 

@@ -38,6 +38,7 @@ def cover(grid: Grid, person: Identity) -> Array:
     rng = np.random.default_rng([person.texture_seed, 1])
     degrees = np.degrees(np.abs(grid.azimuth))
     line = np.interp(degrees, _ANGLES, _HAIRLINES[_LINE.get(person.hair_style, "short")])
+    line = line.astype(np.float32)
     if person.hair_style == "beanie":
         return smoothstep(line - grid.row, -0.8, 0.8).astype(np.float32)
     recede = person.hairline * smoothstep(-degrees, -75, -25)
@@ -57,12 +58,12 @@ def shell(grid: Grid, head: Array, covered: Array, person: Identity) -> list[Sur
     edge = np.interp(
         np.degrees(np.abs(grid.azimuth)), _ANGLES, _HAIRLINES[_LINE.get(person.hair_style, "short")]
     )
-    inwards = smoothstep(edge - grid.row, -4, 22)
+    inwards = smoothstep(edge.astype(np.float32) - grid.row, -4, 22)
     volume = person.hair_volume if person.hair_style not in ("buzz", "beanie") else 1.0
     height = inwards * volume * (side + top * smoothstep(-grid.row, 45, 105))
     shape = grid.chart.shape
     if person.hair_style == "curly":
-        height = height * (1 + 0.16 * noise(rng, shape, (26, 40)))
+        height = height * (1 + 0.13 * noise(rng, shape, (26, 40)))
     elif person.hair_style != "beanie":
         locks = noise(rng, shape, (5, 40))
         height = height * (
@@ -87,7 +88,7 @@ def _strands(
     """Albedo [3, R, C] and gloss of the shell."""
     if person.hair_style == "beanie":
         wool = linear(*rng.uniform(15, 210, 3))
-        ribs = 0.85 + 0.15 * np.cos(np.arange(shape[1]) * 1.3)
+        ribs = 0.85 + 0.15 * np.cos(np.arange(shape[1], dtype=np.float32) * 1.3)
         return tint(wool, np.empty(shape)) * ribs, 0.0
     cells = (36, 60) if person.hair_style == "curly" else (7, shape[1] // 2)
     fine = noise(rng, shape, cells) * 0.6 + noise(rng, shape, (12, 60)) * 0.4
@@ -101,13 +102,13 @@ def _curtain(rng: np.random.Generator, grid: Grid, person: Identity) -> Surfels:
     """Hair that hangs from the sides of the head, seen from both sides."""
     step = float(np.diff(grid.azimuth[0]).min()) * 78 * 1.25
     length = rng.uniform(85, 125) if person.hair_style == "bob" else rng.uniform(150, 220)
-    front = np.radians(rng.uniform(60, 80))
+    front = np.radians(rng.uniform(56, 76))
     count = round((2 * np.pi - 2 * front) * 88 / step)
-    a = np.linspace(front, 2 * np.pi - front, count)[None]
-    r = np.linspace(-60, length, round((length + 60) / step))[:, None]
+    a = np.linspace(front, 2 * np.pi - front, count, dtype=np.float32)[None]
+    r = np.linspace(-60, length, round((length + 60) / step), dtype=np.float32)[:, None]
     locks = noise(rng, (len(r), count), (5, count // 5))
     fall = smoothstep(r, -60, 10)
-    out = (3 + 7 * person.hair_volume * fall) * (1 + 0.15 * locks)
+    out = (5 + 12 * person.hair_volume * fall) * (1 + 0.15 * locks)
     breadth = 71 * (1 + 0.025 * person.shape.breadth)
     flow = rng.uniform(-0.12, 0.14) * np.clip(r - 40, 0, None)
     skull = skull_round(r)

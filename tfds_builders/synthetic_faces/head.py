@@ -17,7 +17,7 @@ Array = np.ndarray
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
 OUTFITS = 3
 """How many sets of clothes a person has."""
-IRIS_RADIUS, PUPIL_RADIUS = 6.0, 2.4
+IRIS_RADIUS, PUPIL_RADIUS = 6.2, 2.5
 _SCLERA, _CARUNCLE, _PUPIL = linear(226, 218, 212), linear(190, 120, 110), linear(6, 5, 5)
 _TEETH, _TONGUE, _THROAT = linear(228, 220, 202), linear(150, 72, 72), linear(52, 18, 18)
 
@@ -53,7 +53,9 @@ class Head:
         covered = hair.cover(grid, person)
         rows, columns, self._fields = expression.field(grid)
         gloss = (0.035 + 0.07 * masks.oily + 0.09 * masks.lips) * (1 - masks.brow)
-        bare = 1 - covered
+        # Between curls one sees more hair.
+        bare = 1 - covered if person.hair_style != "curly" else np.ones_like(covered)
+        colour = mix(colour, person.hair * np.float32(0.3), covered)
         rigid = bare.copy()
         rigid[rows, columns] = 0
         occluded = colour * (1 - masks.occlusion)
@@ -77,7 +79,7 @@ class Head:
         self._outfits: dict[int, Surfels] = {}
 
     def landmarks(self, face: Expression) -> Array:
-        """The 68 points [3, 68] in mm."""
+        """The 68 points and the middles of the eyes, [3, 70] in mm."""
         a, r = self._chart
         fields = expression.displacements(a, r, anatomy.chart(a, r))
         return expression.move(self._landmarks, fields, face)

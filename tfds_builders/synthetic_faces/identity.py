@@ -129,7 +129,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
 def _shape(rng: np.random.Generator, female: bool, age: float) -> Shape:
     values = np.clip(rng.standard_normal(len(fields(Shape))), -2.2, 2.2)
     drawn = dict(zip((field.name for field in fields(Shape)), values, strict=True))
-    side = -0.5 if female else 0.5
+    side = -0.7 if female else 0.5
     for name, shift in (
         ("jaw_width", 1.0), ("jaw_square", 1.0), ("jaw_length", 0.6), ("chin_size", 0.6),
         ("brow_ridge", 1.6), ("brow_height", -0.8), ("nose_width", 0.5), ("nose_length", 0.5),

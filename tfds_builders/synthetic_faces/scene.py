@@ -18,8 +18,11 @@ from tfds_builders.synthetic_faces.texture import linear, noise
 
 Array = np.ndarray
 NECK = np.asarray([0.0, 95.0, -15.0], np.float32)
-HIDDEN_BEHIND = 10.0
-"""A landmark is hidden if the skin in front of it is nearer by more than this (mm)."""
+HIDDEN_BEHIND = np.where(np.arange(68) < 17, 20.0, 9.0).astype(np.float32)
+"""A landmark is hidden if skin in front of it is nearer by more than this (mm).
+
+More for the jaw, whose points on a frontal face lie where the surface turns away.
+"""
 _DEPTH_GRID = 96
 
 
@@ -67,7 +70,7 @@ class Picture:
     """A rendered face.
 
     Attributes:
-      light: float32 [size, size, 3], linear.
+      light: float32 [3, size, size], linear.
       points: float32 [68, 2], pixels; `visible` bool [68].
       face_box: float64 [4], in the convention of the networks.
       irises: float32 [2, 2], pixels: the centres of the irises.
@@ -152,15 +155,18 @@ def _shade(surfels: Surfels, sign: Array, turn: Array, light: Light) -> Array:
     return out
 
 
-def _visible(skin: _Seen, uv: Array, depth: Array) -> Array:
+def _visible(skins: Sequence[_Seen], uv: Array, depth: Array) -> Array:
     """Whether landmarks [68, 2] at `depth` [68] are not behind the skin."""
     low, high = uv.min(0), uv.max(0)
     scale = (_DEPTH_GRID - 7) / float((high - low).max())
-    cell = np.floor((skin.uv.T - low) * np.float32(scale)).astype(np.int32) + 3
-    inside = ((cell >= 0) & (cell < _DEPTH_GRID)).all(1) & (skin.area > 0)
     nearest = np.full(_DEPTH_GRID**2, -np.inf, np.float32)
-    cell = cell[inside]
-    np.maximum.at(nearest, cell[:, 1] * _DEPTH_GRID + cell[:, 0], skin.depth[inside])
+    for skin in skins:
+        column, row = (
+            (skin.uv[k] * np.float32(scale) + np.float32(3 - low[k] * scale)).astype(np.int32)
+            for k in (0, 1)
+        )
+        inside = (column > 0) & (column < _DEPTH_GRID) & (row > 0) & (row < _DEPTH_GRID)
+        np.maximum.at(nearest, (row * _DEPTH_GRID + column)[inside], skin.depth[inside])
     own = np.floor((uv - low) * scale).astype(np.int32) + 3
     # On a steep slope the cell's nearest skin is far from the landmark: the least of nine counts.
     around = [
@@ -168,6 +174,7 @@ def _visible(skin: _Seen, uv: Array, depth: Array) -> Array:
         for dy in (-1, 0, 1)
         for dx in (-1, 0, 1)
     ]
+    around = np.where(np.isinf(around), np.inf, around)
     return depth > np.min(around, axis=0) - HIDDEN_BEHIND
 
 
@@ -187,25 +194,25 @@ def render(
         _see(part, turn, still, shot)
         for part in (head.rigid_skin, head.skin(shot.expression, gaze, glint))
     ]
+    extras = _see(head.extras, turn, still, shot)
     trunk = rotation(0.35 * shot.yaw, 0.1 * shot.pitch, 0.2 * shot.roll)
     step = _turn(turn, NECK[:, None])[:, 0] - _turn(trunk, NECK[:, None])[:, 0]
-    others = [
-        _see(head.extras, turn, still, shot),
-        _see(head.torso(shot.outfit), trunk, step, shot),
-    ]
+    torso = _see(head.torso(shot.outfit), trunk, step, shot)
 
-    corners = head.landmarks(shot.expression)
-    eyes = np.vstack([head.iris_centres(gaze), corners[2, [36, 42]] + 3])
-    placed = _turn(turn, np.hstack([corners, eyes]))
+    marks = head.landmarks(shot.expression)
+    marks[:2, 68:] = head.iris_centres(gaze)
+    placed = _turn(turn, marks)
     uv = (placed[:2] / (shot.distance - placed[2])).T
-    skin = _Seen(*(np.concatenate([getattr(s, n) for s in skins], -1) for n in vars(skins[0])))
-    visible = _visible(skin, uv[:68], placed[2, :68])
+    visible = _visible(skins, uv[:68], placed[2, :68])
     box = np.asarray(face_box(uv[:68].astype(np.float64), visible, IBUG68))
     scale = side / math.sqrt(box[2] * box[3])
     # A box (x, y, w, h) has its centre at x + (w - 1) / 2.
     offset = (size - 1) / 2 + np.asarray(shift) - (box[:2] + (box[2:] - 1) / 2) * scale
-    layers = [_place(part, scale, offset, size) for part in (skin, *others)]
-    image = splat.draw(layers, background(rng, size))
+    image = splat.draw(
+        _place([*skins, extras], scale, offset, size),
+        _place([torso], scale, offset, size),
+        background(rng, size),
+    )
     points = (uv * scale + offset).astype(np.float32)
     return Picture(
         light=image,
@@ -216,20 +223,26 @@ def render(
     )
 
 
-def _place(seen: _Seen, scale: float, offset: Array, size: int) -> splat.Splats:
-    x = seen.uv[0] * np.float32(scale) + np.float32(offset[0])
-    y = seen.uv[1] * np.float32(scale) + np.float32(offset[1])
-    keep = np.flatnonzero((x > -0.99) & (x < size - 0.01) & (y > -0.99) & (y < size - 0.01))
+def _place(seen: Sequence[_Seen], scale: float, offset: Array, size: int) -> splat.Splats:
+    """Splats of everything that falls into the picture."""
+    uv = np.concatenate([part.uv for part in seen], axis=1)
+    x = uv[0] * np.float32(scale) + np.float32(offset[0])
+    y = uv[1] * np.float32(scale) + np.float32(offset[1])
+    depth = np.concatenate([part.depth for part in seen])
+    colour = np.concatenate([part.colour for part in seen], axis=1)
+    area = np.concatenate([part.area for part in seen]) * np.float32(scale * scale)
+    low, high = 1.01 - splat.BORDER, size + splat.BORDER - 2.01
+    keep = (x > low) & (x < high) & (y > low) & (y < high)
+    if keep.all():
+        return splat.Splats(np.stack([x, y]), depth, colour, area)
+    keep = np.flatnonzero(keep)
     return splat.Splats(
-        np.stack([x[keep], y[keep]]),
-        seen.depth[keep],
-        seen.colour[:, keep],
-        seen.area[keep] * np.float32(scale * scale),
+        np.stack([x[keep], y[keep]]), depth[keep], np.take(colour, keep, axis=1), area[keep]
     )
 
 
 def background(rng: np.random.Generator, size: int) -> Array:
-    """A blurred place, float32 [size, size, 3] in linear light."""
+    """A blurred place, float32 [3, size, size] in linear light."""
     base = rng.uniform(25, 225) + rng.normal(0, 9, 3)
     coarse = base + rng.normal(0, 26, (3, 3, 1)) + rng.normal(0, 9, (3, 3, 3))
     coarse = np.clip(coarse, 4, 250).astype(np.uint8)
@@ -243,10 +256,14 @@ def background(rng: np.random.Generator, size: int) -> Array:
             kind = draw.ellipse if rng.random() < 0.3 else draw.rectangle
             kind((x, y, x + w, y + h), fill=tuple(int(v) for v in np.clip(colour, 0, 255)))
         image = image.resize((int(rng.integers(14, 50)),) * 2, Image.Resampling.BILINEAR)
-    image = image.resize((size, size), Image.Resampling.BICUBIC)
-    texture = noise(rng, (size, size), (size // 5, size // 5))[..., None] * rng.uniform(0, 6)
-    srgb = np.clip(np.asarray(image, np.float32) + texture, 0, 255)
-    return _TO_LINEAR[srgb.astype(np.uint8)]
+    half = (size + 1) // 2
+    image = np.asarray(image.resize((half, half), Image.Resampling.BICUBIC), np.float32)
+    image += noise(rng, (half, half), (half // 2, half // 2))[..., None] * np.float32(
+        rng.uniform(0, 5)
+    )
+    srgb = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+    srgb = np.asarray(srgb.resize((size, size), Image.Resampling.BILINEAR))
+    return _TO_LINEAR[np.ascontiguousarray(srgb.transpose(2, 0, 1))]
 
 
 _TO_LINEAR = linear(*range(256))

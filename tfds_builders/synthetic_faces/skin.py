@@ -92,7 +92,7 @@ def masks(grid: Grid) -> Masks:
 def _occlusion(x: Array, side: Array, r: Array) -> Array:
     """How much less sky the hollows of the face see."""
     socket = 0.45 * bump(side, r, 17, -4, 7, 9) + 0.30 * bump(side, r, 31, -13, 16, 6)
-    nose = 0.50 * bump(side, r, 6, 47.5, 11, 3) + 0.25 * bump(side, r, 20, 40, 4, 8)
+    nose = 0.38 * bump(side, r, 6, 47.5, 11, 3) + 0.25 * bump(side, r, 20, 40, 4, 8)
     mouth = 0.30 * bump(x, r, 0, 83.5, 17, 4) + 0.35 * bump(side, r, 26, LIP_LINE, 4, 4)
     brow_edge = 0.15 * bump(side, r, EYE_X, -8, 14, 4)
     return np.clip(socket + nose + mouth + brow_edge, 0, 0.75)

@@ -5,6 +5,7 @@ the weights that reach a pixel sum to the share of it that is covered: silhouett
 antialiased, and the order of drawing does not matter.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy import sparse
 DEPTH_TOLERANCE = 7.0
 """Splats farther than this (mm) behind the front one in their pixel are hidden."""
 
+BORDER = 3
+"""Pixels around the picture that are drawn too, since splats there reach into it."""
 COVER_GAIN = np.float32(1.4)
 """Closes the surface where splats are more than a pixel apart."""
 
@@ -34,14 +37,14 @@ class Splats:
     area: np.ndarray
 
 
-def _front_depth(layers: list[Splats], stride: int) -> tuple[np.ndarray, np.ndarray]:
+def _front_depth(layers: Sequence[Splats], stride: int) -> tuple[np.ndarray, np.ndarray]:
     """The greatest depth of each pixel [stride²], a border of one pixel included; and the holes.
 
     Holes are the indices of pixels within a surface in whose middle no splat lies.
     """
     buffer = np.full(stride * stride, -np.inf, np.float32)
     for layer in layers:
-        column, row = (layer.xy + np.float32(1.5)).astype(np.int32)
+        column, row = (layer.xy + np.float32(BORDER + 0.5)).astype(np.int32)
         np.maximum.at(buffer, row * stride + column, layer.depth)
     closed = _closed(buffer.reshape(stride, stride)).ravel()
     return closed, np.flatnonzero(np.isinf(buffer) & np.isfinite(closed))
@@ -49,48 +52,75 @@ def _front_depth(layers: list[Splats], stride: int) -> tuple[np.ndarray, np.ndar
 
 def _closed(depth: np.ndarray) -> np.ndarray:
     """Fills holes of one pixel without moving silhouettes (a morphological closing)."""
-    out = depth.copy()
-    wide = np.maximum(np.maximum(depth[:, :-2], depth[:, 2:]), depth[:, 1:-1])
+    padded = np.pad(depth, 2, mode="edge")
+    wide = np.maximum(np.maximum(padded[:, :-2], padded[:, 2:]), padded[:, 1:-1])
     grown = np.maximum(np.maximum(wide[:-2], wide[2:]), wide[1:-1])
     wide = np.minimum(np.minimum(grown[:, :-2], grown[:, 2:]), grown[:, 1:-1])
-    closed = np.minimum(np.minimum(wide[:-2], wide[2:]), wide[1:-1])
-    # The border has no neighbours beyond it and stays as it is.
-    out[2:-2, 2:-2] = closed
-    return out
+    return np.minimum(np.minimum(wide[:-2], wide[2:]), wide[1:-1])
 
 
-def draw(layers: list[Splats], background: np.ndarray) -> np.ndarray:
-    """The layers over a background [size, size, 3] in linear light, float32 [size, size, 3].
+def draw(fine: Splats, coarse: Splats, background: np.ndarray) -> np.ndarray:
+    """Splats over a background [3, size, size] in linear light, float32 [3, size, size].
 
-    Every splat must lie within (-1, size).
+    The fine ones may be a pixel apart, the coarse ones two: those are drawn at half the resolution.
+    Every splat must lie within (-BORDER + 1, size + BORDER - 2).
     """
-    size = len(background)
-    # One pixel of border on every side takes what falls half outside.
-    stride = size + 2
-    nearest, holes = _front_depth(layers, stride)
-    total = np.zeros((stride * stride, 5), np.float32)
-    for layer in layers:
-        total += _spread(layer, nearest, stride)
-    total[holes] += total[holes[:, None] + _around(stride)].sum(1)
-    total = total.reshape(stride, stride, 5)[1:-1, 1:-1]
-    colour = total[..., :3] / np.maximum(total[..., 3:4], np.float32(1e-6))
-    cover = np.clip(total[..., 4:] * COVER_GAIN, 0, 1) * (total[..., 3:4] > 0)
-    return background + (colour - background) * cover
+    size = background.shape[1]
+    stride = size + 2 * BORDER + size % 2
+    nearest, holes = _front_depth((fine, coarse), stride)
+    total = _spread(fine, nearest, stride, 1)
+    half = _spread(coarse, nearest, stride, 2)
+    first = int(coarse.xy[1].min()) // 2 if coarse.xy.size else 0
+    total[2 * first :] += _doubled(half[first:])
+    total = total.reshape(-1, 5)
+    inner = holes[(holes > stride) & (holes < stride**2 - stride - 1)]
+    total[inner] += total[inner[:, None] + _around(stride)].sum(1)
+    planes = np.ascontiguousarray(
+        total.reshape(stride, stride, 5)[BORDER : BORDER + size, BORDER : BORDER + size].transpose(
+            2, 0, 1
+        )
+    )
+    cover = np.minimum(planes[4] * COVER_GAIN, 1) * (planes[3] > 0)
+    share = cover / np.maximum(planes[3], np.float32(1e-6))
+    return background * (1 - cover) + planes[:3] * share
+
+
+def _doubled(total: np.ndarray) -> np.ndarray:
+    """Sums over cells of two by two pixels [m, n, 5] as sums over pixels [2m, 2n, 5]."""
+    m, n, k = total.shape
+    near, far = total * np.float32(0.375), total * np.float32(0.125)
+    tall = np.empty((m, 2, n, k), np.float32)
+    tall[:, 0], tall[:, 1] = near, near
+    tall[1:, 0] += far[:-1]
+    tall[:-1, 1] += far[1:]
+    near = tall.reshape(2 * m, n, k)
+    near, far = near * np.float32(0.375), near * np.float32(0.125)
+    wide = np.empty((2 * m, n, 2, k), np.float32)
+    wide[:, :, 0], wide[:, :, 1] = near, near
+    wide[:, 1:, 0] += far[:, :-1]
+    wide[:, :-1, 1] += far[:, 1:]
+    return wide.reshape(2 * m, 2 * n, k)
 
 
 def _around(stride: int) -> np.ndarray:
     return np.asarray([-stride, -1, 1, stride])
 
 
-def _spread(layer: Splats, nearest: np.ndarray, stride: int) -> np.ndarray:
-    """Sums over pixels [stride², 5]: visible colour, visible area, and all area."""
-    xy = layer.xy + np.float32(1)
-    base = xy.astype(np.int32)
-    fx, fy = xy - base.astype(np.float32)
-    corner = base[1] * stride + base[0]
+def _spread(layer: Splats, nearest: np.ndarray, stride: int, cell: int) -> np.ndarray:
+    """Visible colour, visible area, and all area, [stride / cell, stride / cell, 5].
+
+    Summed over square cells of `cell` pixels. Cell k's middle lies at pixel cell (k + 0.5) - 0.5.
+    """
+    xy = layer.xy + np.float32(BORDER)
     own = (xy + np.float32(0.5)).astype(np.int32)
     own = own[1] * stride + own[0]
     shown = (layer.depth > nearest[own] - np.float32(DEPTH_TOLERANCE)) * layer.area
+    if cell > 1:
+        xy = np.maximum((xy + np.float32(0.5)) * np.float32(1 / cell) - np.float32(0.5), 0)
+        stride = stride // cell
+    base = np.minimum(xy.astype(np.int32), stride - 2)
+    fx, fy = xy - base.astype(np.float32)
+    corner = base[1] * stride + base[0]
     count = len(shown)
     values = np.empty((count, 5), np.float32)
     for c in range(3):
@@ -105,4 +135,4 @@ def _spread(layer: Splats, nearest: np.ndarray, stride: int) -> np.ndarray:
     starts = np.arange(0, 4 * count + 1, 4, dtype=np.int32)
     # A matrix with one column per splat adds in the order of the splats, always.
     matrix = sparse.csc_array((weights.ravel(), pixels.ravel(), starts), shape=(stride**2, count))
-    return matrix @ values
+    return (matrix @ values).reshape(stride, stride, 5)
