@@ -1,0 +1,55 @@
+"""`lrjax quickstart`: both stages of K&C, on faces that are drawn on the spot, and a page."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+
+import click
+
+from lrjax.cli.prepare import describe, prepare_dataset
+from lrjax.report.page import section, write_page
+from lrjax.report.results import gather
+
+# The first thing that a newcomer sees is the real thing at work; then how it came to be.
+EXPERIMENTS = ("shipped", "figure4", "table1b", "figure6")
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("quickstart"),
+    show_default=True,
+    help="Folder for the faces, the runs and the page.",
+)
+def quickstart(out: Path) -> None:
+    """Draw faces, train both stages on them (briefly), measure, and write one page.
+
+    Needs no data. What an earlier, interrupted quickstart has finished is not done again.
+    """
+    from experiments.common import Context
+
+    begun = time.monotonic()
+
+    def say(text: str) -> None:
+        click.secho(f"[{time.monotonic() - begun:4.0f} s] {text}", bold=True, err=True)
+
+    say("Drawing synthetic faces: sharp ones, and others through a bad camera.")
+    data = out / "data"
+    prepare_dataset("synthetic_faces", data)
+    click.echo(describe("synthetic_faces", data), err=True)
+    context = Context("quick", out / "runs", out / "results", data)
+    for name in EXPERIMENTS:
+        module = importlib.import_module(f"experiments.{name}")
+        say((module.__doc__ or name).splitlines()[0])
+        result = module.run(context)
+        for table in result.tables:
+            click.echo(table.to_markdown() + "\n")
+        for note in result.notes:
+            click.echo(note + "\n")
+    page = out / "index.html"
+    sections = [section(result, path.parent) for path, result in gather([out / "results"])]
+    write_page(page, "lrjax quickstart", sections)
+    say(f"Done. Open {page}.")
