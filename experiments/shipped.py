@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
+from PIL import Image
 
 from experiments.common import Context, figure
 from lrjax.data import sources
-from lrjax.data.cut import cut_square
+from lrjax.data.cut import cut_square, square_transform
 from lrjax.evaluation import landmarks as metrics
 from lrjax.inference.landmarks import Detector
 from lrjax.inference.measure import measure_photographs
@@ -15,6 +18,8 @@ from lrjax.report.results import Result
 from lrjax.report.tables import Table
 
 SHOWN, CELL, COLUMNS = 24, 160, 8
+# Points are marked as on a 40-pixel picture enlarged to a cell.
+SCALE = CELL // 40
 
 
 def run(context: Context) -> Result:
@@ -52,14 +57,17 @@ def run(context: Context) -> Result:
 
 def _sheet(detector: Detector, spec: str, context: Context) -> np.ndarray:
     """The first faces of a split, each enlarged to a cell, with the points found."""
+    records = sources.open_split(spec, context.data_dir)
     cells = []
-    for record in sources.open_split(spec, context.data_dir)[:SHOWN]:
-        image, box = record["image"], np.asarray(record["face_box"], float)
+    for record in (records[i] for i in range(min(SHOWN, len(records)))):
+        with Image.open(io.BytesIO(record["image"])) as file:
+            image = file.convert("RGB")
+        box = np.asarray(record["face_box"], float)
         found = detector(image, box[None])
         centre, side = box[:2] + (box[2:] - 1) / 2, 1.5 * float(np.sqrt(box[2] * box[3]))
-        cell = cut_square(_pil(image), centre, side, CELL)
-        scale = CELL / side
-        points = (found.points[0] - (centre - side / 2 + 0.5) + 0.5) * scale - 0.5
+        step, offset = square_transform(centre, side, CELL)
+        cell = cut_square(image, centre, side, CELL)
+        points = (found.points[0] - offset) / step
         everything = np.ones(len(points), bool)
-        cells.append(draw.overlay_points(cell, points, everything, draw.GREEN, 1))
+        cells.append(draw.overlay_points(cell, points, everything, draw.GREEN, SCALE))
     return draw.sample_grid(np.stack(cells), COLUMNS, 1)
