@@ -85,7 +85,7 @@ _BODY_DEPTH = curve((24, 58), (110, 58), (130, 62), (150, 78), (180, 100), (230,
 def torso(rng: np.random.Generator, person: Identity, step: float) -> Surfels:
     """Neck and shoulders, dressed at random."""
     build = 1 + 0.05 * person.shape.jaw_width + 0.02 * person.shape.cheek_fat
-    fine = np.linspace(26, 245, 1000)
+    fine = np.linspace(26, 300, 1000)
     path = np.concatenate([[0], np.cumsum(np.hypot(np.diff(fine), np.diff(_BODY_WIDTH(fine))))])
     r = np.interp(np.arange(0, path[-1], 2.1 * step), path, fine)[:, None]
     half = np.arange(0, 1.7, step / 75)
@@ -113,7 +113,7 @@ def _dress(rng: np.random.Generator, skin: Array, x: Array, r: Array) -> Array:
     side = np.abs(x)
     cloth = _dye(rng)
     kind = rng.choice(
-        ["crew", "v", "shirt", "suit", "high", "stripes"], p=[0.28, 0.2, 0.2, 0.1, 0.12, 0.1]
+        ["crew", "v", "shirt", "suit", "high", "stripes"], p=[0.30, 0.22, 0.2, 0.06, 0.12, 0.1]
     )
     neckline = {
         "crew": 152 - 0.12 * side, "stripes": 152 - 0.12 * side, "high": 122 + 0 * side,

@@ -108,6 +108,13 @@ def field(grid: Grid) -> tuple[slice, slice, np.ndarray]:
     )  # fmt: skip
 
 
+@lru_cache
+def landmark_field() -> np.ndarray:
+    """The displacements [7, 3, 70] of the landmarks."""
+    a, r = anatomy.landmark_chart()
+    return displacements(a, r, anatomy.chart(a, r))
+
+
 def move(points: np.ndarray, fields: np.ndarray, expression: Expression) -> np.ndarray:
     """`points` [3, ...] displaced by the expression; zero coefficients cost nothing."""
     moved = points.copy()

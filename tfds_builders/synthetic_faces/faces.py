@@ -15,8 +15,10 @@ from tfds_builders.synthetic_faces.scene import Picture, render
 
 CONTEXT = 2.4
 """Side of a crop in sides of the face."""
-HR_STEP, LR_STEP = 1.4, 2.0
-"""Millimetres between the vertices of the head, below one pixel at the sizes drawn."""
+OVERSAMPLING = 2
+"""Pixels drawn along one pixel of the poor camera."""
+HR_STEP, LR_STEP = 1.5, 2.3
+"""Millimetres between the vertices of the head, about one pixel at the sizes drawn."""
 _PERSON, _PICTURE = 0, 1
 
 
@@ -67,8 +69,7 @@ def lr_face(
     rng = np.random.default_rng([seed, identity, _PICTURE, number])
     side = math.exp(rng.uniform(*np.log(sides)))
     shot, camera = sample_shot(rng), sample_camera(rng)
-    factor = 2 if side > 25 else 3
-    size = _crop_size(side)
+    size, factor = _crop_size(side), OVERSAMPLING
     phase = rng.uniform(-0.5, 0.5, 2)
     picture = render(head, shot, side * factor, size * factor, phase * factor)
     return _finish(picture, take_poor(picture.light, factor, camera, rng), factor)

@@ -10,7 +10,7 @@ from tfds_builders.synthetic_faces import anatomy, body, expression, hair, skin
 from tfds_builders.synthetic_faces.anatomy import smoothstep
 from tfds_builders.synthetic_faces.expression import JAW_DROP, Expression
 from tfds_builders.synthetic_faces.identity import Identity
-from tfds_builders.synthetic_faces.surfels import Surfels, from_mesh, join
+from tfds_builders.synthetic_faces.surfels import Surfels, from_mesh, join, opaque
 from tfds_builders.synthetic_faces.texture import linear, mix, tint
 
 Array = np.ndarray
@@ -46,8 +46,7 @@ class Head:
     def __init__(self, person: Identity, step: float) -> None:
         self.person, self.step = person, step
         grid = anatomy.grid(step)
-        self._chart = anatomy.landmark_chart()
-        self._landmarks = anatomy.surface(*self._chart, person.shape)
+        self._landmarks = anatomy.surface(*anatomy.landmark_chart(), person.shape)
         neutral = anatomy.surface(grid.azimuth, grid.row, person.shape)
         colour, masks = skin.albedo(grid, person), skin.masks(grid)
         covered = hair.cover(grid, person)
@@ -59,15 +58,17 @@ class Head:
         rigid = bare.copy()
         rigid[rows, columns] = 0
         occluded = colour * (1 - masks.occlusion)
-        self.rigid_skin = from_mesh(neutral, occluded, opacity=rigid, gloss=gloss)
+        self.rigid_skin = opaque(from_mesh(neutral, occluded, opacity=rigid, gloss=gloss))
         self.moving_neutral = neutral[:, rows, columns]
         self._colour = np.ascontiguousarray(occluded[:, rows, columns])
         self._gloss, self._bare = gloss[rows, columns], bare[rows, columns]
         eyes = np.stack([self._landmarks[:, eye].mean(1) for eye in (LEFT_EYE, RIGHT_EYE)], axis=1)
-        self.extras = join(
-            body.ears(person, step),
-            *hair.shell(grid, neutral, covered, person),
-            *body.glasses(person, eyes, step),
+        self.extras = opaque(
+            join(
+                body.ears(person, step),
+                *hair.shell(grid, neutral, covered, person),
+                *body.glasses(person, eyes, step),
+            )
         )
         x = grid.chart[rows, columns]
         r = np.broadcast_to(grid.row[rows], x.shape)
@@ -80,9 +81,7 @@ class Head:
 
     def landmarks(self, face: Expression) -> Array:
         """The 68 points and the middles of the eyes, [3, 70] in mm."""
-        a, r = self._chart
-        fields = expression.displacements(a, r, anatomy.chart(a, r))
-        return expression.move(self._landmarks, fields, face)
+        return expression.move(self._landmarks, expression.landmark_field(), face)
 
     def iris_centres(self, gaze: Array) -> Array:
         """The x and y, in mm, [2, 2] of the left and the right iris, moved by `gaze` [2]."""

@@ -13,8 +13,8 @@ from lrjax.geometry.points import IBUG68, face_box
 from tfds_builders.synthetic_faces import splat
 from tfds_builders.synthetic_faces.expression import Expression
 from tfds_builders.synthetic_faces.head import Head
-from tfds_builders.synthetic_faces.surfels import Surfels, take
-from tfds_builders.synthetic_faces.texture import linear, noise
+from tfds_builders.synthetic_faces.surfels import TRANSPARENT, Surfels, take
+from tfds_builders.synthetic_faces.texture import noise
 
 Array = np.ndarray
 NECK = np.asarray([0.0, 95.0, -15.0], np.float32)
@@ -116,7 +116,7 @@ def _see(surfels: Surfels, turn: Array, move: Array, shot: Shot) -> _Seen:
     ray = eye - surfels.points
     a = surfels.areas
     facing = a[0] * ray[0] + a[1] * ray[1] + a[2] * ray[2]
-    index = np.flatnonzero((facing > 0) | surfels.two_sided)
+    index = np.flatnonzero(((facing > 0) | surfels.two_sided) & (surfels.opacity > TRANSPARENT))
     seen = take(surfels, index)
     facing = facing[index]
     placed = _turn(turn, seen.points) + move[:, None]
@@ -263,7 +263,6 @@ def background(rng: np.random.Generator, size: int) -> Array:
     )
     srgb = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
     srgb = np.asarray(srgb.resize((size, size), Image.Resampling.BILINEAR))
-    return _TO_LINEAR[np.ascontiguousarray(srgb.transpose(2, 0, 1))]
-
-
-_TO_LINEAR = linear(*range(256))
+    light = srgb.astype(np.float32) * np.float32(1 / 255)
+    # The square is near enough to sRGB's curve for a place that nobody knows.
+    return np.ascontiguousarray((light * light).transpose(2, 0, 1))

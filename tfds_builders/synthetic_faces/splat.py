@@ -16,6 +16,8 @@ DEPTH_TOLERANCE = 7.0
 
 BORDER = 3
 """Pixels around the picture that are drawn too, since splats there reach into it."""
+ENOUGH = np.float32(0.5)
+"""A pixel within a surface that less area than this reached takes some of its neighbours'."""
 COVER_GAIN = np.float32(1.4)
 """Closes the surface where splats are more than a pixel apart."""
 
@@ -73,8 +75,9 @@ def draw(fine: Splats, coarse: Splats, background: np.ndarray) -> np.ndarray:
     first = int(coarse.xy[1].min()) // 2 if coarse.xy.size else 0
     total[2 * first :] += _doubled(half[first:])
     total = total.reshape(-1, 5)
-    inner = holes[(holes > stride) & (holes < stride**2 - stride - 1)]
-    total[inner] += total[inner[:, None] + _around(stride)].sum(1)
+    bare = holes[(holes > stride) & (holes < stride**2 - stride - 1)]
+    bare = bare[total[bare, 4] < ENOUGH]
+    total[bare] += total[bare[:, None] + _around(stride)].sum(1)
     planes = np.ascontiguousarray(
         total.reshape(stride, stride, 5)[BORDER : BORDER + size, BORDER : BORDER + size].transpose(
             2, 0, 1

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+TRANSPARENT = 0.02
+"""Patches of less opacity are not drawn."""
+
 
 @dataclass(frozen=True)
 class Surfels:
@@ -60,7 +63,7 @@ def from_mesh(
     gloss: np.ndarray | float = 0.0,
     two_sided: bool = False,
 ) -> Surfels:
-    """The surfels of a mesh [3, R, C] coloured [3, R, C] or [3], but for transparent ones."""
+    """The surfels of a mesh [3, R, C] coloured [3, R, C] or [3]."""
     shape = mesh.shape[1:]
 
     def scalars(value: np.ndarray | float) -> np.ndarray:
@@ -71,11 +74,15 @@ def from_mesh(
         values = values if values.ndim > 1 else values[:, None, None]
         return np.broadcast_to(values, (3, *shape)).reshape(3, -1)
 
-    cloud = Surfels(
+    return Surfels(
         vectors(mesh), vectors(area_vectors(mesh)), vectors(colour),
         scalars(opacity), scalars(gloss), np.full(mesh[0].size, two_sided),
     )  # fmt: skip
-    return take(cloud, np.flatnonzero(cloud.opacity > 0.02))
+
+
+def opaque(surfels: Surfels) -> Surfels:
+    """The patches that can be seen at all."""
+    return take(surfels, np.flatnonzero(surfels.opacity > TRANSPARENT))
 
 
 def join(*parts: Surfels) -> Surfels:

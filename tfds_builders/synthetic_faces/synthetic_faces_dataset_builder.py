@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
+from tqdm import tqdm
 
 from tfds_builders.common import face_features, tight_box
 from tfds_builders.common.builder import in_parallel
@@ -52,7 +53,7 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
     lr_sides: tuple[float, float] = (16.0, 40.0)
 
 
-class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
+class Builder(tfds.core.ShardBasedBuilder):
     """68 points per face in two domains without a common identity: HR, and native LR."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -69,31 +70,45 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, list[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]:
         config = self.builder_config or SyntheticFacesConfig(name="default")
+        total = sum(getattr(config, split) for split in _FIRST_IDENTITY)
+        self._progress = tqdm(total=total, desc=self.name, unit="face", disable=None)
         splits = {}
         for split in _FIRST_IDENTITY:
             people = list(_people(split, getattr(config, split), config.per_identity))
             if people:
                 splits[split] = [
-                    functools.partial(_examples, config, split, people[i : i + _PER_SHARD])
+                    functools.partial(self._examples, config, split, people[i : i + _PER_SHARD])
                     for i in range(0, len(people), _PER_SHARD)
                 ]
         return splits
+
+    def _examples(
+        self, config: SyntheticFacesConfig, split: str, people: list[tuple[int, int]]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The records of one shard, in order, whatever the number of threads that draw them."""
+        draw = functools.partial(_album, config, split)
+        for album in in_parallel(draw, people, workers=min(8, os.cpu_count() or 1)):
+            for example in album:
+                self._progress.update()
+                yield example["name"], example
+
+    def _download_and_prepare(
+        self,
+        dl_manager: tfds.download.DownloadManager,
+        download_config: tfds.download.DownloadConfig | None = None,
+    ) -> None:
+        self._progress = None
+        try:
+            super()._download_and_prepare(dl_manager, download_config)
+        finally:
+            if self._progress is not None:
+                self._progress.close()
 
 
 def _people(split: str, pictures: int, per_identity: int) -> Iterator[tuple[int, int]]:
     """(identity, number of pictures) of a split's people."""
     for k, first in enumerate(range(0, pictures, per_identity)):
         yield _FIRST_IDENTITY[split] + k, min(per_identity, pictures - first)
-
-
-def _examples(
-    config: SyntheticFacesConfig, split: str, people: list[tuple[int, int]]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The records of one shard, in order, whatever the number of threads that draw them."""
-    draw = functools.partial(_album, config, split)
-    for album in in_parallel(draw, people, workers=min(8, os.cpu_count() or 1)):
-        for example in album:
-            yield example["name"], example
 
 
 def _album(
