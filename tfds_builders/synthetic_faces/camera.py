@@ -78,7 +78,8 @@ def take_poor(light: Array, factor: int, camera: PoorCamera, rng: np.random.Gene
             blurred, camera.defocus * factor, axis=axis, mode="nearest", truncate=3
         )
     size = light.shape[1] // factor
-    sensed = blurred.reshape(3, size, factor, size, factor).mean((2, 4))
+    cells = [blurred[:, i::factor, j::factor] for i in range(factor) for j in range(factor)]
+    sensed = sum(cells) * np.float32(1 / factor**2)
     sensed = sensed * np.float32(camera.exposure) * np.float32(camera.balance)[:, None, None]
     deviation = np.sqrt(camera.shot_noise * sensed + camera.read_noise**2)
     sensed = sensed + deviation * _sensor_noise(rng, size)

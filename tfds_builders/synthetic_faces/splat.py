@@ -16,8 +16,6 @@ DEPTH_TOLERANCE = 7.0
 
 BORDER = 3
 """Pixels around the picture that are drawn too, since splats there reach into it."""
-ENOUGH = np.float32(0.5)
-"""A pixel within a surface that less area than this reached takes some of its neighbours'."""
 COVER_GAIN = np.float32(1.4)
 """Closes the surface where splats are more than a pixel apart."""
 
@@ -40,25 +38,25 @@ class Splats:
 
 
 def _front_depth(layers: Sequence[Splats], stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """The greatest depth of each pixel [stride²], a border of one pixel included; and the holes.
+    """The greatest depth of each pixel [stride²], and which lie within a surface, not on its edge.
 
-    Holes are the indices of pixels within a surface in whose middle no splat lies.
+    The border is included.
     """
     buffer = np.full(stride * stride, -np.inf, np.float32)
     for layer in layers:
         column, row = (layer.xy + np.float32(BORDER + 0.5)).astype(np.int32)
         np.maximum.at(buffer, row * stride + column, layer.depth)
-    closed = _closed(buffer.reshape(stride, stride)).ravel()
-    return closed, np.flatnonzero(np.isinf(buffer) & np.isfinite(closed))
+    padded = np.pad(buffer.reshape(stride, stride), 3, mode="edge")
+    # A morphological closing: fills holes of one pixel without moving silhouettes.
+    closed = _over_nine(_over_nine(padded, np.maximum), np.minimum)
+    within = np.isfinite(_over_nine(closed, np.minimum))
+    return closed[1:-1, 1:-1].ravel(), within.ravel()
 
 
-def _closed(depth: np.ndarray) -> np.ndarray:
-    """Fills holes of one pixel without moving silhouettes (a morphological closing)."""
-    padded = np.pad(depth, 2, mode="edge")
-    wide = np.maximum(np.maximum(padded[:, :-2], padded[:, 2:]), padded[:, 1:-1])
-    grown = np.maximum(np.maximum(wide[:-2], wide[2:]), wide[1:-1])
-    wide = np.minimum(np.minimum(grown[:, :-2], grown[:, 2:]), grown[:, 1:-1])
-    return np.minimum(np.minimum(wide[:-2], wide[2:]), wide[1:-1])
+def _over_nine(values: np.ndarray, extreme: np.ufunc) -> np.ndarray:
+    """The extreme of each pixel and its eight neighbours, [n - 2, n - 2] of [n, n]."""
+    wide = extreme(extreme(values[:, :-2], values[:, 2:]), values[:, 1:-1])
+    return extreme(extreme(wide[:-2], wide[2:]), wide[1:-1])
 
 
 def draw(fine: Splats, coarse: Splats, background: np.ndarray) -> np.ndarray:
@@ -69,14 +67,14 @@ def draw(fine: Splats, coarse: Splats, background: np.ndarray) -> np.ndarray:
     """
     size = background.shape[1]
     stride = size + 2 * BORDER + size % 2
-    nearest, holes = _front_depth((fine, coarse), stride)
+    nearest, within = _front_depth((fine, coarse), stride)
     total = _spread(fine, nearest, stride, 1)
     half = _spread(coarse, nearest, stride, 2)
     first = int(coarse.xy[1].min()) // 2 if coarse.xy.size else 0
     total[2 * first :] += _doubled(half[first:])
     total = total.reshape(-1, 5)
-    bare = holes[(holes > stride) & (holes < stride**2 - stride - 1)]
-    bare = bare[total[bare, 4] < ENOUGH]
+    bare = np.flatnonzero(within & ((total[:, 4] < 1 / COVER_GAIN) | (total[:, 3] < 0.05)))
+    bare = bare[(bare > stride) & (bare < stride**2 - stride - 1)]
     total[bare] += total[bare[:, None] + _around(stride)].sum(1)
     planes = np.ascontiguousarray(
         total.reshape(stride, stride, 5)[BORDER : BORDER + size, BORDER : BORDER + size].transpose(
