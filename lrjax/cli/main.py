@@ -13,9 +13,13 @@ from lrjax.errors import InputError
 # name -> (module, attribute, one line): modules are imported when their command is asked for, so
 # that `lrjax --help` does not wait for JAX.
 COMMANDS = {
+    "quickstart": ("lrjax.cli.quickstart", "quickstart", "Everything once, on drawn faces."),
     "train": ("lrjax.cli.train", "train", "Train a configuration, or finish a run."),
     "prepare": ("lrjax.cli.prepare", "prepare", "Turn a dataset's official files into records."),
     "experiment": ("lrjax.cli.experiment", "experiment", "Run experiments of the papers."),
+    "predict": ("lrjax.cli.predict", "predict", "Find the landmarks of faces in image files."),
+    "evaluate": ("lrjax.cli.evaluate", "evaluate", "Measure a landmark network on a dataset."),
+    "export": ("lrjax.cli.export", "export", "Write a run's network as one file."),
     "report": ("lrjax.cli.report", "report", "Gather results into one page."),
 }
 

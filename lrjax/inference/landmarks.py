@@ -1,0 +1,311 @@
+"""Landmarks of the faces in photographs: from pixels and boxes to points, in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from lrjax.errors import InputError
+from lrjax.geometry import heatmaps
+from lrjax.geometry.points import SCHEMES, Scheme, convert
+from lrjax.inference.images import ImageLike, as_rgb, is_one_image
+from lrjax.inference.networks import load_network, locate
+from lrjax.inference.views import Views, box_problem, box_views, cut_view, refined_views
+from lrjax.models.heatmap import HeatmapGenerator
+from lrjax.tasks.landmarks import LandmarksConfig, to_unit
+
+BATCH, SMALL_BATCH = 32, 8
+"""Views in one forward pass: one compilation each, and one for a single view, when first needed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """How a face is looked at. All of it is beyond the paper.
+
+    Attributes:
+      flip: also look at the mirror image, and average.
+      passes: how often the view is centred on the face: the first time on the given box, then on
+        the points found.
+      scales: sizes of the view, relative to the one the network was trained with; averaged.
+      upright: turn the view along with the face from the second pass on.
+    """
+
+    flip: bool = True
+    passes: int = 2
+    scales: tuple[float, ...] = (1.0,)
+    upright: bool = False
+
+    def __post_init__(self) -> None:
+        if self.passes < 1:
+            raise InputError(f"passes is {self.passes}; it must be at least 1.")
+        if not self.scales or not all(0.25 <= scale <= 4 for scale in self.scales):
+            raise InputError(f"scales is {self.scales}; give factors between 0.25 and 4.")
+        if self.upright and self.passes < 2:
+            raise InputError("upright needs passes of at least 2: the first one finds the angle.")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """The landmarks of n faces.
+
+    Attributes:
+      points: float32 [n, N, 2] (x, y) in pixels of the image given, pixel centres at integers.
+      confidence: float32 [n] in [0, 1], the mean of the points'.
+      point_confidence: float32 [n, N] in [0, 1]: how high a point's heatmap is, where 1 is as high
+        as in training. It orders predictions; it is not a probability.
+      boxes: float64 [n, 4] (x, y, w, h), the faces looked at.
+      image: int [n], the image that each face is in.
+      scheme: what the N points are.
+    """
+
+    points: np.ndarray
+    confidence: np.ndarray
+    point_confidence: np.ndarray
+    boxes: np.ndarray
+    image: np.ndarray
+    scheme: Scheme
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def take(self, which: ArrayLike) -> Prediction:
+        """The faces that an index or a mask selects."""
+        names = ("points", "confidence", "point_confidence", "boxes", "image")
+        return dataclasses.replace(self, **{name: getattr(self, name)[which] for name in names})
+
+    def converted(self, points: str) -> Prediction:
+        """The same faces with the points of another scheme, "native" being this one."""
+        target = self.scheme if points == "native" else SCHEMES.get(points)
+        if target is None:
+            raise InputError(f"Points {points!r} are unknown; choose native, {', '.join(SCHEMES)}.")
+        seen = np.ones(self.points.shape[:2], bool)
+        # A point made of several is as sure as they are on average.
+        doubled = np.repeat(self.point_confidence[..., None], 2, axis=-1)
+        try:
+            moved, _ = convert(self.points, seen, self.scheme, target)
+            sure, _ = convert(doubled, seen, self.scheme, target)
+        except ValueError as error:
+            raise InputError(f"This network cannot give the points asked for: {error}.") from error
+        return dataclasses.replace(
+            self,
+            points=moved,
+            point_confidence=sure[..., 0],
+            confidence=sure[..., 0].mean(-1),
+            scheme=target,
+        )
+
+
+class Detector:
+    """A landmark network with a way of looking.
+
+    >>> detector = Detector.load()
+    >>> detector(photo, [[120, 80, 24, 30]]).points  # [1, 68, 2]
+    """
+
+    def __init__(
+        self,
+        config: LandmarksConfig,
+        module: HeatmapGenerator,
+        variables: dict[str, Any],
+        options: Inference = Inference(),
+    ) -> None:
+        self.config, self.options, self.scheme = config, options, SCHEMES[config.scheme]
+        self._variables = variables
+        self._forward = jax.jit(partial(_forward, module, config, options.flip))
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path | None = None,
+        options: Inference = Inference(),
+        which: str | None = None,
+    ) -> Detector:
+        """A detector with the weights of a file or run folder, by default those shipped.
+
+        Args:
+          weights: a .safetensors file, a run folder, or None.
+          options: how faces are looked at.
+          which: of a run folder, "best" (the default, where there is one) or "last".
+
+        Raises:
+          InputError: there are no such weights, or they are not a landmark network's.
+        """
+        return cls(*load_network(locate(weights, which)), options)
+
+    def __call__(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        boxes: ArrayLike | Sequence[ArrayLike] | None = None,
+        points: str = "native",
+    ) -> Prediction:
+        """The landmarks of faces.
+
+        Args:
+          images: one image or several: uint8 RGB [H, W, 3], PIL images or file names.
+          boxes: (x, y, w, h) in pixels, x and y being the first column and row. For one image
+            [n, 4] or [4]; for several, one such entry for each. They may reach beyond the image.
+            None: each image is one face crop.
+          points: "native" for all the network has, or "five", "aflw19", "ibug68".
+
+        Returns:
+          the faces, image by image, in the order of the boxes.
+
+        Raises:
+          InputError: an image or a box cannot be used; it is named.
+        """
+        photos, rows, owner = _gather(images, boxes)
+        return self.detect(photos, rows, owner).converted(points)
+
+    def detect(
+        self, photos: Sequence[Image.Image], boxes: np.ndarray, owner: np.ndarray
+    ) -> Prediction:
+        """As `__call__`, for RGB images, boxes [n, 4] that can be used, and their images [n]."""
+        options, context = self.options, self.config.context
+        given = box_views(boxes, context)
+        points, sure = self._look(photos, owner, given)
+        for _ in range(options.passes - 1):
+            views = refined_views(given, points, self.scheme, context, options.upright)
+            points, sure = self._look(photos, owner, views)
+        return Prediction(
+            points=points.astype(np.float32),
+            confidence=sure.mean(-1),
+            point_confidence=sure,
+            boxes=np.asarray(boxes, np.float64),
+            image=np.asarray(owner),
+            scheme=self.scheme,
+        )
+
+    def scheme_of(self, points: str) -> Scheme:
+        """The scheme that `points` stands for.
+
+        Raises:
+          InputError: there is none of that name, or this network cannot give it.
+        """
+        nobody = self.detect([], np.zeros((0, 4)), np.zeros(0, np.int64))
+        return nobody.converted(points).scheme
+
+    def look_at_views(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points [n, N, 2] in view pixels and confidences [n, N] of views [n, s, s, 3] in 0..255.
+
+        For images that are the network's input already; `passes`, `scales` and `upright` do not
+        apply.
+        """
+        points, sure = [], []
+        for start, size in _batches(len(pixels)):
+            part = pixels[start : start + size]
+            filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
+            found = jax.device_get(self._forward(self._variables, filled))
+            points.append(found[0][: len(part)])
+            sure.append(found[1][: len(part)])
+        if not points:
+            count = self.scheme.count
+            return np.zeros((0, count, 2), np.float32), np.zeros((0, count), np.float32)
+        return np.concatenate(points), np.concatenate(sure)
+
+    def _look(
+        self, photos: Sequence[Image.Image], owner: np.ndarray, views: Views
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points [n, N, 2] in photograph pixels and confidences [n, N], averaged over scales."""
+        size = self.config.size
+        scaled = [views.scaled(scale) for scale in self.options.scales]
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            cuts = [
+                pool.map(partial(_cut, photos, owner, view, size), range(len(owner)))
+                for view in scaled
+            ]
+            pixels = [np.stack([*cut, np.zeros((size, size, 3), np.uint8)])[:-1] for cut in cuts]
+        found, sure = self.look_at_views(np.concatenate(pixels))
+        count = len(scaled)
+        found, sure = (a.reshape(count, len(owner), *a.shape[1:]) for a in (found, sure))
+        there = [view.to_photo(p, size) for view, p in zip(scaled, found, strict=True)]
+        return np.mean(there, axis=0), sure.mean(0)
+
+
+def _cut(
+    photos: Sequence[Image.Image], owner: np.ndarray, views: Views, size: int, i: int
+) -> np.ndarray:
+    return cut_view(
+        photos[owner[i]], views.centre[i], float(views.side[i]), float(views.angle[i]), size
+    )
+
+
+def _batches(count: int) -> Iterator[tuple[int, int]]:
+    """(start, size) of forward passes over `count` views; the last one may reach beyond."""
+    start = 0
+    while start < count:
+        rest = count - start
+        size = 1 if count == 1 else BATCH if rest >= BATCH else SMALL_BATCH
+        yield start, size
+        start += size
+
+
+def _forward(
+    module: HeatmapGenerator,
+    config: LandmarksConfig,
+    flip: bool,
+    variables: dict[str, Any],
+    pixels: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Points [B, N, 2] in view pixels and confidences [B, N] of views [B, s, s, 3] in 0..255."""
+    scheme = SCHEMES[config.scheme]
+    images = to_unit(pixels.astype(jnp.float32))
+    count = len(images)
+    if flip:
+        images = jnp.concatenate([images, images[:, :, ::-1]])
+    maps = module.apply(variables, images, train=False)
+    points, sure = heatmaps.decode(maps, scheme.count, config.decoder)
+    if config.decoder == "soft":
+        # The peak of a distribution, relative to that of the target's Gaussian.
+        sure = sure * 2 * jnp.pi * config.sigma**2
+    sure = jnp.clip(sure, 0.0, 1.0)
+    if not flip:
+        return points, sure
+    order = jnp.asarray(scheme.flip)
+    back = points[count:, order] * jnp.asarray([-1.0, 1.0]) + jnp.asarray([config.size - 1.0, 0.0])
+    return (points[:count] + back) / 2, (sure[:count] + sure[count:, order]) / 2
+
+
+def _gather(
+    images: ImageLike | Sequence[ImageLike], boxes: ArrayLike | Sequence[ArrayLike] | None
+) -> tuple[list[Image.Image], np.ndarray, np.ndarray]:
+    """(RGB images, boxes [n, 4], the image [n] of each box), checked."""
+    if is_one_image(images):
+        images, boxes = [images], None if boxes is None else [boxes]
+    photos = [as_rgb(image) for image in images]
+    if boxes is None:
+        boxes = [(0, 0, *photo.size) for photo in photos]
+    if len(boxes) != len(photos):
+        raise InputError(
+            f"There are boxes for {len(boxes)} images and {len(photos)} images; give each image "
+            "its own boxes."
+        )
+    parts = [_box_array(part) for part in boxes]
+    for number, (photo, part) in enumerate(zip(photos, parts, strict=True)):
+        for box in part:
+            if problem := box_problem(box, photo.size):
+                raise InputError(
+                    f"Image {number} of {photo.width}x{photo.height} pixels: {problem} "
+                    f"({', '.join(f'{v:g}' for v in box)}); give x, y, w, h in its pixels."
+                )
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return photos, np.concatenate([np.zeros((0, 4)), *parts]), owner
+
+
+def _box_array(boxes: ArrayLike) -> np.ndarray:
+    array = np.asarray(boxes, np.float64)
+    if array.size == 0:
+        return np.zeros((0, 4))
+    if array.shape[-1] != 4 or array.ndim > 2:
+        raise InputError(f"Boxes have shape {array.shape}; give [n, 4] as x, y, w, h.")
+    return array.reshape(-1, 4)

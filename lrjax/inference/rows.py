@@ -1,0 +1,116 @@
+"""The tables of `lrjax predict`: faces in, the same faces with their points out."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lrjax.errors import InputError
+from lrjax.geometry.points import Scheme
+from lrjax.inference.images import list_images
+from lrjax.inference.landmarks import Prediction
+
+COLUMNS = ("file", "x", "y", "w", "h")
+# File names need not be UTF-8: what is not is passed through as it came.
+_ENCODING = {"errors": "surrogateescape", "newline": ""}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One face asked for.
+
+    Attributes:
+      cells: what the table says under COLUMNS, unchanged.
+      box: (x, y, w, h), or None for the whole image.
+      problem: why the row cannot be used, if that is known already.
+      line: where it ends in the table, if it comes from one.
+    """
+
+    cells: tuple[str, str, str, str, str]
+    box: tuple[float, float, float, float] | None = None
+    problem: str | None = None
+    line: int | None = None
+
+    @property
+    def file(self) -> str:
+        return self.cells[0]
+
+
+def image_rows(images: Path) -> list[Row]:
+    """One row for each image of a folder, or for one image file: each is one face crop."""
+    names = [images.name] if images.is_file() else list_images(images)
+    return [Row((name, "", "", "", "")) for name in names]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file with the columns file, x, y, w, h; further columns are ignored.
+
+    A row that cannot be used is kept, with its problem. Empty lines are not rows.
+
+    Raises:
+      InputError: there is no such file, it is no CSV text, or a column is missing or doubled.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        reader = csv.reader(io.StringIO(text, newline=""))
+        header = [name.strip() for name in next(reader, [])]
+        places = _places(header, path)
+        return [_row(cells, places, reader.line_num) for cells in reader if cells]
+    except OSError as error:
+        raise InputError(f"The table {path} cannot be read ({error.strerror}).") from error
+    except csv.Error as error:
+        raise InputError(f"The table {path} is not CSV text ({error}).") from error
+
+
+def _places(header: Sequence[str], path: Path) -> list[int]:
+    for name in COLUMNS:
+        if header.count(name) != 1:
+            raise InputError(
+                f"The table {path} has {header.count(name) or 'no'} columns named {name!r}; its "
+                f"first line must name {','.join(COLUMNS)}, each once."
+            )
+    return [header.index(name) for name in COLUMNS]
+
+
+def _row(cells: Sequence[str], places: Sequence[int], line: int) -> Row:
+    chosen = tuple(cells[i] if i < len(cells) else "" for i in places)
+    row = Row(chosen, line=line)
+    if not chosen[0].strip():
+        return dataclasses.replace(row, problem="the file name is empty")
+    numbers = []
+    for name, cell in zip(COLUMNS[1:], chosen[1:], strict=True):
+        try:
+            numbers.append(float(cell))
+        except ValueError:
+            return dataclasses.replace(row, problem=f"{name} is {cell!r}, which is no number")
+    return dataclasses.replace(row, box=tuple(numbers))
+
+
+def table_text(
+    rows: Iterable[Row], found: Sequence[tuple[Prediction, int] | None], scheme: Scheme
+) -> str:
+    """CSV text: the rows' own cells, then x0, y0, x1, ... and confidence.
+
+    Args:
+      rows: in the order in which they are written.
+      found: for each row its prediction and the place in it; None leaves the cells empty.
+      scheme: of the points.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    coordinates = [f"{axis}{i}" for i in range(scheme.count) for axis in "xy"]
+    writer.writerow([*COLUMNS, *coordinates, "confidence"])
+    for row, place in zip(rows, found, strict=True):
+        if place is None:
+            writer.writerow([*row.cells, *[""] * (2 * scheme.count + 1)])
+            continue
+        prediction, i = place
+        cells = row.cells
+        if row.box is None:
+            cells = (row.file, *(f"{v:g}" for v in prediction.boxes[i]))
+        numbers = [f"{v:.2f}" for v in prediction.points[i].ravel()]
+        writer.writerow([*cells, *numbers, f"{prediction.confidence[i]:.4f}"])
+    return out.getvalue()

@@ -1,0 +1,142 @@
+"""The square of a photograph that a network sees, and the way back from its pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from PIL import Image
+
+from lrjax.data.cut import cut_square
+from lrjax.geometry.points import FIVE, Scheme, convert, face_box
+
+REACH = 0.5
+"""A view moves at most this share of its side from where the given box put it, ..."""
+ZOOM = 1.6
+"""... and its side changes at most by this factor: beyond, the points are not believed."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Views:
+    """Squares in photographs.
+
+    Attributes:
+      centre: [n, 2] (x, y) in the photograph's pixels.
+      side: [n], in those pixels.
+      angle: [n] radians; the direction of the view's x axis in the photograph.
+    """
+
+    centre: np.ndarray
+    side: np.ndarray
+    angle: np.ndarray
+
+    def scaled(self, factor: float) -> Views:
+        """The squares enlarged about their centres."""
+        return dataclasses.replace(self, side=self.side * factor)
+
+    def to_photo(self, points: np.ndarray, size: int) -> np.ndarray:
+        """Points [n, N, 2] in pixels of views of `size` pixels, in photograph pixels."""
+        step = (self.side / size)[:, None]
+        x, y = np.moveaxis(np.asarray(points, np.float64) - (size - 1) / 2, -1, 0) * step
+        cosine, sine = np.cos(self.angle)[:, None], np.sin(self.angle)[:, None]
+        turned = np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
+        return self.centre[:, None] + turned
+
+
+def box_views(boxes: np.ndarray, context: float) -> Views:
+    """The views of face boxes [n, 4]: `context` times the square of the box's area and centre."""
+    boxes = np.asarray(boxes, np.float64)
+    centre = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
+    return Views(centre, context * np.sqrt(boxes[:, 2] * boxes[:, 3]), np.zeros(len(boxes)))
+
+
+def refined_views(
+    given: Views, points: np.ndarray, scheme: Scheme, context: float, upright: bool
+) -> Views:
+    """The views that the predicted points ask for.
+
+    Args:
+      given: those of the boxes at hand.
+      points: [n, N, 2] predicted, in photograph pixels.
+      scheme: of the points.
+      context: view side over face side.
+      upright: turn the views along with the faces.
+
+    Returns:
+      the views of the points' own face boxes, moved and scaled within `REACH` and `ZOOM`: a face
+      that was lost altogether must not take the view with it.
+    """
+    visible = np.ones(points.shape[:2], bool)
+    angle = face_angles(points, scheme) if upright else np.zeros(len(points))
+    middle = given.centre
+    level = _turned(points - middle[:, None], -angle)
+    found = box_views(face_box(level, visible, scheme), context)
+    moved = _turned(found.centre[:, None], angle)[:, 0]
+    distance = np.linalg.norm(moved, axis=-1) / given.side
+    moved = moved * np.minimum(1.0, REACH / np.maximum(distance, 1e-9))[:, None]
+    side = np.clip(found.side, given.side / ZOOM, given.side * ZOOM)
+    return Views(middle + moved, side, angle)
+
+
+def face_angles(points: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """In-plane rotations [n] in radians of the faces with points [n, N, 2]; 0 is upright.
+
+    The direction of the eyes' line and that of the line from the eyes to the mouth, turned by a
+    right angle, each weighted by its length: in a profile, whose eyes are close to each other, the
+    second one decides.
+    """
+    five, _ = convert(points, np.ones(points.shape[:2], bool), scheme, FIVE)
+    across = five[:, 1] - five[:, 0]
+    down = five[:, 3:].mean(1) - five[:, :2].mean(1)
+    return np.arctan2(across[:, 1] - down[:, 0], across[:, 0] + down[:, 1])
+
+
+def cut_view(
+    photo: Image.Image, centre: np.ndarray, side: float, angle: float, size: int
+) -> np.ndarray:
+    """One view as uint8 [size, size, 3], antialiased, black beyond the photograph.
+
+    An upright view is cut exactly as the frames of the training data are. A turned one is cut
+    upright at twice the density and with room to turn, turned there, and then halved: turning at
+    the final density would blur it.
+    """
+    if angle == 0:
+        return cut_square(photo, centre, side, size)
+    around = Image.fromarray(cut_square(photo, centre, 1.5 * side, 3 * size))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    # Pillow's coordinates have their origin at the corner of the first pixel.
+    middle_in, middle_out = 1.5 * size, float(size)
+    shift_x = middle_in - (cosine - sine) * middle_out
+    shift_y = middle_in - (sine + cosine) * middle_out
+    turned = around.transform(
+        (2 * size, 2 * size),
+        Image.Transform.AFFINE,
+        (cosine, -sine, shift_x, sine, cosine, shift_y),
+        Image.Resampling.BILINEAR,
+    )
+    return np.asarray(turned.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def box_problem(box: np.ndarray | tuple[float, ...], photo_size: tuple[int, int]) -> str | None:
+    """Why a box (x, y, w, h) cannot be used on a photograph of (width, height); None if it can."""
+    x, y, w, h = (float(v) for v in box)
+    if not all(map(math.isfinite, (x, y, w, h))):
+        return "the box is not finite"
+    if w <= 0 or h <= 0:
+        return "the box has no area"
+    width, height = photo_size
+    if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
+        return "the box lies outside the image"
+    side = math.sqrt(w) * math.sqrt(h)
+    if side < 1:
+        return "the box is smaller than a pixel"
+    if side > 2 * max(width, height):
+        return "the box is far larger than the image"
+    return None
+
+
+def _turned(points: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    x, y = points[..., 0], points[..., 1]
+    return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)

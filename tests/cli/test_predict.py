@@ -1,0 +1,185 @@
+"""`lrjax predict` as a user calls it."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import lrjax
+from lrjax.cli.predict import predict
+from lrjax.errors import InputError
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two photographs of noise, one truncated, one text."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, shape in (("a.png", (90, 120, 3)), ("sub/b c.png", (64, 64, 3))):
+        coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+        coarse.resize(shape[1::-1]).save(folder / name)
+    Image.effect_noise((80, 80), 90).save(folder / "cut.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:1500])
+    (folder / "text.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def run(tiny_weights: Path) -> Callable[..., Result]:
+    def invoke(*arguments: object) -> Result:
+        words = [*map(str, arguments), "--weights", str(tiny_weights)]
+        return CliRunner().invoke(predict, words)
+
+    return invoke
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+TABLE = """\
+file,x,y,w,h,note
+a.png,10,12,30,36,first
+sub/b c.png,-8.5,-3,40,40,reaches out
+gone.png,1,2,3,4,
+a.png,80,40,22,24,
+a.png,1,two,3,4,
+cut.jpg,1,1,30,30,
+a.png,500,1,30,30,
+sub/b c.png,20,20,24,24,
+a.png,5,5,0,9,
+text.txt,5,5,9,9,
+"""
+
+
+def test_every_row_keeps_its_place(photos: Path, run, tmp_path: Path, tiny_weights: Path) -> None:
+    boxes, out = tmp_path / "boxes.csv", tmp_path / "new" / "out.csv"
+    boxes.write_text(TABLE)
+    done = run("--images", photos, "--boxes", boxes, "--points", "five", "--out", out)
+    assert isinstance(done.exception, InputError)
+    assert "6 of 10 rows have no points" in str(done.exception)
+    given = list(csv.reader(TABLE.splitlines()))
+    lines = list(csv.reader(out.read_text().splitlines()))
+    assert ",".join(lines[0]) == "file,x,y,w,h,x0,y0,x1,y1,x2,y2,x3,y3,x4,y4,confidence"
+    assert [line[:5] for line in lines] == [line[:5] for line in given]
+    good = [1, 2, 4, 8]
+    for i, line in enumerate(lines[1:], start=1):
+        assert len(line) == 16
+        assert all(line[5:]) if i in good else not any(line[5:])
+    for i in good:
+        image = pixels(photos / lines[i][0])
+        box = [float(v) for v in lines[i][1:5]]
+        alone = lrjax.predict(image, box, points="five", weights=tiny_weights)
+        np.testing.assert_allclose(
+            np.array(lines[i][5:15], float), alone.points.ravel(), atol=0.0051
+        )
+        assert abs(float(lines[i][15]) - alone.confidence[0]) < 1e-3
+    for text in (
+        "line 4, gone.png: The image",
+        "line 6, a.png: y is 'two', which is no number",
+        "line 7, cut.jpg: The image",
+        "line 8, a.png: the box lies outside the image",
+        "line 10, a.png: the box has no area",
+        "line 11, text.txt: The image",
+    ):
+        assert text in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_exit_status(photos: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    """In a process of its own: 1 with a bad row, 0 without; the table goes to standard output."""
+    boxes = tmp_path / "boxes.csv"
+    command = [sys.executable, "-m", "lrjax.cli.main", "predict", "--images", photos]
+    command += ["--boxes", boxes, "--out", "-", "--weights", tiny_weights, "--passes", "1"]
+    for text, status in (("a.png,1,1,30,30\n", 0), ("a.png,1,1,30,30\nb.png,1,1,2,2\n", 1)):
+        boxes.write_text("file,x,y,w,h\n" + text)
+        done = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, timeout=300, env=os.environ
+        )
+        assert done.returncode == status
+        lines = list(csv.reader(done.stdout.splitlines()))
+        assert len(lines) == 1 + text.count("\n")
+        assert {len(line) for line in lines} == {5 + 136 + 1}
+        assert "Traceback" not in done.stderr
+    assert "line 3, b.png" in done.stderr
+
+
+def test_without_boxes_each_image_is_a_face(photos: Path, run, tmp_path: Path) -> None:
+    done = run("--images", photos, "--out", tmp_path / "out.csv")
+    assert "1 of 2 rows" in str(done.exception)
+    assert "cut.jpg: The image" in done.stderr
+    lines = list(csv.reader((tmp_path / "out.csv").read_text().splitlines()))
+    assert lines[1][:5] == ["a.png", "0", "0", "120", "90"]
+    assert lines[2][:5] == ["cut.jpg", "", "", "", ""]
+
+
+def test_one_image(photos: Path, run, tmp_path: Path) -> None:
+    done = run("--images", photos / "a.png", "--out", "-")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[1].startswith("a.png,0,0,120,90,")
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,x,y,w,h\na.png,1,1,20,20\ncut.jpg,1,1,20,20\n")
+    done = run("--images", photos / "a.png", "--boxes", boxes, "--out", "-")
+    assert "1 of 2 rows" in str(done.exception)
+    assert "cut.jpg: the image given with --images is a.png" in done.stderr
+
+
+def test_pictures_of_what_was_found(photos: Path, run, tmp_path: Path) -> None:
+    boxes, folder = tmp_path / "boxes.csv", tmp_path / "drawn"
+    boxes.write_text(
+        "file,x,y,w,h\na.png,10,12,30,30\na.png,60,40,30,30\n../photos/a.png,9,9,30,30\n"
+        "sub/b c.png,0,0,0,0\n"
+    )
+    run("--images", photos, "--boxes", boxes, "--out", "-", "--draw", folder)
+    drawn = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    assert [name for name in drawn if name.startswith("drawn")] == [
+        "drawn/a.png.png",
+        "drawn/photos/a.png.png",
+        "drawn/sub/b c.png.png",
+    ]
+    assert pixels(folder / "a.png.png").shape == (4 * 90, 4 * 120, 3)
+    untouched = pixels(folder / "sub" / "b c.png.png")
+    np.testing.assert_array_equal(untouched, pixels(photos / "sub" / "b c.png"))
+
+
+def test_an_interrupted_run_leaves_the_old_table(
+    photos: Path, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+    monkeypatch.setattr("lrjax.inference.landmarks.Detector._look", interrupted)
+    done = run("--images", photos / "a.png", "--out", out)
+    assert done.exit_code != 0
+    assert out.read_text() == "old"
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", "absent", "--out", "-"], "no images in absent"),
+        (["--images", ".", "--boxes", "absent.csv", "--out", "-"], "absent.csv cannot be read"),
+        (["--images", ".", "--out", "."], "is not a file"),
+        (["--images", "photos", "--out", "-", "--passes", "0"], "passes is 0"),
+        (["--images", "photos", "--out", "-", "--scales", "9"], "scales is"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    photos: Path, run, monkeypatch: pytest.MonkeyPatch, arguments, message
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    done = run(*arguments)
+    assert isinstance(done.exception, InputError)
+    assert message in str(done.exception)

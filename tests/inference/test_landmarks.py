@@ -1,0 +1,201 @@
+"""From photographs and boxes to points, with a network that finds coloured dots."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrjax.errors import InputError
+from lrjax.geometry.points import FIVE
+from lrjax.inference.landmarks import Detector, Inference
+
+# Face sides in pixels of the photograph, and where their middles are.
+SIDES = np.array([18.0, 32.0, 57.0, 150.0])
+MIDDLES = np.array([[60.3, 40.8], [150.5, 60.25], [70.2, 140.6], [230.4, 190.9]])
+
+
+def boxes_of(middles: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Square boxes: the centre of x .. x + w - 1 is x + (w - 1) / 2."""
+    return np.concatenate([middles - (sides[:, None] - 1) / 2, np.stack([sides, sides], 1)], axis=1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"flip": False, "passes": 1},
+        {"flip": True, "passes": 1},
+        {"flip": False, "passes": 1, "scales": (0.9, 1.0, 1.2)},
+        {"flip": True, "passes": 2, "scales": (0.95, 1.05)},
+    ],
+)
+def test_points_come_back_in_photograph_pixels(find_dots, draw_dots, face, options) -> None:
+    truth = MIDDLES[:, None] + face * (SIDES / 32)[:, None, None]
+    photo = draw_dots(truth, SIDES, (320, 330))
+    detector = find_dots(**options)
+    # One at a time: the other faces would be in view.
+    for i in range(len(SIDES)):
+        alone = draw_dots(truth[i : i + 1], SIDES[i : i + 1], (320, 330))
+        found = detector(np.asarray(alone), boxes_of(MIDDLES, SIDES)[i])
+        assert found.points.shape == (1, 5, 2)
+        np.testing.assert_allclose(found.points[0], truth[i], atol=0.006 * SIDES[i])
+    assert photo.size == (330, 320)
+
+
+def test_faces_of_one_photograph_and_of_several_agree(find_dots, draw_dots, face) -> None:
+    sides, middles = np.full(3, 24.0), np.array([[40, 40], [140, 44.5], [90.5, 120]])
+    truth = middles[:, None] + face * (24 / 32)
+    photo = draw_dots(truth, sides, (170, 180))
+    boxes = boxes_of(middles, sides)
+    detector = find_dots()
+    together = detector(photo, boxes)
+    np.testing.assert_allclose(together.points, truth, atol=0.15)
+    assert together.image.tolist() == [0, 0, 0]
+    array = np.asarray(photo)
+    apart = detector([array, photo, array], boxes)
+    np.testing.assert_allclose(apart.points, together.points, atol=1e-5)
+    assert apart.image.tolist() == [0, 1, 2]
+    mixed = detector([array, array], [boxes[:2], boxes[2]])
+    np.testing.assert_allclose(mixed.points, together.points, atol=1e-5)
+    assert mixed.image.tolist() == [0, 0, 1]
+    one = detector(photo, boxes[1])
+    np.testing.assert_allclose(one.points[0], together.points[1], atol=1e-3)
+
+
+def test_many_faces_keep_their_order(find_dots, draw_dots, face) -> None:
+    """More than one batch, the last one not full."""
+    count = 45
+    middles = 14.0 + 28.0 * np.stack([np.arange(count) % 9, np.arange(count) // 9], axis=1)
+    truth = middles[:, None] + face * (18 / 32)
+    photo = draw_dots(truth, np.full(count, 18.0), (150, 260))
+    found = find_dots(passes=1)(photo, boxes_of(middles, np.full(count, 18.0)))
+    np.testing.assert_allclose(found.points, truth, atol=0.2)
+
+
+def test_the_second_pass_follows_the_points(find_dots, draw_dots, face) -> None:
+    """A box that cuts the view's edge through two dots is made good by looking again."""
+    truth = np.array([60.0, 60.0]) + face[None]
+    photo = draw_dots(truth, np.array([32.0]), (120, 120))
+    box = boxes_of(np.array([[60.0, 76.0]]), np.array([32.0]))
+    errors = [
+        np.abs(find_dots(passes=passes)(photo, box).points - truth).max() for passes in (1, 3)
+    ]
+    assert errors[0] > 0.5
+    assert errors[1] < 0.15
+
+
+def test_a_turned_face_is_looked_at_upright(find_dots, draw_dots, face) -> None:
+    """At 60 degrees an eye is in the wrong half of an unturned view, and not of a turned one."""
+    for degrees in (-38.0, 38.0):
+        angle = np.deg2rad(degrees)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        truth = np.array([80.3, 77.6]) + face[None] @ turn.T
+        photo = draw_dots(truth, np.array([32.0]), (160, 160))
+        box = boxes_of(np.array([[80.0, 78.0]]), np.array([32.0]))
+        level = find_dots(passes=3)(photo, box)
+        upright = find_dots(passes=3, upright=True)(photo, box)
+        assert np.abs(level.points - truth).max() > 1
+        np.testing.assert_allclose(upright.points, truth, atol=0.2)
+
+
+def test_without_boxes_each_image_is_one_face(find_dots, draw_dots, face) -> None:
+    detector = find_dots(passes=1)
+    photos, truths = [], []
+    for width, height in ((24, 30), (40, 36)):
+        middle = np.array([(width - 1) / 2, (height - 1) / 2])
+        truths.append(middle + face * (width / 40))
+        photos.append(draw_dots(truths[-1][None], np.array([width]), (height, width)))
+    found = detector(photos)
+    np.testing.assert_allclose(found.points, truths, atol=0.2)
+    np.testing.assert_array_equal(found.boxes, [[0, 0, 24, 30], [0, 0, 40, 36]])
+
+
+def test_confidence_is_high_for_a_peak_of_the_trained_width(find_dots) -> None:
+    """A view with Gaussians of the configured sigma, and one without a face."""
+    detector = find_dots(flip=False)
+    rows, columns = np.indices((32, 32))
+
+    def dot(x: float, y: float) -> np.ndarray:
+        return np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 1.2**2))
+
+    view = np.stack([dot(8, 10) + dot(23, 10), dot(15, 17), dot(9, 24) + dot(22, 24)], axis=-1)
+    pixels = np.stack([255 * view, np.full((32, 32, 3), 128.0)]).astype(np.uint8)
+    points, sure = detector.look_at_views(pixels)
+    np.testing.assert_allclose(
+        points[0], [[8, 10], [23, 10], [15, 17], [9, 24], [22, 24]], atol=0.02
+    )
+    assert sure[0].min() > 0.9
+    assert sure[0].max() <= 1
+    assert sure[1].max() < 0.05
+
+
+def test_points_are_converted(tiny_weights, draw_dots, face) -> None:
+    photo = draw_dots(30 + face[None], np.array([32.0]), (60, 60))
+    detector = Detector.load(tiny_weights)
+    native, five = detector(photo), detector(photo, points="five")
+    assert native.points.shape == (1, 68, 2)
+    assert five.scheme == FIVE
+    np.testing.assert_allclose(five.points[0, 0], native.points[0, 36:42].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(five.points[0, 2:], native.points[0, [30, 48, 54]])
+    eye = native.point_confidence[0, 36:42].mean()
+    np.testing.assert_allclose(five.point_confidence[0, 0], eye, rtol=1e-5)
+    np.testing.assert_allclose(five.confidence, five.point_confidence.mean(1), rtol=1e-6)
+    with pytest.raises(InputError, match="'six' are unknown; choose native, ibug68"):
+        detector(photo, points="six")
+
+
+def test_no_more_points_than_the_network_has(find_dots) -> None:
+    with pytest.raises(InputError, match="five points cannot be converted to ibug68"):
+        find_dots().scheme_of("ibug68")
+
+
+def test_no_faces(find_dots) -> None:
+    found = find_dots()(np.zeros((20, 30, 3), np.uint8), np.zeros((0, 4)))
+    assert found.points.shape == (0, 5, 2)
+    assert found.confidence.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ((0, 0, 0, 5), "Image 0 of 30x20 pixels: the box has no area"),
+        ((0, 0, 5, -1), "the box has no area"),
+        ((0, 0, 5, np.nan), "the box is not finite"),
+        ((30, 0, 5, 5), "the box lies outside the image"),
+        ((0, -5, 5, 5), "the box lies outside the image"),
+        ((0, 0, 0.1, 0.1), "smaller than a pixel"),
+        ((-900, -900, 2000, 2000), "far larger than the image"),
+        ((1, 2, 3), "Boxes have shape"),
+    ],
+)
+def test_boxes_that_cannot_be_used(find_dots, box, message) -> None:
+    with pytest.raises(InputError, match=message):
+        find_dots()(np.zeros((20, 30, 3), np.uint8), [box])
+
+
+def test_as_many_boxes_as_images(find_dots) -> None:
+    images = [np.zeros((20, 30, 3), np.uint8)] * 3
+    with pytest.raises(InputError, match="boxes for 2 images and 3 images"):
+        find_dots()(images, [[0, 0, 9, 9], [0, 0, 9, 9]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"passes": 0}, "passes is 0"),
+        ({"scales": ()}, "scales is"),
+        ({"scales": (1.0, 0.0)}, "scales is"),
+        ({"passes": 1, "upright": True}, "upright needs passes"),
+    ],
+)
+def test_options_are_checked(options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        Inference(**options)
+
+
+def test_two_sizes_of_batch_are_compiled(find_dots) -> None:
+    """One compilation for a single view, one for many and one for few, however many there are."""
+    detector = find_dots()
+    for count in (1, 2, 7, 9, 32, 33, 64, 71, 1):
+        detector.look_at_views(np.zeros((count, 32, 32, 3), np.uint8))
+    assert detector._forward._cache_size() == 3
+    assert detector.look_at_views(np.zeros((71, 32, 32, 3), np.uint8))[0].shape == (71, 5, 2)
+    assert jnp.isfinite(detector.look_at_views(np.zeros((2, 32, 32, 3), np.uint8))[0]).all()
