@@ -134,6 +134,14 @@ def test_everything_shows_from_the_front_and_half_is_hidden_from_the_side() -> N
     assert slightly[17:].all()
 
 
+@pytest.mark.parametrize("style", ["short", "fringe", "long"])
+def test_hair_hides_no_landmark(style: str) -> None:
+    head = Head(dataclasses.replace(PLAIN, hair_style=style, glasses="thick"), STEP)
+    assert render(head, _shot(), SIDE, SIZE).visible.all()
+    bare = render(Head(PLAIN, STEP), _shot(yaw=30), SIDE, SIZE).visible
+    assert (render(head, _shot(yaw=30), SIDE, SIZE).visible | ~bare).all()
+
+
 def test_a_mirrored_pose_gives_mirrored_points() -> None:
     head = Head(PLAIN, STEP)
     right, left = (render(head, _shot(yaw=yaw, jaw=0.3), SIDE, SIZE) for yaw in (40, -40))

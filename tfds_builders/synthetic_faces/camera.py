@@ -66,8 +66,8 @@ def sample_camera(rng: np.random.Generator) -> PoorCamera:
 
 def take_clean(light: Array, rng: np.random.Generator) -> Array:
     """sRGB uint8 [size, size, 3] by a good camera, of light [3, size, size]."""
-    grain = rng.standard_normal(light.shape[1:], dtype=np.float32)
-    return _to_bytes(film(light) + grain * np.float32(rng.uniform(0.5, 2.5)))
+    grain = rng.random(light.shape[1:], dtype=np.float32) - np.float32(0.5)
+    return _to_bytes(film(light) + grain * np.float32(rng.uniform(2, 8)))
 
 
 def take_poor(light: Array, factor: int, camera: PoorCamera, rng: np.random.Generator) -> Array:

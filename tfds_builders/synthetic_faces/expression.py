@@ -6,7 +6,8 @@ from functools import lru_cache
 import numpy as np
 
 from tfds_builders.synthetic_faces import anatomy
-from tfds_builders.synthetic_faces.anatomy import LIP_LINE, Grid, bump, lids, slot, smoothstep
+from tfds_builders.synthetic_faces.anatomy import LIP_LINE, bump, lids, slot, smoothstep
+from tfds_builders.synthetic_faces.grid import Grid
 
 JAW_DROP = 24.0
 """How far, in mm, `jaw` = 1 lowers the middle of the lower lip."""

@@ -17,7 +17,7 @@ CONTEXT = 2.4
 """Side of a crop in sides of the face."""
 OVERSAMPLING = 2
 """Pixels drawn along one pixel of the poor camera."""
-HR_STEP, LR_STEP = 1.5, 2.3
+HR_STEP, LR_STEP = 1.6, 2.4
 """Millimetres between the vertices of the head, about one pixel at the sizes drawn."""
 _PERSON, _PICTURE = 0, 1
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tfds_builders.synthetic_faces.anatomy import Grid, skull_round, smoothstep
+from tfds_builders.synthetic_faces.anatomy import skull_round, smoothstep
+from tfds_builders.synthetic_faces.grid import Grid
 from tfds_builders.synthetic_faces.identity import Identity
 from tfds_builders.synthetic_faces.surfels import Surfels, area_vectors, from_mesh
 from tfds_builders.synthetic_faces.texture import linear, noise, tint

@@ -9,13 +9,14 @@ import numpy as np
 from tfds_builders.synthetic_faces import anatomy, body, expression, hair, skin
 from tfds_builders.synthetic_faces.anatomy import smoothstep
 from tfds_builders.synthetic_faces.expression import JAW_DROP, Expression
+from tfds_builders.synthetic_faces.grid import grid as make_grid
 from tfds_builders.synthetic_faces.identity import Identity
 from tfds_builders.synthetic_faces.surfels import Surfels, from_mesh, join, opaque
 from tfds_builders.synthetic_faces.texture import linear, mix, tint
 
 Array = np.ndarray
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
-OUTFITS = 3
+OUTFITS = 2
 """How many sets of clothes a person has."""
 IRIS_RADIUS, PUPIL_RADIUS = 6.2, 2.5
 _SCLERA, _CARUNCLE, _PUPIL = linear(226, 218, 212), linear(190, 120, 110), linear(6, 5, 5)
@@ -45,7 +46,7 @@ class Head:
 
     def __init__(self, person: Identity, step: float) -> None:
         self.person, self.step = person, step
-        grid = anatomy.grid(step)
+        grid = make_grid(step)
         self._landmarks = anatomy.surface(*anatomy.landmark_chart(), person.shape)
         neutral = anatomy.surface(grid.azimuth, grid.row, person.shape)
         colour, masks = skin.albedo(grid, person), skin.masks(grid)

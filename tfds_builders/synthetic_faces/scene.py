@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from lrjax.geometry.points import IBUG68, face_box
 from tfds_builders.synthetic_faces import splat
+from tfds_builders.synthetic_faces.background import background
 from tfds_builders.synthetic_faces.expression import Expression
 from tfds_builders.synthetic_faces.head import Head
 from tfds_builders.synthetic_faces.surfels import TRANSPARENT, Surfels, take
-from tfds_builders.synthetic_faces.texture import noise
 
 Array = np.ndarray
 NECK = np.asarray([0.0, 95.0, -15.0], np.float32)
@@ -174,8 +173,9 @@ def _visible(skins: Sequence[_Seen], uv: Array, depth: Array) -> Array:
         for dy in (-1, 0, 1)
         for dx in (-1, 0, 1)
     ]
-    around = np.where(np.isinf(around), np.inf, around)
-    return depth > np.min(around, axis=0) - HIDDEN_BEHIND
+    least = np.where(np.isinf(around), np.inf, around).min(0)
+    # Where all skin is under hair, nothing but hair is in front.
+    return np.isinf(least) | (depth > least - HIDDEN_BEHIND)
 
 
 def render(
@@ -239,30 +239,3 @@ def _place(seen: Sequence[_Seen], scale: float, offset: Array, size: int) -> spl
     return splat.Splats(
         np.stack([x[keep], y[keep]]), depth[keep], np.take(colour, keep, axis=1), area[keep]
     )
-
-
-def background(rng: np.random.Generator, size: int) -> Array:
-    """A blurred place, float32 [3, size, size] in linear light."""
-    base = rng.uniform(25, 225) + rng.normal(0, 9, 3)
-    coarse = base + rng.normal(0, 26, (3, 3, 1)) + rng.normal(0, 9, (3, 3, 3))
-    coarse = np.clip(coarse, 4, 250).astype(np.uint8)
-    image = Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC)
-    if rng.random() < 0.75:
-        draw = ImageDraw.Draw(image)
-        for _ in range(int(rng.integers(2, 12))):
-            x, y = rng.uniform(-8, 64, 2)
-            w, h = rng.uniform(3, 34, 2)
-            colour = base + rng.normal(0, 38) + rng.normal(0, 16, 3)
-            kind = draw.ellipse if rng.random() < 0.3 else draw.rectangle
-            kind((x, y, x + w, y + h), fill=tuple(int(v) for v in np.clip(colour, 0, 255)))
-        image = image.resize((int(rng.integers(14, 50)),) * 2, Image.Resampling.BILINEAR)
-    half = (size + 1) // 2
-    image = np.asarray(image.resize((half, half), Image.Resampling.BICUBIC), np.float32)
-    image += noise(rng, (half, half), (half // 2, half // 2))[..., None] * np.float32(
-        rng.uniform(0, 5)
-    )
-    srgb = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
-    srgb = np.asarray(srgb.resize((size, size), Image.Resampling.BILINEAR))
-    light = srgb.astype(np.float32) * np.float32(1 / 255)
-    # The square is near enough to sRGB's curve for a place that nobody knows.
-    return np.ascontiguousarray((light * light).transpose(2, 0, 1))

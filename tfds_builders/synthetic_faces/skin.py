@@ -11,13 +11,13 @@ from tfds_builders.synthetic_faces.anatomy import (
     LOWER_OUTLINE,
     MOUTH_HALF_WIDTH,
     UPPER_OUTLINE,
-    Grid,
     brow,
     bump,
     lids,
     slot,
     smoothstep,
 )
+from tfds_builders.synthetic_faces.grid import Grid
 from tfds_builders.synthetic_faces.identity import Identity
 from tfds_builders.synthetic_faces.texture import linear, mix, noise, tint
 
