@@ -49,8 +49,10 @@ NOTE = (
 )
 @click.option(
     "--size",
+    "sizes",
     type=click.FloatRange(min=4),
-    help="Shrink the photographs until each face box has this side, in pixels.",
+    multiple=True,
+    help="Shrink the photographs until each face box has this side, in pixels. May be repeated.",
 )
 @data_dir_option
 @click.option(
@@ -65,7 +67,7 @@ def evaluate(
     which: str | None,
     degradation: str,
     stage1: Path | None,
-    size: float | None,
+    sizes: tuple[float, ...],
     data_dir: Path,
     out: Path | None,
     options: Inference,
@@ -76,12 +78,16 @@ def evaluate(
     would. With --degradation, the network is given the small images themselves, as in the tables
     of the paper; of the options for looking only --flip then applies.
     """
-    if size is not None and degradation != "none":
+    if sizes and degradation != "none":
         raise InputError("--size shrinks photographs; leave it out, or --degradation.")
     weights = locate(None if network == "shipped" else network, which)
     detector = Detector.load(weights, options)
     if degradation == "none":
-        found = [measure_photographs(detector, spec, data_dir, size) for spec in specs]
+        found = [
+            measure_photographs(detector, spec, data_dir, size)
+            for spec in specs
+            for size in sizes or (None,)
+        ]
     else:
         generator = _generator(detector, degradation, stage1)
         found = [
@@ -119,7 +125,7 @@ def save_curves(found: list[Measured], out: Path) -> tuple[Figure, ...]:
     figures = []
     for normaliser in dict.fromkeys(part.normalisers[0] for part in found):
         curves = {
-            part.spec: part.errors(normaliser)
+            part.label: part.errors(normaliser)
             for part in found
             if part.normalisers[0] == normaliser
         }
@@ -148,6 +154,12 @@ def _command(context: click.Context) -> str:
         elif isinstance(value, bool):
             words.append(parameter.opts[0] if value else parameter.secondary_opts[0])
         else:
-            shown = ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
-            words += [parameter.opts[0], shown]
+            for one in value if parameter.multiple else [value]:
+                words += [parameter.opts[0], _word(one)]
     return " ".join(words)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_word, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

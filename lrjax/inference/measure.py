@@ -34,7 +34,7 @@ class Measured:
     """Predictions beside the truth.
 
     Attributes:
-      spec: the data's name.
+      label: a short name.
       data: what was looked at, in words.
       names: of the faces.
       predicted, truth: [n, N, 2], in the same pixels.
@@ -44,7 +44,7 @@ class Measured:
       scheme: of the points compared.
     """
 
-    spec: str
+    label: str
     data: str
     names: tuple[str, ...]
     predicted: np.ndarray
@@ -98,9 +98,11 @@ def measure_photographs(
     truth, seen = convert(joined.pop("truth"), visible, own, target)
     everything = np.ones(joined["predicted"].shape[:2], bool)
     predicted, _ = convert(joined.pop("predicted"), everything, detector.scheme, target)
-    how = "" if size is None else f", shrunk to face boxes of {size:g} pixels"
+    label, how = spec, ""
+    if size is not None:
+        label, how = f"{spec} at {size:g} px", f", shrunk to face boxes of {size:g} pixels"
     return Measured(
-        spec=spec,
+        label=label,
         data=f"{spec}: {len(truth)} faces in their photographs{how}",
         names=tuple(str(name) for name in joined.pop("names")),
         predicted=predicted,
@@ -144,7 +146,7 @@ def measure_degraded(
     side = config.size / config.context
     box = ((config.size - side) / 2, (config.size - side) / 2, side, side)
     return Measured(
-        spec=spec,
+        label=f"{spec}, {way}",
         data=f"{spec}: {len(faces)} faces at {config.size} pixels, degraded by {way}",
         names=faces.names,
         predicted=predicted,

@@ -110,7 +110,7 @@ def table_text(
         prediction, i = place
         cells = row.cells
         if row.box is None:
-            cells = (row.file, *(f"{v:g}" for v in prediction.boxes[i]))
+            cells = (row.file, *(f"{v:.0f}" for v in prediction.boxes[i]))
         numbers = [f"{v:.2f}" for v in prediction.points[i].ravel()]
         writer.writerow([*cells, *numbers, f"{prediction.confidence[i]:.4f}"])
     return out.getvalue()

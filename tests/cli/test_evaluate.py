@@ -62,7 +62,7 @@ def detector(tiny_weights: Path) -> Detector:
 
 def test_a_table_and_curves(run, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    done = run("w300:train", "alrf:test", "--no-flip", "--out", out)
+    done = run("w300:train", "alrf:test", "--no-flip", "--passes", "1", "--out", out)
     assert done.exit_code == 0, done.exception
     report = Report.load(out)
     (table,) = report.tables
@@ -74,12 +74,21 @@ def test_a_table_and_curves(run, tmp_path: Path) -> None:
     ]
     assert "inter_ocular" in done.stdout
     assert "w300:train alrf:test" in report.command
-    assert report.command.endswith("--no-flip")
+    assert report.command.endswith("--no-flip --passes 1")
     assert [figure.file for figure in report.figures] == [
         "result-inter_ocular.png",
         "result-face_size.png",
     ]
     assert all((tmp_path / figure.file).is_file() for figure in report.figures)
+
+
+def test_several_sizes(run) -> None:
+    done = run("w300:train", "--size", "20", "--size", "16.5", "--passes", "1", "--scales", "1,1.1")
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.count("| inter_pupil") == 2
+    assert done.stdout.index("boxes of 20 pixels") < done.stdout.index("boxes of 16.5 pixels")
+    assert "`lrjax evaluate " in done.stdout
+    assert "w300:train --size 20 --size 16.5 --passes 1 --scales 1,1.1`" in done.stdout
 
 
 def test_the_error_is_that_of_the_prediction(detector: Detector, data_dir: Path) -> None:
@@ -107,6 +116,7 @@ def test_shrunk_faces_keep_their_relative_truth(detector: Detector, data_dir: Pa
     factor = 24 / np.sqrt(80 * 96)
     np.testing.assert_allclose(small.truth, (large.truth + 0.5) * factor - 0.5, rtol=1e-5)
     assert "shrunk to face boxes of 24 pixels" in small.data
+    assert small.label == "w300:train at 24 px"
 
 
 def test_five_points_of_which_one_is_hidden(detector: Detector, data_dir: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_box_shrinks_about_its_centre() -> None:
 
 def measured(scheme, predicted, truth) -> Measured:
     return Measured(
-        spec="a:b",
+        label="a:b",
         data="a:b: 1 face",
         names=("0",),
         predicted=predicted,
