@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,36 +102,41 @@ def test_discriminators_see_maps_and_image(network) -> None:
     """Each answers to a change of either input, and is built for their N+1+3 channels."""
     maps = jax.random.normal(jax.random.key(0), (1, 16, 16, 4))
     images = jax.random.normal(jax.random.key(1), (1, 16, 16, 3))
-    variables = network.init(jax.random.key(2), maps, images, True)
+    variables = jax.jit(network.init, static_argnums=3)(jax.random.key(2), maps, images, True)
+    apply = jax.jit(network.apply, static_argnums=3)
     first = next(
         leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
         if leaf.ndim == 4 and ("stem" in str(path) or "block_0_first" in str(path))
     )
     assert first.shape == (3, 3, 4 + 3, 4)
-    usual = network.apply(variables, maps, images, False)
-    assert np.abs(network.apply(variables, -maps, images, False) - usual).max() > 1e-3
-    assert np.abs(network.apply(variables, maps, -images, False) - usual).max() > 1e-3
+    usual = apply(variables, maps, images, False)
+    assert np.abs(apply(variables, -maps, images, False) - usual).max() > 1e-3
+    assert np.abs(apply(variables, maps, -images, False) - usual).max() > 1e-3
 
 
 def test_generator_accepts_any_size_divisible_by_sixteen() -> None:
     network = HeatmapGenerator(2, widths=(2, 2, 2, 2), stem=2)
-    variables = network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
-    assert network.apply(variables, jnp.zeros((1, 48, 16, 3)), train=False).shape == (1, 48, 16, 3)
+
+    def output(*shape: int) -> tuple[int, ...]:
+        init = partial(network.init_with_output, train=False)
+        return jax.eval_shape(init, jax.random.key(0), jnp.zeros(shape))[0].shape
+
+    assert output(1, 48, 16, 3) == (1, 48, 16, 3)
     with pytest.raises(ValueError, match="divisible by 16"):
-        network.apply(variables, jnp.zeros((1, 40, 40, 3)), train=False)
+        output(1, 40, 40, 3)
 
 
 def test_skips_carry_single_pixels() -> None:
-    """A pixel's change is seen at that pixel, far below what the pooled path can resolve."""
-    network = HeatmapGenerator(1, widths=(4, 4, 4, 4), stem=4)
+    """An output leans most on the input next to it, far finer than the deepest features."""
+    network = HeatmapGenerator(1, widths=(4, 4, 4), stem=4)
     images = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
-    variables = network.init(jax.random.key(1), images, train=False)
+    variables = jax.jit(partial(network.init, train=False))(jax.random.key(1), images)
 
     def at(x: jax.Array) -> jax.Array:
         return network.apply(variables, x, train=False)[0, 13, 18, 0]
 
-    influence = np.abs(jax.grad(at)(images)[0]).sum(axis=-1)
+    influence = np.abs(jax.jit(jax.grad(at))(images)[0]).sum(axis=-1)
     row, column = np.unravel_index(influence.argmax(), influence.shape)
     assert abs(row - 13) <= 2
     assert abs(column - 18) <= 2
