@@ -1,5 +1,6 @@
 """What tests of several folders need."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -27,3 +28,12 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata = {"network": "g2", "task": "landmarks", "step": 7, "config": to_dict(config)}
     save_variables(run / "last" / "g2.safetensors", variables, metadata)
     return run
+
+
+@pytest.fixture(scope="module")
+def quick_compile() -> Iterator[None]:
+    """Programs are compiled some five times faster, and run slower: right for steps run once."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

@@ -14,6 +14,7 @@ from lrjax.errors import InputError
 # that `lrjax --help` does not wait for JAX.
 COMMANDS = {
     "quickstart": ("lrjax.cli.quickstart", "quickstart", "Everything once, on drawn faces."),
+    "config": ("lrjax.cli.config", "config", "Print a configuration, all its fields."),
     "train": ("lrjax.cli.train", "train", "Train a configuration, or finish a run."),
     "prepare": ("lrjax.cli.prepare", "prepare", "Turn a dataset's official files into records."),
     "experiment": ("lrjax.cli.experiment", "experiment", "Run experiments of the papers."),

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from lrjax.cli.options import data_dir_option
+from lrjax.cli.options import data_dir_option, find_config, settings_option
 from lrjax.config import override
 from lrjax.errors import InputError
 from lrjax.report import draw
 from lrjax.tasks import runs
-from lrjax.training.loop import Diverged
-
-
-def find_config(name: str) -> Any:
-    """The configuration called "file:variant" in `configs/`.
-
-    Raises:
-      InputError: there is no such file or variant; those that exist are named.
-    """
-    file, _, variant = name.partition(":")
-    known = ("degradation", "landmarks")
-    if file not in known:
-        raise InputError(f"There is no configuration {file!r}; there are {', '.join(known)}.")
-    module = importlib.import_module(f"configs.{file}")
-    try:
-        return module.get_config(variant) if variant else module.get_config()
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"The configuration {file!r} has no variant {variant!r}; there are "
-            f"{', '.join(module.VARIANTS)}."
-        ) from error
+from lrjax.training import loop, parallel
 
 
 def save_pictures(folder: Path, step: int, pictures: dict[str, Any]) -> None:
@@ -54,21 +33,57 @@ def save_pictures(folder: Path, step: int, pictures: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("name", metavar="CONFIG[:VARIANT]")
-@click.option("--run-dir", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="runs/CONFIG-VARIANT",
+    help="Folder of the run.",
+)
 @data_dir_option
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field.")
-def train(name: str, run_dir: Path, data_dir: Path, settings: tuple[str, ...]) -> None:
-    """Train CONFIG in --run-dir, or go on where a run there stopped."""
+@settings_option
+@click.option(
+    "--resume/--restart",
+    default=True,
+    show_default=True,
+    help="Go on with the run in the folder, if there is one; or remove it and begin anew.",
+)
+@click.option("--distributed", is_flag=True, help="Be one of the processes of a cluster's job.")
+@click.option("--coordinator", metavar="HOST:PORT", help="Where the first process listens.")
+@click.option("--processes", type=click.IntRange(1), help="How many train together.")
+@click.option("--process", type=click.IntRange(0), help="Which one this is, from 0.")
+def train(
+    name: str,
+    run_dir: Path | None,
+    data_dir: Path,
+    settings: tuple[str, ...],
+    resume: bool,
+    distributed: bool,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
+) -> None:
+    """Train CONFIG, or go on where its run stopped.
+
+    Several processes (one a host, or one a GPU) share a run folder and split each batch. Under
+    SLURM, Open MPI or Kubernetes --distributed is enough; elsewhere each is told --coordinator,
+    --processes and its own number, --process.
+    """
     config = override(find_config(name), settings)
+    folder = run_dir or Path("runs") / name.replace(":", "-")
+    if distributed or (coordinator, processes, process) != (None, None, None):
+        parallel.join(coordinator, processes, process)
+    if not resume:
+        click.echo(f"lrjax: --restart removes what is in {folder}.", err=True)
+        runs.discard(folder)
     try:
         runs.train(
             config,
-            run_dir,
+            folder,
             data_dir=data_dir,
-            pictures=lambda step, shown: save_pictures(run_dir, step, shown),
+            pictures=lambda step, shown: save_pictures(folder, step, shown),
         )
-    except Diverged as error:
+    except loop.Diverged as error:
         raise InputError(str(error)) from error
-    except KeyboardInterrupt:
-        click.echo(f"lrjax: saved in {run_dir}; the same command goes on from there.", err=True)
+    except loop.Interrupted:
+        click.echo(f"lrjax: saved in {folder}; the same command goes on from there.", err=True)
         raise

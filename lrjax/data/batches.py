@@ -75,7 +75,10 @@ class _Steps:
     def __init__(
         self, key: Any, data: Mapping[str, Arrays], batch: Mapping[str, int], steps: int
     ) -> None:
-        self.key = jax.device_put(key, jax.local_devices(backend="cpu")[0])
+        # A copy: the state that the key may be part of is given up by the first step.
+        bits = np.array(jax.random.key_data(key))
+        bits = jax.device_put(bits, jax.local_devices(backend="cpu")[0])
+        self.key = jax.random.wrap_key_data(bits, impl=jax.random.key_impl(key))
         self.data, self.batch, self.steps = data, batch, steps
 
     def __len__(self) -> int:

@@ -10,12 +10,14 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 import lrjax
 from lrjax.config import from_dict, to_dict
@@ -85,7 +87,7 @@ def arrays(faces: sources.Faces) -> dict[str, Any]:
     return {"images": faces.images, "points": faces.points, "visible": faces.visible}
 
 
-def environment(faces: dict[str, sources.Faces]) -> dict[str, Any]:
+def environment(faces: Mapping[str, sources.Faces]) -> dict[str, Any]:
     """What a result depends on besides the configuration."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
@@ -106,8 +108,6 @@ def weights_writer(folder: Path, config: Config) -> Callable[[State, str], None]
     """`(state, "last" or "best")` to one safetensors file per network of the run's own."""
 
     def write(state: State, which: str) -> None:
-        if jax.process_index():
-            return
         for name, net in state.nets.items():
             save_variables(
                 folder / which / f"{name}.safetensors",
@@ -129,6 +129,61 @@ def fingerprint(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def check_config(config: Config, folder: Path) -> None:
+    """`folder` is free for a run, or holds one of `config`.
+
+    How long a run is, how it is parallelised and how often it says something may change.
+
+    Raises:
+      InputError: it holds a run of another configuration.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    begun = load_config(folder)
+    changed = dataclasses.replace(
+        config.train, batch_size=begun.train.batch_size, seed=begun.train.seed
+    )
+    if dataclasses.replace(begun, train=changed) != config:
+        raise InputError(
+            f"The folder {folder} holds a run of another configuration; name another run folder, "
+            "continue with the settings in its config.json, or discard it with --restart."
+        )
+
+
+def check_data(faces: Mapping[str, sources.Faces], folder: Path) -> None:
+    """`folder` is free for a run, or holds one that began with these faces.
+
+    Raises:
+      InputError: they have changed since.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    begun = json.loads((folder / "environment.json").read_text())["data"]
+    for name, part in faces.items():
+        if name in begun and begun[name]["fingerprint"] != part.fingerprint:
+            raise InputError(
+                f"The {name} faces of the run in {folder} have changed since it began (it had "
+                f"{begun[name]['faces']}, there are {len(part)}); prepare the same data again, "
+                "name another run folder, or discard the run with --restart."
+            )
+
+
+def discard(folder: Path) -> None:
+    """Remove the run in `folder`, if there is one.
+
+    Raises:
+      InputError: the folder holds something else.
+    """
+    found = (folder / "config.json").is_file()
+    if not found and folder.exists() and any(folder.iterdir()):
+        raise InputError(f"The folder {folder} holds no run but other files; name another one.")
+    # All processes look before the first one removes, and none goes on before it has.
+    multihost_utils.sync_global_devices("looked for a run")
+    if found and jax.process_index() == 0:
+        shutil.rmtree(folder)
+    multihost_utils.sync_global_devices("discarded the run")
+
+
 def train(
     config: Config,
     folder: Path,
@@ -139,25 +194,21 @@ def train(
     """Train `config` in `folder`, or finish what was begun there.
 
     Raises:
-      InputError: the folder holds a run of another configuration, or the data are not prepared.
+      InputError: the folder holds a run of another configuration or on other data, or the data are
+        not prepared.
     """
     folder = Path(folder)
-    name = task_name(config)
-    if (folder / "config.json").is_file():
-        begun = load_config(folder)
-        longer = dataclasses.replace(begun, train=config.train)
-        if longer != config:
-            raise InputError(
-                f"The folder {folder} holds a run of another configuration; name another folder, "
-                "or continue it with the settings in its config.json."
-            )
+    check_config(config, folder)
     faces, held_out = load_sources(config, data_dir)
-    steps = loop.total_steps(config.train, len(faces["labelled"].images))
+    everything = faces if held_out is None else faces | {"held_out": held_out}
+    check_data(everything, folder)
+    name = task_name(config)
+    steps = loop.total_steps(config.train, len(faces["labelled"]))
     _, make = TASKS[name]
     task = make(config, steps)
     if jax.process_index() == 0:
+        write_json(folder / "environment.json", environment(everything))
         write_json(folder / "config.json", {"task": name, **to_dict(config)})
-        write_json(folder / "environment.json", environment(faces))
     hooks = loop.Hooks(weights=weights_writer(folder, config))
     if pictures is not None:
         hooks = dataclasses.replace(hooks, pictures=pictures)

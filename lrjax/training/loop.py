@@ -17,6 +17,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from lrjax.config import TrainConfig
@@ -24,13 +27,17 @@ from lrjax.data import batches
 from lrjax.errors import InputError
 from lrjax.training import parallel
 from lrjax.training.checkpoint import Checkpoints
-from lrjax.training.progress import Log, Progress
-from lrjax.training.state import Metrics, State
+from lrjax.training.progress import Log, Progress, Silence
+from lrjax.training.state import Metrics, Net, State
 from lrjax.training.task import Task
 
 
 class Diverged(RuntimeError):
-    """A loss stopped being finite; the run folder holds the last good state."""
+    """A loss or an update stopped being finite; the run folder holds the last good state."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after the state was saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +61,30 @@ def total_steps(config: TrainConfig, examples: int) -> int:
 
 
 def guarded(step: Callable[..., tuple[State, Metrics]]) -> Callable[..., tuple[State, Metrics]]:
-    """`step` that keeps the old state when a metric is not finite.
+    """`step` that keeps the old state when a metric, or anything in the new state, is not finite.
 
     The state therefore never holds a NaN: the host finds out later, and what it saves is good.
+    Metrics gain `update/NET`, how far the parameters moved (Euclidean): NaN if the net broke.
     """
 
     def guarded_step(state: State, batch: Any) -> tuple[State, Metrics]:
         new, metrics = step(state, batch)
+        updates = {
+            f"update/{name}": _update(state.nets[name], net)
+            for name, net in new.nets.items()
+            if net is not state.nets[name]
+        }
+        metrics = metrics | updates
         finite = jnp.stack([jnp.isfinite(value).all() for value in metrics.values()]).all()
         return jax.tree.map(partial(_select, finite), new, state), metrics
 
     return guarded_step
+
+
+def _update(old: Net, new: Net) -> jax.Array:
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(new)]
+    change = jax.tree.map(jnp.subtract, new.params, old.params)
+    return jnp.where(jnp.stack(finite).all(), optax.tree.norm(change), jnp.nan)
 
 
 def _select(finite: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
@@ -145,7 +165,6 @@ def fit(
     *,
     held_out: batches.Arrays | None = None,
     hooks: Hooks = Hooks(),
-    progress: Progress | None = None,
     mesh: Mesh | None = None,
 ) -> State:
     """Train to `steps`, or go on from the newest checkpoint in `folder`.
@@ -155,29 +174,128 @@ def fit(
       data: source name -> arrays of all its training examples, for each of `task.batch`.
       folder: the run folder.
       held_out: examples for `task.evaluate`; without them nothing is selected.
+      hooks: called on the first process alone.
 
     Returns:
       The final state.
 
     Raises:
-      KeyboardInterrupt: after Ctrl-C; the state is saved.
-      Diverged: a metric is not finite; the last good state is saved.
-      InputError: a source is empty, or the batch does not split over the devices.
+      Interrupted: after Ctrl-C; the state is saved.
+      Diverged: a metric or the state is not finite; the last good state is saved.
+      InputError: a source is empty, the batch does not split over the devices, or the run is
+        longer than `steps` already.
     """
     for name in task.batch:
         if batches.size_of(data[name]) == 0:
             raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
     mesh = parallel.make_mesh() if mesh is None else mesh
-    key = jax.random.key(config.seed)
-    state = parallel.replicate(task.init(key), mesh)
+    step_function = compile_step(task, config, mesh)
+    state = parallel.replicate(task.init(jax.random.key(config.seed)), mesh)
     checkpoints = Checkpoints(folder, config.keep)
     if checkpoints.latest() is not None:
         state = checkpoints.restore(state)
     start = int(state.step)
-    log = Log(folder, start)
-    progress = progress or Progress(steps, start)
-    step_function = compile_step(task, config, mesh)
+    if start > steps:
+        raise InputError(
+            f"The run in {folder} has done {start} steps already, more than the {steps} asked for; "
+            "set train.steps to more, or name another run folder."
+        )
+    first = jax.process_index() == 0
+    hooks = hooks if first else Hooks()
+    log = Log(folder, start) if first else Silence()
+    progress = Progress(steps, start, shown=first)
+    assess = _assessment(task, config, data, held_out, hooks, log, progress)
+
+    def save() -> None:
+        log.flush()  # first the log: after a crash it may be ahead of the state, never behind
+        checkpoints.save(state)
+
+    def report(number: int, metrics: Metrics) -> None:
+        values = _finite(state, metrics)
+        log.record(number, values)
+        progress.note(values)
+
+    pending: tuple[int, Metrics] | None = None
+    try:
+        with _interruptible() as asked, progress:
+            stream = feed(task, config, mesh, data, state.key, start, steps)
+            for number, batch in enumerate(stream, start + 1):
+                state, metrics = step_function(state, batch)
+                progress.advance()
+                if pending is not None:
+                    report(*pending)
+                due = {
+                    what: number % every == 0 or number == steps
+                    for what, every in (
+                        ("log", config.log_every),
+                        ("assess", config.evaluate_every),
+                        ("save", config.checkpoint_every),
+                    )
+                }
+                pending = (number, metrics) if due["log"] or number == 1 else None
+                stop = _agreed(asked, due["log"])
+                if not (stop or due["assess"] or due["save"]):
+                    continue
+                _finite(state, metrics)
+                if pending is not None:
+                    report(*pending)
+                    pending = None
+                if due["assess"]:
+                    assess(state)
+                if due["save"] or stop:
+                    save()
+                if stop and number < steps:
+                    raise Interrupted
+        hooks.weights(state, "last")
+    except Diverged:
+        save()
+        raise
+    finally:
+        checkpoints.close()
+        log.close()
+    return state
+
+
+def _agreed(asked: Callable[[], bool], now: bool) -> bool:
+    """Whether to stop. Processes must stop together; they ask each other at `now`, as it costs."""
+    if jax.process_count() == 1:
+        return asked()
+    return now and bool(multihost_utils.process_allgather(np.asarray(asked())).any())
+
+
+def _finite(state: State, metrics: Metrics) -> dict[str, float]:
+    """`metrics` on the host, if all are finite.
+
+    Raises:
+      Diverged: some are not. `state` then is that before the first such step.
+    """
+    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    bad = sorted(name for name, value in values.items() if not math.isfinite(value))
+    if bad:
+        raise Diverged(
+            f"At step {int(state.step) + 1} these are not finite: {', '.join(bad)}. The last good "
+            "state is saved; lower optimizer.learning_rate or set optimizer.clip_norm, and train "
+            "again in another run folder or with --restart."
+        )
+    return values
+
+
+def _assessment(
+    task: Task,
+    config: TrainConfig,
+    data: Mapping[str, batches.Arrays],
+    held_out: batches.Arrays | None,
+    hooks: Hooks,
+    log: Log | Silence,
+    progress: Progress,
+) -> Callable[[State], None]:
+    """What is done with a state now and then: held-out examples, the best weights, pictures."""
     evaluate_sums, draw_pictures = jax.jit(task.evaluate), jax.jit(task.pictures)
+    samples = {
+        name: {field: value[: config.samples] for field, value in data[name].items()}
+        | {"place": np.arange(min(config.samples, batches.size_of(data[name])))}
+        for name in task.batch
+    }
 
     def assess(state: State) -> None:
         step = int(state.step)
@@ -186,60 +304,6 @@ def fit(
             if log.record(step, {f"held_out/{n}": v for n, v in means.items()}, best=task.best):
                 hooks.weights(state, "best")
             progress.note(means)
-        first = {
-            name: {f: v[: config.samples] for f, v in data[name].items()}
-            | {"place": jnp.arange(min(config.samples, batches.size_of(data[name])))}
-            for name in task.batch
-        }
-        hooks.pictures(step, jax.device_get(draw_pictures(state, first)))
+        hooks.pictures(step, jax.device_get(draw_pictures(state, samples)))
 
-    pending: tuple[int, Metrics] | None = None
-    try:
-        with _interruptible() as interrupted, progress:
-            for number, batch in enumerate(
-                feed(task, config, mesh, data, key, start, steps), start + 1
-            ):
-                state, metrics = step_function(state, batch)
-                if pending is not None:
-                    _report(log, progress, *pending)
-                    pending = None
-                if number % config.log_every == 0 or number == steps or number == start + 1:
-                    pending = (number, metrics)
-                progress.advance()
-                if number % config.evaluate_every == 0:
-                    assess(state)
-                if number % config.checkpoint_every == 0:
-                    _checkpoint(checkpoints, log, state)
-                if interrupted():
-                    _checkpoint(checkpoints, log, state)
-                    raise KeyboardInterrupt
-            if pending is not None:
-                _report(log, progress, *pending)
-            if start < steps:
-                assess(state)
-                _checkpoint(checkpoints, log, state)
-                hooks.weights(state, "last")
-    except Diverged:
-        checkpoints.save(state)
-        raise
-    finally:
-        checkpoints.close()
-        log.close()
-    return state
-
-
-def _checkpoint(checkpoints: Checkpoints, log: Log, state: State) -> None:
-    log.flush()  # first the log: after a crash it may be ahead of the state, never behind
-    checkpoints.save(state)
-
-
-def _report(log: Log, progress: Progress, step: int, metrics: Metrics) -> None:
-    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    log.record(step, values)
-    progress.note(values)
-    bad = sorted(name for name, value in values.items() if not math.isfinite(value))
-    if bad:
-        raise Diverged(
-            f"At step {step} these losses are not finite: {', '.join(bad)}. The last good state "
-            "is saved; lower optimizer.learning_rate or set optimizer.clip_norm, and run again."
-        )
+    return assess

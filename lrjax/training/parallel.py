@@ -9,14 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lrjax.errors import InputError
 
 AXIS = "data"
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    """Make this process one of several, before anything is computed.
+
+    Args:
+      coordinator: "host:port" where the first process listens.
+      processes: how many there are.
+      process: which one this is, from 0.
+      What is None is taken from the cluster (SLURM, Open MPI, Kubernetes, TPU pods).
+
+    Raises:
+      InputError: there is no such cluster, or the numbers do not fit.
+    """
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"The processes cannot be joined ({error}); give each --coordinator HOST:PORT, "
+            "--processes and its own --process, or start them in a cluster that JAX knows."
+        ) from error
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -41,7 +62,7 @@ def share_of(batch_size: int, devices: int) -> int:
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """`tree` on every device of `mesh`. Done before the first step, or it is traced twice."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))(tree)
 
 
 def shard(batch: Any, mesh: Mesh) -> Any:
@@ -50,6 +71,27 @@ def shard(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(
         lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), batch
     )
+
+
+def traced_once(step: Callable[..., Any]) -> Callable[..., Any]:
+    """`step`, which must be compiled once only: a second time would be a hidden recompilation.
+
+    Raises:
+      RuntimeError: from the second trace.
+    """
+    traced = False
+
+    def checked_step(*args: Any) -> Any:
+        nonlocal traced
+        if traced:
+            raise RuntimeError(
+                "The step would be compiled a second time: its state or batch came with other "
+                "shapes, types or devices than before."
+            )
+        traced = True
+        return step(*args)
+
+    return checked_step
 
 
 def parallelise(
@@ -73,7 +115,7 @@ def parallelise(
     """
     donated = (0,) if donate else ()
     spec = PartitionSpec(AXIS) if sharded else PartitionSpec()
-    step = chex.assert_max_traces(step, n=1)
+    step = traced_once(step)
     if mode == "mesh":
         mapped = jax.shard_map(
             step,
@@ -88,7 +130,7 @@ def parallelise(
     count = mesh.size
     # pmap wants at least one mapped argument, so each device is also told its own number.
     lanes = jax.device_put(np.arange(count), NamedSharding(mesh, PartitionSpec(AXIS)))
-    compiled = jax.pmap(
+    mapped = jax.pmap(
         lambda state, batch, lane: step(state, batch),
         axis_name=AXIS,
         in_axes=(None, 0 if sharded else None, 0),
@@ -96,6 +138,11 @@ def parallelise(
         devices=list(mesh.devices.flat),
         donate_argnums=donated,
     )
+
+    def compiled(*args: Any) -> Any:
+        results = mapped(*args)
+        return _globally(results, mesh) if jax.process_count() > 1 else results
+
     if not sharded:
         return lambda state, batch: compiled(state, batch, lanes)
 
@@ -106,3 +153,21 @@ def parallelise(
         )
 
     return lambda state, batch: compiled(state, by_device(batch), lanes)
+
+
+def _globally(tree: Any, mesh: Mesh) -> Any:
+    """Results of a pmap over several processes as arrays on all of `mesh`, without copying.
+
+    pmap gives each process arrays on its own devices only, which a checkpoint cannot take.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec())
+
+    def one(leaf: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(
+                one(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf)
+            )
+        parts = [part.data for part in leaf.addressable_shards]
+        return jax.make_array_from_single_device_arrays(leaf.shape, sharding, parts)
+
+    return jax.tree.map(one, tree)

@@ -11,13 +11,21 @@ from types import TracebackType
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from lrjax.files import write_atomically
+
 
 class Progress:
     """A bar over the steps with the newest values beside it."""
 
-    def __init__(self, steps: int, start: int = 0, title: str = "training") -> None:
+    def __init__(self, steps: int, start: int = 0, *, shown: bool = True) -> None:
         self._bar = tqdm(
-            total=steps, initial=start, desc=title, unit="step", dynamic_ncols=True, file=sys.stderr
+            total=steps,
+            initial=start,
+            desc="training",
+            unit="step",
+            dynamic_ncols=True,
+            file=sys.stderr,
+            disable=not shown,
         )
         self._shown: dict[str, str] = {}
 
@@ -55,7 +63,7 @@ class Log:
         self.path = folder / "metrics.jsonl"
         kept = [r for r in read(self.path) if r["step"] <= start]
         self._best = min((r["best"] for r in kept if r.get("best") is not None), default=math.inf)
-        self.path.write_text("".join(json.dumps(r) + "\n" for r in kept))
+        write_atomically(self.path, "".join(json.dumps(r) + "\n" for r in kept).encode())
         self._file = self.path.open("a")
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 
@@ -80,6 +88,20 @@ class Log:
         """Close both."""
         self._file.close()
         self._events.close()
+
+
+class Silence:
+    """The log of all processes but the first."""
+
+    def record(self, step: int, values: dict[str, float], best: str | None = None) -> bool:
+        """Nothing is written, and nothing need be done."""
+        return False
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def read(path: Path) -> list[dict[str, float]]:
