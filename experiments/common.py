@@ -17,14 +17,12 @@ from configs import degradation as degradation_configs
 from configs import landmarks as landmark_configs
 from lrjax.cli.train import save_pictures
 from lrjax.config import override
-from lrjax.data import batches, sources
 from lrjax.evaluation import landmarks as metrics
 from lrjax.files import write_atomically
-from lrjax.geometry.points import SCHEMES, convert
+from lrjax.inference.landmarks import Detector, Inference
 from lrjax.report import draw
 from lrjax.report.results import Figure, Result
-from lrjax.tasks import degradation, landmarks, runs
-from lrjax.training.state import State
+from lrjax.tasks import runs
 
 Size = Literal["paper", "w300", "small", "quick"]
 
@@ -67,7 +65,6 @@ TESTS: dict[Size, Test] = {
         {"Synthetic": "synthetic_faces:hr_test"},
     ),
 }
-BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,21 +118,6 @@ class Context:
             )
         return folder
 
-    def faces(self, spec: str, config: landmarks.LandmarksConfig) -> sources.Faces:
-        """Faces of a high-resolution test set, with the points that `config` predicts."""
-        return self._load(spec, config, config.image_size, config.scheme)
-
-    def native_faces(self, spec: str, config: landmarks.LandmarksConfig) -> sources.Faces:
-        """Faces of a native low-resolution test set, with five points as in K&C §4.2."""
-        return self._load(spec, config, config.size, "five")
-
-    def _load(
-        self, spec: str, config: landmarks.LandmarksConfig, view: int, scheme: str
-    ) -> sources.Faces:
-        return sources.load(
-            spec, data_dir=self.data_dir, view=view, context=config.context, scheme=scheme
-        )
-
     def save(self, name: str, result: Result, pictures: dict[str, bytes | np.ndarray]) -> Path:
         """Write `<name>.json`, and its figures beside it."""
         for file, content in pictures.items():
@@ -158,98 +140,28 @@ def hardware() -> str:
     return f"{jax.device_count()} x {kind}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """Points found and true, in pixels of `images`.
-
-    Attributes:
-      images: uint8 [n, s, s, 3], as the network saw them.
-      points, confidence: [n, N, 2] and [n, N], as the network gave them.
-      truth, visible: [n, M, 2] and [n, M], in the points of the test set.
-      config: of the network.
-      scheme: the test set's points; those found are converted to it before they are compared.
-    """
-
-    images: np.ndarray
-    points: np.ndarray
-    confidence: np.ndarray
-    truth: np.ndarray
-    visible: np.ndarray
-    config: landmarks.LandmarksConfig
-    scheme: str
-
-    def errors(self, name: str = "face_size") -> np.ndarray:
-        """Errors of faces [n] by a normaliser; face_size is the side of the face square."""
-        scheme = SCHEMES[self.scheme]
-        found, _ = convert(
-            self.points, np.ones(self.points.shape[:2], bool), SCHEMES[self.config.scheme], scheme
-        )
-        side = self.images.shape[1] / self.config.context
-        boxes = np.tile([0.0, 0.0, side, side], (len(self.points), 1))
-        scale = metrics.normaliser(name, self.truth, boxes, self.visible, scheme)
-        return metrics.normalised_errors(found, self.truth, self.visible, scale)
-
-    def pictures(self, count: int, columns: int, *, truth: bool = False) -> np.ndarray:
-        """The first `count` faces enlarged, with what was found (and, in orange, what is true)."""
-        scale = max(1, 128 // self.images.shape[1])
-        shown = []
-        for i in range(min(count, len(self.images))):
-            everything = np.ones(self.points.shape[1], bool)
-            canvas = draw.draw_points(self.images[i], self.points[i], everything, draw.GREEN, scale)
-            if truth:
-                canvas = draw.overlay_points(
-                    canvas, self.truth[i], self.visible[i], draw.ORANGE, scale
-                )
-            shown.append(canvas)
-        return draw.sample_grid(np.stack(shown), columns, 1)
+def network(run: Path, which: str = "last") -> Detector:
+    """The network of a run as the paper uses it: one look, at one view."""
+    return Detector.load(run, Inference(flip=False, passes=1), which=which)
 
 
-def predict(
-    run: Path,
-    faces: sources.Faces,
-    *,
-    degraded_by: Literal["none", "subsample", "generator"],
-    stage1: Path | None = None,
-    which: str = "last",
-) -> Predictions:
-    """What the network of a landmark run finds on faces, degraded in one way or not at all.
-
-    Args:
-      run: a landmark run folder.
-      faces: frames of a high-resolution view, or with "none" of the network's own size.
-      degraded_by: how high-resolution faces become what the network sees.
-      stage1: G1's run folder, for "generator".
-      which: "last" or "best" weights.
-    """
-    config = runs.load_config(run)
-    if not isinstance(config, landmarks.LandmarksConfig):
-        raise TypeError(f"{run} is not a landmark run")
-    view = round(faces.images.shape[1] / sources.FRAME)
-    config = dataclasses.replace(
-        config,
-        degradation=degraded_by,
-        image_size=view,
-        stage1=None if stage1 is None else str(stage1),
-    )
-    config.validate()
-    nets = {"g2": degradation.load_net(run, "g2", which)}
-    if degraded_by == "generator":
-        nets["g1"] = degradation.load_net(stage1, "g1")
-    state = State.create(nets, {}, jax.random.key(0))
-    module, degrade = landmarks.generator_module(config), landmarks.degrader(config)
-
-    @jax.jit
-    def run_batch(part: dict[str, Any]) -> dict[str, jax.Array]:
-        images, truth = landmarks.plain_views(config, degrade, state, part)
-        points, confidence = landmarks.predict(config, module, state.nets["g2"], images)
-        shown = ((images + 1.0) * 127.5).round().clip(0, 255).astype("uint8")
-        return {"images": shown, "points": points, "confidence": confidence, "truth": truth}
-
-    parts = [jax.device_get(run_batch(part)) for part in batches.padded(runs.arrays(faces), BATCH)]
-    count = len(faces.images)
-    joined = {name: np.concatenate([p[name] for p in parts])[:count] for name in parts[0]}
-    scheme = faces.scheme or config.scheme
-    return Predictions(visible=faces.visible, config=config, scheme=scheme, **joined)
+def draw_faces(
+    images: np.ndarray,
+    points: np.ndarray,
+    columns: int,
+    truth: np.ndarray | None = None,
+    visible: np.ndarray | None = None,
+) -> np.ndarray:
+    """Faces [n, s, s, 3] enlarged, with points found (and, in orange, true ones)."""
+    scale = max(1, 128 // images.shape[1])
+    everything = np.ones(points.shape[1], bool)
+    shown = []
+    for i, image in enumerate(images):
+        canvas = draw.draw_points(image, points[i], everything, draw.GREEN, scale)
+        if truth is not None:
+            canvas = draw.overlay_points(canvas, truth[i], visible[i], draw.ORANGE, scale)
+        shown.append(canvas)
+    return draw.sample_grid(np.stack(shown), columns, 1)
 
 
 def figure(file: str, caption: str) -> Figure:

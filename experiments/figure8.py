@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from experiments.common import Context, figure, predict
+from experiments.common import Context, draw_faces, figure, network
+from lrjax.inference.measure import measure_degraded
 from lrjax.report.results import Result
-from lrjax.tasks import runs
 
 SHOWN = 18
 
 
 def run(context: Context) -> Result:
     """Draw the first faces of each of HR-LD's test sets."""
-    folder = context.landmark_run("hr")
-    config = runs.load_config(folder)
+    detector = network(context.landmark_run("hr"))
     pictures, figures = {}, []
     for name, spec in context.test.high.items():
-        found = predict(folder, context.faces(spec, config), degraded_by="none")
+        found = measure_degraded(detector, spec, context.data_dir, "none")
         file = f"figure8-{name.lower()}.png"
-        pictures[file] = found.pictures(SHOWN, 6, truth=True)
+        shown = (found.images, found.found, found.truth, found.visible)
+        images, points, truth, visible = (part[:SHOWN] for part in shown)
+        pictures[file] = draw_faces(images, points, 6, truth, visible)
         figures.append(figure(file, f"{name}: found in green, annotated in orange."))
     result = Result(
         title="Figure 8: points on high-resolution faces (HR-LD)",

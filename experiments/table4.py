@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from experiments.common import Context, figure, predict
+from experiments.common import Context, figure, network
 from lrjax.evaluation import landmarks as metrics
+from lrjax.inference.measure import measure_degraded
 from lrjax.report import plots
 from lrjax.report.results import Result
 from lrjax.report.tables import Table
-from lrjax.tasks import runs
 
 # The paper's best rows and its own; its 300W columns mix two normalisers between rows.
 PAPER = {
@@ -15,20 +15,18 @@ PAPER = {
     "LAB": {"Common": 2.57, "Challenge": 4.72, "Full": 2.99, "AFLW": 1.85},
     "HR-LD": {"Common": 3.60, "Challenge": 7.301, "Full": 4.325, "AFLW": 1.753},
 }
-NORMALISERS = ("inter_pupil", "inter_ocular", "face_size")
 
 
 def run(context: Context) -> Result:
     """Measure HR-LD on every test set at hand, by every normaliser in use."""
     folder = context.landmark_run("hr")
-    config = runs.load_config(folder)
+    last, selected = network(folder), network(folder, "best")
     rows, curves, counts = [], {}, []
     for name, spec in context.test.high.items():
-        faces = context.faces(spec, config)
-        found = predict(folder, faces, degraded_by="none")
-        best = predict(folder, faces, degraded_by="none", which="best")
-        counts.append(f"{spec} ({len(faces.images)})")
-        for normaliser in NORMALISERS:
+        found = measure_degraded(last, spec, context.data_dir, "none")
+        best = measure_degraded(selected, spec, context.data_dir, "none")
+        counts.append(found.data)
+        for normaliser in found.normalisers:
             values = metrics.summary(found.errors(normaliser))
             rows.append(
                 (
@@ -50,14 +48,14 @@ def run(context: Context) -> Result:
             "The paper says inter-pupil for 300W and the box for AFLW. "
             "`last` is the last step, `selected` the best on held-out training faces."
         ),
-        data=", ".join(counts),
+        data="; ".join(counts),
     )
     result = Result(
         title="Table 4: HR-LD",
         order=1.4,
         tables=(table,),
         figures=(figure("table4-ced.png", "Cumulative errors of HR-LD by the face size."),),
-        data=", ".join(counts),
+        data="; ".join(counts),
     )
     context.save(
         "table4",

@@ -42,6 +42,8 @@ class Measured:
       boxes: [n, 4] the annotated face boxes, in those pixels.
       confidence: [n].
       scheme: of the points compared.
+      images: uint8 [n, s, s, 3], where the pixels are those of the network's own images.
+      found: [n, M, 2] all points of the network, where `images` are there.
     """
 
     label: str
@@ -53,6 +55,8 @@ class Measured:
     boxes: np.ndarray
     confidence: np.ndarray
     scheme: Scheme
+    images: np.ndarray | None = None
+    found: np.ndarray | None = None
 
     @property
     def normalisers(self) -> tuple[str, ...]:
@@ -82,9 +86,8 @@ def measure_photographs(
     Raises:
       InputError: the data are not prepared, have no points, or have fewer than the network's.
     """
+    _annotated(spec, data_dir)
     records = sources.open_split(spec, data_dir)
-    if not len(records) or "points" not in records[0]:
-        raise InputError(f"'{spec}' has no points to compare with; name data with landmarks.")
     parts = []
     with tqdm(total=len(records), desc=spec, unit="face", dynamic_ncols=True) as bar:
         faces = ahead(lambda i: _shrunk(records[int(i)], size), range(len(records)))
@@ -118,49 +121,61 @@ def measure_degraded(
 ) -> Measured:
     """Looks at the faces of "dataset:split" as a degradation of K&C's makes them.
 
-    The network sees the 32-pixel images themselves (Table 1b), so of the detector's options only
-    `flip` applies. The noise of a generator depends on the face's place in the split alone.
+    The network sees images of its own size (Table 1b), so of the detector's options only `flip`
+    applies. The noise of a generator depends on the face's place in the split alone.
 
     Args:
       detector: network and way of looking.
       spec: prepared data.
       data_dir: where they are.
-      way: "subsample", "generator" or "camera".
+      way: "subsample", "generator", "camera", or "none" for faces cut out at the network's size.
       stage1: run folder of the generator, where that is the way.
 
     Raises:
       InputError: the data are not prepared or have no points, or the generator does not fit.
     """
     config = _degrading(detector.config, way, stage1)
+    scheme = _common(_annotated(spec, data_dir), detector.scheme)
     faces = sources.load(
         spec,
         data_dir=data_dir,
         view=config.image_size,
         context=config.context,
-        scheme=config.scheme,
+        scheme=scheme.name,
     )
-    if not faces.visible.any():
-        raise InputError(f"'{spec}' has no points to compare with; name data with landmarks.")
     images, truth = _degraded(config, faces)
-    predicted, sure = detector.look_at_views(images)
+    found, sure = detector.look_at_views(images)
+    everything = np.ones(found.shape[:2], bool)
+    predicted, _ = convert(found, everything, detector.scheme, scheme)
     side = config.size / config.context
     box = ((config.size - side) / 2, (config.size - side) / 2, side, side)
+    how = "" if way == "none" else f", degraded by {way}"
     return Measured(
-        label=f"{spec}, {way}",
-        data=f"{spec}: {len(faces)} faces at {config.size} pixels, degraded by {way}",
+        label=f"{spec}{how}",
+        data=f"{spec}: {len(faces)} faces at {config.size} pixels{how}",
         names=faces.names,
         predicted=predicted,
         truth=truth,
         visible=faces.visible,
         boxes=np.tile(np.asarray(box), (len(faces), 1)),
         confidence=sure.mean(-1),
-        scheme=SCHEMES[config.scheme],
+        scheme=scheme,
+        images=images.round().clip(0, 255).astype(np.uint8),
+        found=found,
     )
 
 
+def _annotated(spec: str, data_dir: Path) -> Scheme:
+    """The points that a split is annotated with."""
+    records = sources.open_split(spec, data_dir)
+    if not len(records) or "points" not in records[0]:
+        raise InputError(f"'{spec}' has no points to compare with; name data with landmarks.")
+    return _scheme_of(np.asarray(records[0]["points"])[None])
+
+
 def _degrading(config: LandmarksConfig, way: str, stage1: str | None) -> LandmarksConfig:
-    """`config` with another degradation, of views four times the size of the network's image."""
-    sharp = 4 * config.size
+    """`config` with another degradation, of views four times as large as the network's image."""
+    sharp = config.size if way == "none" else 4 * config.size
     if way == "generator" and stage1 is not None:
         trained = degradation.run_config(Path(stage1))
         sharp = trained.image_size
