@@ -145,25 +145,6 @@ def network(run: Path, which: str = "last") -> Detector:
     return Detector.load(run, Inference(flip=False, passes=1), which=which)
 
 
-def draw_faces(
-    images: np.ndarray,
-    points: np.ndarray,
-    columns: int,
-    truth: np.ndarray | None = None,
-    visible: np.ndarray | None = None,
-) -> np.ndarray:
-    """Faces [n, s, s, 3] enlarged, with points found (and, in orange, true ones)."""
-    scale = max(1, 128 // images.shape[1])
-    everything = np.ones(points.shape[1], bool)
-    shown = []
-    for i, image in enumerate(images):
-        canvas = draw.draw_points(image, points[i], everything, draw.GREEN, scale)
-        if truth is not None:
-            canvas = draw.overlay_points(canvas, truth[i], visible[i], draw.ORANGE, scale)
-        shown.append(canvas)
-    return draw.sample_grid(np.stack(shown), columns, 1)
-
-
 def figure(file: str, caption: str) -> Figure:
     """A figure of a result."""
     return Figure(file=file, caption=caption)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.common import Context, draw_faces, figure, network
+from experiments.common import Context, figure, network
 from lrjax.data import sources
+from lrjax.report import draw
 from lrjax.report.results import Result
 
 SHOWN = 40
@@ -33,5 +34,5 @@ def run(context: Context) -> Result:
         figures=(figure("figure6.png", "Faces evenly spread over the set, none left out."),),
         data=context.test.wild,
     )
-    context.save("figure6", result, {"figure6.png": draw_faces(images, found, 8)})
+    context.save("figure6", result, {"figure6.png": draw.face_sheet(images, found, 8)})
     return result

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.common import Context, draw_faces, figure, network
+from experiments.common import Context, figure, network
 from lrjax.inference.measure import measure_degraded
+from lrjax.report import draw
 from lrjax.report.results import Result
 
 SHOWN = 18
@@ -18,7 +19,7 @@ def run(context: Context) -> Result:
         file = f"figure8-{name.lower()}.png"
         shown = (found.images, found.found, found.truth, found.visible)
         images, points, truth, visible = (part[:SHOWN] for part in shown)
-        pictures[file] = draw_faces(images, points, 6, truth, visible)
+        pictures[file] = draw.face_sheet(images, points, 6, truth, visible)
         figures.append(figure(file, f"{name}: found in green, annotated in orange."))
     result = Result(
         title="Figure 8: points on high-resolution faces (HR-LD)",

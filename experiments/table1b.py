@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.common import Context, draw_faces, figure, held, in_percent, network
+from experiments.common import Context, figure, held, in_percent, network
 from lrjax.evaluation import landmarks as metrics
 from lrjax.inference.measure import Measured, measure_degraded
-from lrjax.report import plots
+from lrjax.report import draw, plots
 from lrjax.report.results import Result
 from lrjax.report.tables import Table, beside_paper
 from lrjax.training.progress import read
@@ -43,7 +43,7 @@ def run(context: Context) -> Result:
         )
         for name, folder in folders.items()
     }
-    rows = [draw_faces(m.images[:8], m.found[:8], 8) for m in native.values()]
+    rows = [draw.face_sheet(m.images[:8], m.found[:8], 8) for m in native.values()]
     pictures: dict[str, bytes | np.ndarray] = {
         "table1b-ced.png": plots.to_png(
             plots.ced_curves({n: m.errors(SIZE) for n, m in generated.items()}, "face size", 0.2)

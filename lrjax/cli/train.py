@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from lrjax.cli.options import data_dir_option, find_config, settings_option
 from lrjax.config import override
@@ -20,14 +19,10 @@ def save_pictures(folder: Path, step: int, pictures: dict[str, Any]) -> None:
     """`samples/step-NAME.png` in a run folder: what the networks see, and find."""
     for name, shown in pictures.items():
         images = shown["images"]
-        scale = max(1, 128 // images.shape[1])
         if "points" in shown:
-            images = [
-                draw.draw_points(image, points, [True] * len(points), draw.GREEN, scale)
-                for image, points in zip(images, shown["points"], strict=True)
-            ]
-            scale = 1
-        sheet = draw.sample_grid(np.stack(images), columns=8, scale=scale)
+            sheet = draw.face_sheet(images, shown["points"], columns=8)
+        else:
+            sheet = draw.sample_grid(images, columns=8, scale=max(1, 128 // images.shape[1]))
         draw.save_png(folder / "samples" / f"{step:07d}-{name}.png", sheet)
 
 

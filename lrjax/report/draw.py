@@ -141,6 +141,32 @@ def overlay_points(
     return (out + 0.5).astype(np.uint8)
 
 
+def face_sheet(
+    images: Picture,
+    points: ArrayLike,
+    columns: int,
+    truth: ArrayLike | None = None,
+    visible: ArrayLike | None = None,
+) -> Picture:
+    """Small faces in a grid, enlarged to 128 pixels or more, with their points in green.
+
+    Args:
+      images: [n, s, s, 3].
+      points: [n, N, 2] in pixels of the images.
+      columns: of the grid.
+      truth, visible: [n, M, 2] and [n, M], drawn over them in orange.
+    """
+    scale = max(1, 128 // images.shape[1])
+    everything = np.ones(np.shape(points)[1], bool)
+    cells = []
+    for i, image in enumerate(images):
+        canvas = draw_points(image, points[i], everything, GREEN, scale)
+        if truth is not None:
+            canvas = overlay_points(canvas, truth[i], visible[i], ORANGE, scale)
+        cells.append(canvas)
+    return sample_grid(np.stack(cells), columns, 1)
+
+
 def heatmap_overlay(image: Picture, heatmaps: ArrayLike, scale: int) -> Picture:
     """The strongest of N heatmaps at each pixel, as a glow over the enlarged image.
 

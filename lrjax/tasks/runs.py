@@ -7,7 +7,6 @@ A run folder holds `config.json`, `environment.json`, `metrics.jsonl`, `tensorbo
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import platform
 import shutil
@@ -121,12 +120,6 @@ def weights_writer(folder: Path, config: Config) -> Callable[[State, str], None]
             )
 
     return write
-
-
-def fingerprint(config: Config) -> str:
-    """Eight hexadecimal digits that differ when the configuration does."""
-    text = json.dumps({"task": task_name(config), **to_dict(config)}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check_config(config: Config, folder: Path) -> None:
