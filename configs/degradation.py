@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from lrjax.config import CriticConfig, HighToLowConfig, TrainConfig
+from lrjax.config import CriticConfig, HighToLowConfig, OptimizerConfig, TrainConfig
 from lrjax.tasks.degradation import DegradationConfig
 
 VARIANTS = ("paper", "w300", "small", "quick")
@@ -39,6 +39,7 @@ def get_config(variant: str = "paper") -> DegradationConfig:
             small,
             labelled=("synthetic_faces:hr_train",),
             real=("synthetic_faces:lr_train",),
-            train=TrainConfig(batch_size=16, steps=200, evaluate_every=100, checkpoint_every=100),
+            optimizer=OptimizerConfig(learning_rate=1e-3),
+            train=TrainConfig(batch_size=16, steps=250, samples=0),
         )
     raise ValueError(variant)

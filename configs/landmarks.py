@@ -36,7 +36,7 @@ SETTINGS = {
 }
 SIZES = ("paper", "w300", "small", "quick")
 # The quickstart's S3 and S4, which go on from S2.
-CONTINUED = TrainConfig(batch_size=16, steps=100, evaluate_every=100, checkpoint_every=100)
+CONTINUED = TrainConfig(batch_size=16, steps=100, samples=0)
 VARIANTS = (*(f"{s}-{size}" for s in SETTINGS for size in SIZES), "shipped")
 
 
@@ -71,7 +71,7 @@ def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
             small,
             labelled=("synthetic_faces:hr_train",),
             real=("synthetic_faces:lr_train",),
-            train=TrainConfig(batch_size=16, steps=300, evaluate_every=150, checkpoint_every=150),
+            train=TrainConfig(batch_size=16, steps=400, samples=0),
         )
     raise KeyError(size)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.common import Context, figure, held, in_percent, network
 from lrjax.evaluation import landmarks as metrics
-from lrjax.inference.measure import Measured, measure_degraded
+from lrjax.inference.measure import Measured, measure_degraded, measure_small, small_faces
 from lrjax.report import draw, plots
 from lrjax.report.results import Result
 from lrjax.report.tables import Table, beside_paper
@@ -27,22 +27,15 @@ def run(context: Context) -> Result:
     """Train what is missing, measure all four settings, draw them."""
     folders = {name: context.landmark_run(name.lower()) for name in PAPER}
     detectors = {name: network(folder) for name, folder in folders.items()}
-    stage1, test = str(context.stage1), context.test
-    generated = {
-        name: measure_degraded(detector, test.generated, context.data_dir, "generator", stage1)
-        for name, detector in detectors.items()
-    }
-    native = {
-        name: measure_degraded(detector, test.native, context.data_dir, "none")
-        for name, detector in detectors.items()
-    }
-    subsampled = measure_degraded(detectors["S1"], test.generated, context.data_dir, "subsample")
+    config, test, data_dir = detectors["S1"].config, context.test, context.data_dir
+    views = small_faces(config, test.generated, data_dir, "generator", str(context.stage1))
+    native_views = small_faces(config, test.native, data_dir, "none")
+    generated = {name: measure_small(detector, views) for name, detector in detectors.items()}
     selected = {
-        name: measure_degraded(
-            network(folder, "best"), test.generated, context.data_dir, "generator", stage1
-        )
-        for name, folder in folders.items()
+        name: measure_small(network(folder, "best"), views) for name, folder in folders.items()
     }
+    native = {name: measure_small(detector, native_views) for name, detector in detectors.items()}
+    subsampled = measure_degraded(detectors["S1"], test.generated, data_dir, "subsample")
     rows = [draw.face_sheet(m.images[:8], m.found[:8], 8) for m in native.values()]
     pictures: dict[str, bytes | np.ndarray] = {
         "table1b-ced.png": plots.to_png(

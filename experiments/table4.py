@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.common import Context, figure, network
 from lrjax.evaluation import landmarks as metrics
-from lrjax.inference.measure import measure_degraded
+from lrjax.inference.measure import measure_small, small_faces
 from lrjax.report import plots
 from lrjax.report.results import Result
 from lrjax.report.tables import Table
@@ -23,8 +23,8 @@ def run(context: Context) -> Result:
     last, selected = network(folder), network(folder, "best")
     rows, curves, counts = [], {}, []
     for name, spec in context.test.high.items():
-        found = measure_degraded(last, spec, context.data_dir, "none")
-        best = measure_degraded(selected, spec, context.data_dir, "none")
+        faces = small_faces(last.config, spec, context.data_dir, "none")
+        found, best = measure_small(last, faces), measure_small(selected, faces)
         counts.append(found.data)
         for normaliser in found.normalisers:
             values = metrics.summary(found.errors(normaliser))

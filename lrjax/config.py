@@ -51,7 +51,7 @@ class TrainConfig:
     evaluate_every: int = 1000
     checkpoint_every: int = 1000
     keep: int = 2
-    samples: int = 16
+    samples: int = 16  # faces on each sheet of sample pictures; 0 draws none
 
 
 @dataclasses.dataclass(frozen=True)

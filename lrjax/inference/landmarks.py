@@ -122,7 +122,9 @@ class Detector:
     ) -> None:
         self.config, self.options, self.scheme = config, options, SCHEMES[config.scheme]
         self._variables = variables
-        self._forward = jax.jit(partial(_forward, module, config, options.flip))
+        self._forward = partial(
+            _forward, module, config.scheme, config.decoder, config.sigma, options.flip
+        )
 
     @classmethod
     def load(
@@ -250,29 +252,34 @@ def _batches(count: int) -> Iterator[tuple[int, int]]:
         start += size
 
 
+# Compiled once for all networks of one architecture: only the variables differ.
+@partial(jax.jit, static_argnums=range(5))
 def _forward(
     module: HeatmapGenerator,
-    config: LandmarksConfig,
+    scheme_name: str,
+    decoder: str,
+    sigma: float,
     flip: bool,
     variables: dict[str, Any],
     pixels: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Points [B, N, 2] in view pixels and confidences [B, N] of views [B, s, s, 3] in 0..255."""
-    scheme = SCHEMES[config.scheme]
+    scheme = SCHEMES[scheme_name]
+    size = pixels.shape[1]
     images = to_unit(pixels.astype(jnp.float32))
     count = len(images)
     if flip:
         images = jnp.concatenate([images, images[:, :, ::-1]])
     maps = module.apply(variables, images, train=False)
-    points, sure = heatmaps.decode(maps, scheme.count, config.decoder)
-    if config.decoder == "soft":
+    points, sure = heatmaps.decode(maps, scheme.count, decoder)
+    if decoder == "soft":
         # The peak of a distribution, relative to that of the target's Gaussian.
-        sure = sure * 2 * jnp.pi * config.sigma**2
+        sure = sure * 2 * jnp.pi * sigma**2
     sure = jnp.clip(sure, 0.0, 1.0)
     if not flip:
         return points, sure
     order = jnp.asarray(scheme.flip)
-    back = points[count:, order] * jnp.asarray([-1.0, 1.0]) + jnp.asarray([config.size - 1.0, 0.0])
+    back = points[count:, order] * jnp.asarray([-1.0, 1.0]) + jnp.asarray([size - 1.0, 0.0])
     return (points[:count] + back) / 2, (sure[:count] + sure[count:, order]) / 2
 
 

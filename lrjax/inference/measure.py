@@ -116,16 +116,38 @@ def measure_photographs(
     )
 
 
-def measure_degraded(
-    detector: Detector, spec: str, data_dir: Path, way: str, stage1: str | None = None
-) -> Measured:
-    """Looks at the faces of "dataset:split" as a degradation of K&C's makes them.
+@dataclasses.dataclass(frozen=True, eq=False)
+class SmallFaces:
+    """Faces as a network sees them, made once for all networks that are compared.
 
-    The network sees images of its own size (Table 1b), so of the detector's options only `flip`
-    applies. The noise of a generator depends on the face's place in the split alone.
+    Attributes:
+      label, data: as in `Measured`.
+      names: of the faces.
+      images: float32 [n, s, s, 3] in 0..255.
+      points, visible: [n, N, 2] in pixels of the images, and [n, N].
+      side: of the face square, in pixels of the images.
+      scheme: of the points.
+    """
+
+    label: str
+    data: str
+    names: tuple[str, ...]
+    images: np.ndarray
+    points: np.ndarray
+    visible: np.ndarray
+    side: float
+    scheme: Scheme
+
+
+def small_faces(
+    config: LandmarksConfig, spec: str, data_dir: Path, way: str, stage1: str | None = None
+) -> SmallFaces:
+    """The faces of "dataset:split" as a degradation of K&C's makes them for a network.
+
+    The noise of a generator depends on the face's place in the split alone.
 
     Args:
-      detector: network and way of looking.
+      config: of the network: image size, context, points.
       spec: prepared data.
       data_dir: where they are.
       way: "subsample", "generator", "camera", or "none" for faces cut out at the network's size.
@@ -134,35 +156,52 @@ def measure_degraded(
     Raises:
       InputError: the data are not prepared or have no points, or the generator does not fit.
     """
-    config = _degrading(detector.config, way, stage1)
-    scheme = _common(_annotated(spec, data_dir), detector.scheme)
+    config = _degrading(config, way, stage1)
+    scheme = _common(_annotated(spec, data_dir), SCHEMES[config.scheme])
     faces = sources.load(
-        spec,
-        data_dir=data_dir,
-        view=config.image_size,
-        context=config.context,
-        scheme=scheme.name,
+        spec, data_dir=data_dir, view=config.image_size, context=config.context, scheme=scheme.name
     )
-    images, truth = _degraded(config, faces)
-    found, sure = detector.look_at_views(images)
-    everything = np.ones(found.shape[:2], bool)
-    predicted, _ = convert(found, everything, detector.scheme, scheme)
-    side = config.size / config.context
-    box = ((config.size - side) / 2, (config.size - side) / 2, side, side)
+    images, points = _degraded(config, faces)
     how = "" if way == "none" else f", degraded by {way}"
-    return Measured(
+    return SmallFaces(
         label=f"{spec}{how}",
         data=f"{spec}: {len(faces)} faces at {config.size} pixels{how}",
         names=faces.names,
-        predicted=predicted,
-        truth=truth,
+        images=images,
+        points=points,
         visible=faces.visible,
-        boxes=np.tile(np.asarray(box), (len(faces), 1)),
-        confidence=sure.mean(-1),
+        side=config.size / config.context,
         scheme=scheme,
-        images=images.round().clip(0, 255).astype(np.uint8),
+    )
+
+
+def measure_small(detector: Detector, faces: SmallFaces) -> Measured:
+    """Looks at images of the network's own size (Table 1b); of the options only `flip` applies."""
+    found, sure = detector.look_at_views(faces.images)
+    everything = np.ones(found.shape[:2], bool)
+    predicted, _ = convert(found, everything, detector.scheme, faces.scheme)
+    corner = (faces.images.shape[1] - faces.side) / 2
+    box = np.asarray((corner, corner, faces.side, faces.side))
+    return Measured(
+        label=faces.label,
+        data=faces.data,
+        names=faces.names,
+        predicted=predicted,
+        truth=faces.points,
+        visible=faces.visible,
+        boxes=np.tile(box, (len(found), 1)),
+        confidence=sure.mean(-1),
+        scheme=faces.scheme,
+        images=faces.images.round().clip(0, 255).astype(np.uint8),
         found=found,
     )
+
+
+def measure_degraded(
+    detector: Detector, spec: str, data_dir: Path, way: str, stage1: str | None = None
+) -> Measured:
+    """`measure_small` on `small_faces`, for one network."""
+    return measure_small(detector, small_faces(detector.config, spec, data_dir, way, stage1))
 
 
 def _annotated(spec: str, data_dir: Path) -> Scheme:

@@ -304,6 +304,7 @@ def _assessment(
             if log.record(step, {f"held_out/{n}": v for n, v in means.items()}, best=task.best):
                 hooks.weights(state, "best")
             progress.note(means)
-        hooks.pictures(step, jax.device_get(draw_pictures(state, samples)))
+        if config.samples:
+            hooks.pictures(step, jax.device_get(draw_pictures(state, samples)))
 
     return assess
