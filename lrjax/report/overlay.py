@@ -1,10 +1,14 @@
 """A photograph with the boxes and the points of its faces, enlarged until they can be seen."""
 
+import io
 import math
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+from PIL import Image
 
+from lrjax.files import write_atomically
 from lrjax.report.draw import GREEN, ORANGE, Colour, Picture, enlarge, overlay_points
 
 FACE_SIDE = 120
@@ -40,6 +44,17 @@ def photo_overlay(image: Picture, boxes: ArrayLike, points: ArrayLike) -> Pictur
     for face in np.asarray(points, np.float64):
         _points(canvas, face, scale)
     return canvas
+
+
+def save_overlay(path: Path, picture: Picture) -> None:
+    """Write a large [H, W, 3] picture as a PNG file, atomically.
+
+    Without Pillow's search for the smallest file, which takes ten times as long for a twentieth of
+    the size.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
 
 
 def _points(canvas: Picture, points: np.ndarray, scale: int) -> None:
