@@ -39,7 +39,10 @@ def get_config(variant: str = "paper") -> DegradationConfig:
             small,
             labelled=("synthetic_faces:hr_train",),
             real=("synthetic_faces:lr_train",),
+            # Half as many groups, so that less of a newcomer's time is spent compiling them.
+            generator=HighToLowConfig(stem=16, encoder=(16, 32), decoder=(16,)),
+            critic=CriticConfig(widths=(16, 32, 64), hidden=64),
             optimizer=OptimizerConfig(learning_rate=1e-3),
-            train=TrainConfig(batch_size=16, steps=250, samples=0),
+            train=TrainConfig(batch_size=16, steps=200, samples=0),
         )
     raise ValueError(variant)
