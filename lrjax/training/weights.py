@@ -1,6 +1,6 @@
 """A network's variables as one safetensors file: data that cannot execute code.
 
-Names are paths such as `params/stem/kernel`; the metadata holds, as JSON, what is needed to build
+Names are paths such as `params.stem.kernel`; the metadata holds, as JSON, what is needed to build
 the module again. One format serves the stages of a run, export and the shipped weights.
 """
 
@@ -19,6 +19,9 @@ from safetensors.numpy import save
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 
+# Flax names spectral-norm vectors "layer/kernel/u", so a slash cannot separate.
+SEPARATOR = "."
+
 
 def write_json(path: Path, value: Any) -> None:
     """Pretty JSON, written atomically."""
@@ -27,7 +30,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def save_variables(path: Path, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
     """Write a nested dictionary of arrays, and `metadata` (JSON-able), atomically."""
-    flat = traverse_util.flatten_dict(jax.device_get(variables), sep="/")
+    flat = traverse_util.flatten_dict(jax.device_get(variables), sep=SEPARATOR)
     arrays = {name: np.ascontiguousarray(value) for name, value in flat.items()}
     text = {name: json.dumps(value) for name, value in metadata.items()}
     write_atomically(Path(path), save(arrays, metadata=text))
@@ -55,4 +58,4 @@ def load_variables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         name: value.astype(np.float32) if value.dtype == np.float16 else value
         for name, value in flat.items()
     }
-    return traverse_util.unflatten_dict(widened, sep="/"), metadata
+    return traverse_util.unflatten_dict(widened, sep=SEPARATOR), metadata
