@@ -12,9 +12,11 @@ HERE = Path(__file__).parent
 TIMEOUT = 600  # seconds; they take five on an idle machine
 
 
-def start(script: str, *args: object, devices: int = 1) -> subprocess.Popen[str]:
+def start(
+    script: str, *args: object, devices: int = 1, **environment: str
+) -> subprocess.Popen[str]:
     """`script` with `args`, on so many CPU devices, its output in pipes."""
-    environment = os.environ | {
+    settings = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)]),
         "JAX_PLATFORMS": "cpu",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
@@ -22,7 +24,7 @@ def start(script: str, *args: object, devices: int = 1) -> subprocess.Popen[str]
     }
     return subprocess.Popen(
         [sys.executable, "-W", "error", str(HERE / script), *map(str, args)],
-        env=environment,
+        env=settings | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

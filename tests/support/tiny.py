@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,14 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lrjax.config import CriticConfig, HighToLowConfig, TrainConfig, UNetConfig
+from lrjax.config import CriticConfig, HighToLowConfig, TrainConfig, UNetConfig, to_dict
 from lrjax.data import sources
 from lrjax.geometry.points import SCHEMES
 from lrjax.losses.adversarial import AdversarialState
+from lrjax.tasks import degradation, landmarks, runs
+from lrjax.tasks.degradation import DegradationConfig
 from lrjax.training.parallel import AXIS
 from lrjax.training.rng import per_example, stream
 from lrjax.training.state import Metrics, State, new_net, updated
 from lrjax.training.task import Batch, Task
+from lrjax.training.weights import save_variables, write_json
 
 FEATURES = 5
 
@@ -29,7 +33,11 @@ def toy_data(count: int = 24, seed: int = 0) -> dict[str, dict[str, np.ndarray]]
     return {"points": {"x": x, "y": (x.sum(1) + 0.1 * rng.normal(size=count)).astype(np.float32)}}
 
 
-def toy(batch: int = 8, optimizer: optax.GradientTransformation | None = None) -> Task:
+def toy(
+    batch: int = 8,
+    optimizer: optax.GradientTransformation | None = None,
+    source: str = "points",
+) -> Task:
     """Linear regression with a part of everything a state may hold, and noise for each example.
 
     An example whose y is infinite has an infinite loss; one whose x are all zero has a finite
@@ -44,7 +52,7 @@ def toy(batch: int = 8, optimizer: optax.GradientTransformation | None = None) -
         return State.create({"line": net}, {"running": AdversarialState.create()}, key)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        net, part = state.nets["line"], batch["points"]
+        net, part = state.nets["line"], batch[source]
         keys = per_example(stream(state.key, "noise", state.step), part["place"])
         noise = jax.vmap(jax.random.normal)(keys)
 
@@ -66,12 +74,12 @@ def toy(batch: int = 8, optimizer: optax.GradientTransformation | None = None) -
         return {"error": jnp.where(part["valid"], error, 0.0).sum(), "count": part["valid"].sum()}
 
     return Task(
-        batch={"points": batch},
+        batch={source: batch},
         init=init,
         step=step,
         evaluate=evaluate,
         best="error",
-        pictures=lambda state, batch: {"x": batch["points"]["x"]},
+        pictures=lambda state, batch: {},
     )
 
 
@@ -92,26 +100,64 @@ def faces(count: int, view: int, scheme: str = "ibug68", seed: int = 0) -> sourc
     )
 
 
-NET = UNetConfig(stem=4, widths=(4,))
-CRITIC = CriticConfig(widths=(4, 4, 4), hidden=4)
-
-
-def shrunk(config: Any, **train: Any) -> Any:
-    """`config` with every width 4 and batches of 4; everything else as it is."""
-    changes: dict[str, Any] = {
-        "train": dataclasses.replace(config.train, batch_size=4, samples=2, **train)
-    }
+def shrunk(config: Any, **changes: Any) -> Any:
+    """`config` with few and narrow layers, small images and batches of 4; else as it is."""
+    small: dict[str, Any] = {"image_size": 32, "size": 16}
+    if config.size == config.image_size:
+        small["image_size"] = 16
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, UNetConfig):
-            changes[field.name] = NET
+            small[field.name] = UNetConfig(stem=4, widths=(4,))
         elif isinstance(value, CriticConfig):
-            changes[field.name] = dataclasses.replace(value, widths=CRITIC.widths, hidden=4)
+            small[field.name] = dataclasses.replace(value, widths=(4, 4, 4), hidden=4)
         elif isinstance(value, HighToLowConfig):
-            changes[field.name] = HighToLowConfig(
-                4, (4,) * len(value.encoder), (4,) * len(value.decoder), 4
-            )
-    return dataclasses.replace(config, **changes)
+            small[field.name] = HighToLowConfig(stem=4, encoder=(4,), decoder=(4,), noise=4)
+        elif isinstance(value, TrainConfig):
+            small[field.name] = dataclasses.replace(value, batch_size=4, samples=2)
+    return dataclasses.replace(config, **small | changes)
+
+
+def filled(shapes: Any, seed: int = 0) -> Any:
+    """Plausible variables of the given shapes, without compiling a network's initialisation."""
+    rng = np.random.default_rng(seed)
+
+    def one(leaf: Any) -> np.ndarray:
+        if len(leaf.shape) > 1:
+            values = rng.normal(size=leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))
+        else:
+            values = rng.uniform(0.5, 1.0, leaf.shape)
+        return values.astype(leaf.dtype)
+
+    return jax.tree.map(one, shapes)
+
+
+def start(task: Task, seed: int = 0) -> State:
+    """A state of `task` with plausible networks, zero moments and zero losses."""
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
+
+    def zeros(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
+
+    nets = {
+        name: net.replace(
+            params=filled(net.params, seed),
+            stats=filled(net.stats, seed),
+            opt_state=zeros(net.opt_state),
+            average=filled(net.average, seed),
+        )
+        for name, net in shapes.nets.items()
+    }
+    return State.create(nets, zeros(shapes.losses), jax.random.key(seed))
+
+
+def stage1_run(folder: Path) -> Path:
+    """A run folder with a G1 of `shrunk` sizes, which S2 to S4 can use."""
+    config = shrunk(DegradationConfig())
+    net = jax.eval_shape(degradation.make(config, 1).init, jax.random.key(0)).nets["g1"]
+    save_variables(folder / "last" / "g1.safetensors", filled(net.variables), {"network": "g1"})
+    write_json(folder / "config.json", {"task": "degradation", **to_dict(config)})
+    return folder
 
 
 def train_config(**changes: Any) -> TrainConfig:
@@ -141,3 +187,18 @@ def noise_sources(config: Any, seed: int = 0) -> tuple[dict[str, sources.Faces],
     if getattr(config, "needs_real", True):
         parts["real"] = faces(12, config.size, scheme, seed + 1)
     return parts, faces(6, config.image_size, scheme, seed + 2)
+
+
+def stand_ins(seed: int = 0) -> dict[str, Any]:
+    """Attributes for `lrjax.tasks.runs`: landmarks become the toy, on the points of noise."""
+
+    def numbers(faces: sources.Faces) -> dict[str, np.ndarray]:
+        scaled = faces.points / faces.images.shape[1] - 0.5
+        return {"x": scaled[:, :FEATURES, 0], "y": scaled[:, FEATURES, 1]}
+
+    return {
+        "load_sources": lambda config, data_dir: noise_sources(config, seed),
+        "arrays": numbers,
+        "TASKS": runs.TASKS
+        | {"landmarks": (landmarks.LandmarksConfig, lambda config, steps: toy(source="labelled"))},
+    }

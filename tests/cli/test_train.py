@@ -1,0 +1,120 @@
+"""`lrjax train` and `lrjax config`, as they are called; what is trained is a toy."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import time
+from pathlib import Path
+
+import child
+import pytest
+import tiny
+from click.testing import CliRunner, Result
+
+from configs.landmarks import get_config
+from lrjax.cli.config import config
+from lrjax.cli.main import cli
+from lrjax.cli.options import find_config
+from lrjax.config import from_dict
+from lrjax.errors import InputError
+from lrjax.tasks import runs
+from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.training.checkpoint import Checkpoints
+from lrjax.training.weights import load_variables
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+SETTINGS = ("--set", "train.steps=3", "--set", "train.batch_size=8", "--set", "train.samples=0")
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Landmarks are the toy task, and the working folder is empty."""
+    for name, value in tiny.stand_ins().items():
+        monkeypatch.setattr(runs, name, value)
+    monkeypatch.chdir(tmp_path)
+
+
+def train(*args: str) -> Result:
+    """`lrjax train landmarks:s1` with short settings."""
+    return CliRunner().invoke(cli, ["train", "landmarks:s1", *SETTINGS, *args])
+
+
+def test_the_run_folder_is_named_after_the_configuration(tmp_path: Path) -> None:
+    assert train().exit_code == 0
+    folder = tmp_path / "runs" / "landmarks-s1"
+    assert json.loads((folder / "config.json").read_text())["degradation"] == "subsample"
+    assert train("--run-dir", "elsewhere/mine").exit_code == 0
+    ours, default = (load_variables(f) for f in tmp_path.glob("**/last/line.safetensors"))
+    assert tiny.same(ours[0], default[0])
+    assert ours[1] == default[1]
+
+
+def test_a_run_is_resumed_unless_it_is_to_be_restarted(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "landmarks-s1"
+    assert train().exit_code == 0
+    (folder / "mark").touch()
+    assert train("--set", "train.steps=5").exit_code == 0
+    assert Checkpoints(folder, 1).latest() == 5
+    assert (folder / "mark").exists()
+    again = train("--restart")
+    assert again.exit_code == 0
+    assert f"--restart removes what is in {Path('runs/landmarks-s1')}" in again.stderr
+    assert Checkpoints(folder, 1).latest() == 3
+    assert not (folder / "mark").exists()
+
+
+def test_restart_removes_nothing_but_runs(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").touch()
+    failed = train("--restart", "--run-dir", "photos")
+    assert isinstance(failed.exception, InputError)
+    assert "holds no run but other files" in str(failed.exception)
+    assert (tmp_path / "photos" / "me.jpg").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = ("train", "landmarks:s1", *SETTINGS, "--run-dir", tmp_path / "run")
+    long = ("--set", "train.steps=1000000", "--set", "train.checkpoint_every=1")
+    process = child.start("train_faces.py", *arguments, *long, STAND_IN="0")
+    while process.poll() is None and not list(tmp_path.glob("run/checkpoints/*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    error = child.finish(process, status=130)
+    assert f"lrjax: saved in {tmp_path / 'run'}; the same command goes on from there." in error
+    assert "Traceback" not in error
+    done = Checkpoints(tmp_path / "run", 1).latest()
+    assert 0 < done < 1_000_000
+    more = ("--set", f"train.steps={done + 2}", "--run-dir", str(tmp_path / "run"))
+    assert train(*more).exit_code == 0
+    assert Checkpoints(tmp_path / "run", 1).latest() == done + 2
+
+
+def test_processes_without_a_cluster_are_told_what_to_give(tmp_path: Path) -> None:
+    process = child.start("train_faces.py", "train", "landmarks:s1", "--distributed", STAND_IN="0")
+    error = child.finish(process, status=1)
+    assert error.startswith("lrjax: The processes cannot be joined (coordinator_address should")
+    assert "give each --coordinator HOST:PORT, --processes and its own --process" in error
+
+
+def test_config_prints_what_is_trained() -> None:
+    printed = CliRunner().invoke(config, ["landmarks:s3", "--set", "stage1=runs/degradation"])
+    values = json.loads(printed.stdout)
+    expected = dataclasses.replace(get_config("s3"), stage1="runs/degradation")
+    assert from_dict(LandmarksConfig, values) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("faces", "no configuration 'faces'; there are degradation, landmarks"),
+        ("landmarks:s9", "'landmarks' has no variant 's9'; there are s1-paper"),
+        ("landmarks:s1-tiny", "no variant 's1-tiny'"),
+        ("degradation:s1", "'degradation' has no variant 's1'; there are paper"),
+    ],
+)
+def test_unknown_configurations_are_named(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_config(name)
