@@ -1,0 +1,205 @@
+"""`lrjax benchmark`: how fast a training step is here, and how fast PyTorch would be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+import click
+import jax
+from tqdm import tqdm
+
+from lrjax.benchmark import suite, timing, workload
+from lrjax.cli.train import find_config
+from lrjax.config import override
+from lrjax.errors import InputError
+from lrjax.files import write_atomically
+from lrjax.report.results import Result
+from lrjax.report.tables import Cell, Table
+
+SIZES = ("paper", "w300", "small", "quick")
+
+
+@click.command()
+@click.argument("name", metavar="[CONFIG:VARIANT]", required=False)
+@click.option(
+    "--size",
+    type=click.Choice(SIZES),
+    show_default="w300 on an accelerator, small on a CPU",
+    help="Of K&C's setting S4, where no CONFIG is named.",
+)
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field.")
+@click.option(
+    "--torch/--no-torch",
+    "with_torch",
+    default=None,
+    show_default="where it is installed and the setting is S4",
+    help="Run a twin in PyTorch beside ours.",
+)
+@click.option("--rounds", default=7, show_default=True, help="Samples of each contender.")
+@click.option("--seconds", default=2.0, show_default=True, help="About how long a sample takes.")
+@click.option("--faces", default=1024, show_default=True, help="Random faces in memory.")
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write a trace of five steps here, for TensorBoard or Perfetto.",
+)
+@click.option(
+    "--results-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Where benchmark.json goes, for `lrjax report`, and measurements.json, with all samples.",
+)
+def benchmark(
+    name: str | None,
+    size: str | None,
+    settings: tuple[str, ...],
+    with_torch: bool | None,
+    rounds: int,
+    seconds: float,
+    faces: int,
+    profile: Path | None,
+    results_dir: Path,
+) -> None:
+    """Measure the training step and G2's forward pass, on random faces: no data is needed.
+
+    Contenders run in turns in one process: a step on a constant batch, with arrays on the device,
+    streamed from the host, and, with PyTorch, its twin, eager and compiled.
+    """
+    if name and size:
+        raise InputError("Name a configuration or give --size, not both.")
+    on_cpu = jax.default_backend() == "cpu"
+    size = size or ("small" if on_cpu else "w300")
+    name = name or f"landmarks:s4-{size}"
+    if not name.startswith("landmarks:"):
+        raise InputError(f"Only landmark configurations can be measured, not {name!r}.")
+    config = override(find_config(name), settings)
+    effort = suite.Effort(rounds, seconds, faces, product=2048 if on_cpu else 8192)
+    with tempfile.TemporaryDirectory() as temporary, tqdm(unit="turn", leave=False) as bar:
+
+        def tell(what: str) -> None:
+            bar.set_description(what)
+            bar.update()
+
+        if config.degradation == "generator" and config.stage1 is None:
+            of_size = name.partition("-")[2] or "paper"
+            workload.untrained_degradation(find_config(f"degradation:{of_size}"), Path(temporary))
+            config = dataclasses.replace(config, stage1=temporary)
+        if with_torch is None:
+            obstacle = suite.torch_or_explain(config)
+            with_torch = obstacle is None
+            if obstacle:
+                click.echo(f"Without PyTorch: {obstacle}.", err=True)
+        found = suite.run(config, effort, with_torch=with_torch, profile=profile, tell=tell)
+
+    result = as_result(found, name, _command(name, settings))
+    result.save(results_dir / "benchmark.json")
+    raw = json.dumps(dataclasses.asdict(found), indent=1)
+    write_atomically(results_dir / "measurements.json", (raw + "\n").encode())
+    for table in result.tables:
+        click.echo(table.to_markdown())
+    click.echo(f"{results_dir / 'benchmark.json'} and measurements.json")
+
+
+def _command(name: str, settings: tuple[str, ...]) -> str:
+    return " ".join([f"lrjax benchmark {name}", *(f"--set {setting}" for setting in settings)])
+
+
+def as_result(found: suite.Measurements, name: str, command: str) -> Result:
+    """The measurements as tables."""
+    tables = [training_table(found, name), work_table(found), forward_table(found)]
+    if len(found.forwards[1]) > 1:
+        tables.append(torch_table(found))
+    machine = found.machine
+    device = "CPU" if machine["device"] == "cpu" else f"{machine['devices']} x {machine['device']}"
+    versions = ", ".join(f"{k} {machine[k]}" for k in ("jax", "torch") if k in machine)
+    return Result(
+        title=f"Speed of {name}",
+        order=90,
+        tables=tuple(tables),
+        command=command,
+        data="random faces in memory",
+        hardware=f"{device}, {machine['cores']} CPU cores; {versions}",
+    )
+
+
+def training_table(found: suite.Measurements, name: str) -> Table:
+    """Steps and images per second by how the step is fed."""
+    constant = found.steps[suite.CONSTANT]
+    rows = []
+    for fed in (suite.CONSTANT, suite.DEVICE_FEED, suite.HOST_FEED):
+        times = found.steps[fed]
+        share = timing.speedup(times, constant)
+        rows.append((fed, 1 / times.median, found.images / times.median, *_ms(times), share.median))
+    columns = ("Fed by", "steps/s", "images/s", "ms", "min", "max", "of constant")
+    note = (
+        f"A step takes {found.images} images, labelled and real. Medians of "
+        f"{len(constant.samples)} rounds; the last column is throughput over that with a constant "
+        "batch, the median of the rounds' own ratios."
+    )
+    return Table(f"Training step of {name}", columns, tuple(rows), note)
+
+
+def work_table(found: suite.Measurements) -> Table:
+    """Compilation, operations, and their share of what the device can do."""
+    rows: list[tuple[Cell, ...]] = [
+        (f"first step, {fed} (s)", found.first[fed]) for fed in (suite.CONSTANT, suite.DEVICE_FEED)
+    ]
+    giga = 1e9
+    rows += [
+        ("operations of a step (GFLOP)", found.flops and found.flops / giga),
+        ("achieved (GFLOP/s)", found.achieved and found.achieved / giga),
+        ("peak (GFLOP/s)", found.peak / giga),
+        ("share of peak (%)", found.achieved and 100 * found.achieved / found.peak),
+    ]
+    size = round((found.product_flops / 2) ** (1 / 3))
+    note = (
+        "The first step includes compilation. Operations as XLA counts them; the peak is a product "
+        f"of two {size} x {size} float32 matrices at JAX's default precision, measured in turns "
+        "with the steps."
+    )
+    return Table("Compilation and work", ("Quantity", "Value"), tuple(rows), note, digits=1)
+
+
+def forward_table(found: suite.Measurements) -> Table:
+    """Latency and throughput of G2."""
+    rows = [
+        (f"batch {batch}", *_ms(contenders[suite.OURS]), batch / contenders[suite.OURS].median)
+        for batch, contenders in found.forwards.items()
+    ]
+    columns = ("G2 forward", "ms", "min", "max", "faces/s")
+    return Table("Forward pass of G2", columns, tuple(rows), "On one device.", digits=2)
+
+
+def torch_table(found: suite.Measurements) -> Table:
+    """Ours beside PyTorch's."""
+    compared = {"training step": (found.steps[suite.CONSTANT], found.steps)} | {
+        f"G2 forward, batch {batch}": (contenders[suite.OURS], contenders)
+        for batch, contenders in found.forwards.items()
+    }
+    rows = []
+    for what, (ours, contenders) in compared.items():
+        row: list[Cell] = [what, 1e3 * ours.median]
+        for other in (suite.EAGER, suite.COMPILE):
+            ratio = timing.speedup(ours, contenders[other])
+            row += [
+                1e3 * contenders[other].median,
+                ratio.median,
+                f"{ratio.minimum:.2f}-{ratio.maximum:.2f}",
+            ]
+        rows.append(tuple(row))
+    columns = ["", "JAX, ms"]
+    for other in (suite.EAGER, suite.COMPILE):
+        columns += [f"{other}, ms", "JAX faster by", "from-to"]
+    note = (
+        "A PyTorch twin of the step (same layers, weights, losses and optimiser, one forward pass "
+        "for all players) on a constant batch, in turns with ours. Above 1, ours is faster."
+    )
+    return Table("Beside PyTorch", tuple(columns), tuple(rows), note, digits=2)
+
+
+def _ms(times: timing.Times) -> tuple[float, float, float]:
+    return tuple(1e3 * t for t in (times.median, times.minimum, times.maximum))
