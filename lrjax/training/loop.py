@@ -76,6 +76,9 @@ def guarded(step: Callable[..., tuple[State, Metrics]]) -> Callable[..., tuple[S
         }
         metrics = metrics | updates
         finite = jnp.stack([jnp.isfinite(value).all() for value in metrics.values()]).all()
+        # XLA would repeat this conjunction in the update of each of a thousand arrays, and take
+        # half as long again to compile; a square root is dear enough to it to be computed once.
+        finite = jnp.sqrt(finite.astype(jnp.float32)) > 0
         return jax.tree.map(partial(_select, finite), new, state), metrics
 
     return guarded_step
