@@ -55,7 +55,13 @@ def mirror(
 
 
 def photometry(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax.Array:
-    """Random brightness, contrast, gamma, colour gain and greyness of images in 0..255."""
+    """Random brightness, contrast, gamma, colour gain and greyness of images in 0..255.
+
+    With all of them at zero the images come back as they are, at no cost.
+    """
+    options = (config.gamma, config.contrast, config.brightness, config.colour, config.grey)
+    if not any(options):
+        return images
 
     def one(image: jax.Array, key: jax.Array) -> jax.Array:
         u = jax.random.uniform(key, (8,), minval=-1.0)
@@ -73,6 +79,8 @@ def photometry(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax
 
 def occlusion(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax.Array:
     """A rectangle of one colour, up to two fifths of each side, over some of the images."""
+    if not config.occlusion:
+        return images
     size = images.shape[1]
     y, x = jnp.mgrid[:size, :size]
 
@@ -93,6 +101,8 @@ def tight_crop(
 
     The box is the face square's, with an aspect around the 0.87 that annotators draw.
     """
+    if not config.tight:
+        return images
     size = images.shape[1]
     offset = jnp.abs(jnp.arange(size) - (size - 1) / 2)
 

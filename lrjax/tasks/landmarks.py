@@ -146,11 +146,12 @@ def labelled_views(
         keys("view"), part["images"].shape[1], config.image_size, config.augment
     )
     images = augment.warp.warp(part["images"], view_to_frame, config.image_size)
-    points = augment.to_view(part["points"], view_to_frame)
-    flips = jax.vmap(lambda k: jax.random.bernoulli(k, config.augment.flip))(keys("flip"))
-    images, points, visible = augment.mirror(
-        images, points, part["visible"], flips, SCHEMES[config.scheme]
-    )
+    points, visible = augment.to_view(part["points"], view_to_frame), part["visible"]
+    if config.augment.flip > 0:
+        flips = jax.vmap(lambda k: jax.random.bernoulli(k, config.augment.flip))(keys("flip"))
+        images, points, visible = augment.mirror(
+            images, points, visible, flips, SCHEMES[config.scheme]
+        )
     images = _appearance(config, keys, images)
     return images, (points + 0.5) / config.factor - 0.5, visible
 
