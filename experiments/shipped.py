@@ -18,7 +18,7 @@ from lrjax.report.results import Result
 from lrjax.report.tables import Table
 
 SHOWN, CELL, COLUMNS = 24, 160, 8
-# Points are marked as on a 40-pixel picture enlarged to a cell.
+# Cells are drawn on as if they were pictures of 40 pixels, enlarged.
 SCALE = CELL // 40
 
 
@@ -67,7 +67,7 @@ def _sheet(detector: Detector, spec: str, context: Context) -> np.ndarray:
         centre, side = box[:2] + (box[2:] - 1) / 2, 1.5 * float(np.sqrt(box[2] * box[3]))
         step, offset = square_transform(centre, side, CELL)
         cell = cut_square(image, centre, side, CELL)
-        points = (found.points[0] - offset) / step
+        points = ((found.points[0] - offset) / step + 0.5) / SCALE - 0.5
         everything = np.ones(len(points), bool)
         cells.append(draw.overlay_points(cell, points, everything, draw.GREEN, SCALE))
     return draw.sample_grid(np.stack(cells), COLUMNS, 1)
