@@ -72,6 +72,10 @@ def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
             small,
             labelled=("synthetic_faces:hr_train",),
             real=("synthetic_faces:lr_train",),
+            # Fewer, wider and less turned peaks: what a few hundred steps can learn.
+            scheme="aflw19",
+            sigma=3.0,
+            augment=AugmentConfig(rotation=15.0),
             generator=UNetConfig(stem=16, widths=(16, 32)),
             heatmap_critic=UNetConfig(stem=16, widths=(16, 32)),
             confidence_critic=CriticConfig(widths=(16, 32, 64), hidden=64),
