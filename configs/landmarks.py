@@ -120,5 +120,5 @@ def _shipped() -> LandmarksConfig:
             weight_decay=1e-4,
             clip_norm=5.0,
         ),
-        train=TrainConfig(batch_size=32, steps=5000, evaluate_every=250, checkpoint_every=250),
+        train=TrainConfig(batch_size=32, steps=4000, evaluate_every=250, checkpoint_every=250),
     )
