@@ -1,0 +1,125 @@
+"""Which examples a step sees."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrjax.data import batches
+from lrjax.training import parallel
+from lrjax.training.rng import stream
+from lrjax.training.state import State
+
+
+def drawn(size: int, batch: int, steps: int, seed: int = 0) -> np.ndarray:
+    """Examples of the first steps, [steps * batch]."""
+    key = jax.random.key(seed)
+    return np.concatenate([batches.draw(key, step, size, batch) for step in range(steps)])
+
+
+@pytest.mark.parametrize(("size", "batch"), [(12, 4), (10, 4), (7, 7), (3, 8), (1, 4), (5, 13)])
+def test_every_epoch_is_a_new_permutation(size: int, batch: int) -> None:
+    epochs = 4
+    steps = -(-epochs * size // batch)
+    order = drawn(size, batch, steps)[: epochs * size].reshape(epochs, size)
+    assert order.dtype == np.int32
+    for epoch in order:
+        assert sorted(epoch) == list(range(size))
+    if size > 4:
+        assert len({tuple(epoch) for epoch in order}) == epochs
+
+
+def test_the_order_does_not_depend_on_the_batch_size_and_does_on_the_key() -> None:
+    np.testing.assert_array_equal(drawn(11, 4, 11), drawn(11, 11, 4))
+    assert (drawn(11, 4, 11) != drawn(11, 4, 11, seed=1)).any()
+
+
+def test_sources_are_visited_in_orders_of_their_own() -> None:
+    key = jax.random.key(0)
+    keys = [jax.random.key_data(batches.order_key(key, name)) for name in ("labelled", "real")]
+    assert (keys[0] != keys[1]).any()
+    np.testing.assert_array_equal(keys[0], jax.random.key_data(stream(key, "order/labelled")))
+
+
+def arrays(size: int, seed: int) -> dict[str, np.ndarray]:
+    """Fields that tell examples apart."""
+    rng = np.random.default_rng(seed)
+    return {
+        "images": rng.integers(0, 256, (size, 2, 2, 3), dtype=np.uint8),
+        "points": rng.normal(size=(size, 5, 2)).astype(np.float32),
+    }
+
+
+DATA = {"labelled": arrays(10, 0), "real": arrays(7, 1)}
+BATCH = {"labelled": 4, "real": 8}
+
+
+def resident(key: jax.Array, steps: int) -> list[dict[str, Any]]:
+    """What the step is given where arrays live on the device."""
+    mesh = parallel.make_mesh()
+    step = batches.from_device(lambda state, parts: parts, BATCH, mesh.size)
+    read = parallel.parallelise(step, mesh, "mesh", sharded=False, donate=False)
+    state = State.create({}, {}, key)
+    return [
+        jax.device_get(read(dataclasses.replace(state, step=jnp.asarray(n)), DATA))
+        for n in range(steps)
+    ]
+
+
+def test_streamed_batches_are_those_that_are_gathered_on_the_device() -> None:
+    key = jax.random.key(5)
+    here = resident(key, 9)
+    streamed = list(batches.from_host(key, DATA, BATCH, start=0, stop=9))
+    assert len(streamed) == 9
+    for ours, theirs in zip(streamed, here, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    for name, count in BATCH.items():
+        np.testing.assert_array_equal(here[3][name]["place"], np.arange(count))
+        chosen = batches.draw(batches.order_key(key, name), 3, len(DATA[name]["points"]), count)
+        np.testing.assert_array_equal(here[3][name]["points"], DATA[name]["points"][chosen])
+
+
+def test_a_stream_that_starts_later_continues() -> None:
+    key = jax.random.key(5)
+    whole = list(batches.from_host(key, DATA, BATCH, start=0, stop=6))
+    rest = list(batches.from_host(key, DATA, BATCH, start=4, stop=6))
+    assert len(rest) == 2
+    jax.tree.map(np.testing.assert_array_equal, whole[4:], rest)
+
+
+def test_a_stream_survives_the_donation_of_its_key() -> None:
+    key = jnp.copy(jax.random.key(5))
+    expected = list(batches.from_host(jax.random.key(5), DATA, BATCH, start=0, stop=8))
+    stream = batches.from_host(key, DATA, BATCH, start=0, stop=8)
+    key.delete()
+    jax.tree.map(np.testing.assert_array_equal, list(stream), expected)
+
+
+def test_processes_take_their_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = jax.random.key(5)
+    (whole,) = batches.from_host(key, DATA, BATCH, start=2, stop=3)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    parts = []
+    for index in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        parts += batches.from_host(key, DATA, BATCH, start=2, stop=3)
+    joined = jax.tree.map(lambda a, b: np.concatenate([a, b]), *parts)
+    jax.tree.map(np.testing.assert_array_equal, joined, whole)
+
+
+def test_padded_batches_hold_everything_once() -> None:
+    data = arrays(10, 2)
+    parts = list(batches.padded(data, 4))
+    assert [len(part["valid"]) for part in parts] == [4, 4, 4]
+    valid = np.concatenate([part["valid"] for part in parts])
+    assert valid.tolist() == [True] * 10 + [False] * 2
+    for name, value in data.items():
+        joined = np.concatenate([part[name] for part in parts])
+        np.testing.assert_array_equal(joined[valid], value)
+    np.testing.assert_array_equal(np.concatenate([p["place"] for p in parts]), np.arange(12))
+    assert not list(batches.padded(arrays(0, 0), 4))
