@@ -9,7 +9,7 @@ import click
 
 from lrjax.cli.options import data_dir_option
 
-NAMES = ("figure4", "table1a", "table1b", "figure6", "table4", "figure8")
+NAMES = ("shipped", "dlib68", "figure4", "table1a", "table1b", "figure6", "table4", "figure8")
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class Measured:
         return metrics.normalised_errors(self.predicted, self.truth, self.visible, size)
 
 
+# (photographs, face boxes [n, 4]) -> (points [n, N, 2] in the photographs, confidences [n]).
+Finder = Callable[[Sequence[Image.Image], np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
 def measure_photographs(
     detector: Detector, spec: str, data_dir: Path, size: float | None = None
 ) -> Measured:
@@ -86,21 +90,32 @@ def measure_photographs(
     Raises:
       InputError: the data are not prepared, have no points, or have fewer than the network's.
     """
-    _annotated(spec, data_dir)
+
+    def find(photos: Sequence[Image.Image], boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = detector.detect(photos, boxes, np.arange(len(photos)))
+        return found.points, found.confidence
+
+    return measure_finder(find, detector.scheme, spec, data_dir, size)
+
+
+def measure_finder(
+    find: Finder, scheme: Scheme, spec: str, data_dir: Path, size: float | None = None
+) -> Measured:
+    """As `measure_photographs`, for whatever finds the points of `scheme` given a box."""
+    own = _annotated(spec, data_dir)
+    target = _common(own, scheme)
     records = sources.open_split(spec, data_dir)
     parts = []
     with tqdm(total=len(records), desc=spec, unit="face", dynamic_ncols=True) as bar:
         faces = ahead(lambda i: _shrunk(records[int(i)], size), range(len(records)))
         for chunk in _chunks(faces, _RECORDS):
-            parts.append(_compare(detector, chunk))
+            parts.append(_compare(find, chunk))
             bar.update(len(chunk))
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-    own = _scheme_of(joined["truth"])
-    target = _common(own, detector.scheme)
     visible = joined.pop("visible").astype(bool)
     truth, seen = convert(joined.pop("truth"), visible, own, target)
     everything = np.ones(joined["predicted"].shape[:2], bool)
-    predicted, _ = convert(joined.pop("predicted"), everything, detector.scheme, target)
+    predicted, _ = convert(joined.pop("predicted"), everything, scheme, target)
     label, how = spec, ""
     if size is not None:
         label, how = f"{spec} at {size:g} px", f", shrunk to face boxes of {size:g} pixels"
@@ -282,11 +297,11 @@ def scale_box(box: np.ndarray, factor: float) -> np.ndarray:
     return np.concatenate([centre - (sides - 1) / 2, sides])
 
 
-def _compare(detector: Detector, faces: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+def _compare(find: Finder, faces: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     photos = [face.pop("photo") for face in faces]
     fields = {name: np.array([face[name] for face in faces]) for name in faces[0]}
-    found = detector.detect(photos, fields["boxes"], np.arange(len(faces)))
-    return {"predicted": found.points, "confidence": found.confidence, **fields}
+    points, confidence = find(photos, fields["boxes"])
+    return {"predicted": points, "confidence": confidence, **fields}
 
 
 def _scheme_of(points: np.ndarray) -> Scheme:
