@@ -100,10 +100,12 @@ class Context:
         config = landmark_configs.get_config(f"{setting}-{self.size}")
         if config.degradation == "generator":
             config = dataclasses.replace(config, stage1=str(self.stage1))
-        if self.size == "quick" and config.critics:
-            # A newcomer's minutes are few: the adversarial settings go on from S2.
-            start = str(self.landmark_run("s2"))
-            config = dataclasses.replace(config, initial=start, train=landmark_configs.CONTINUED)
+        if config.critics and self.size in landmark_configs.CONTINUED:
+            config = dataclasses.replace(
+                config,
+                initial=str(self.landmark_run("s2")),
+                train=landmark_configs.CONTINUED[self.size],
+            )
         return self._ensure(f"{setting}-{self.size}", dataclasses.replace(config, **changes))
 
     def _ensure(self, name: str, config: runs.Config) -> Path:
