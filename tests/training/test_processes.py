@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import tiny
 
-from lrjax.errors import InputError
-from lrjax.training import loop, parallel, progress
+from lrjax.training import loop, progress
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.state import State
 
@@ -78,9 +77,3 @@ def test_many_devices_train_as_one(way: str, alone: tuple[State, Path], together
 def test_one_device_continues_what_many_began(tmp_path: Path, together: Path) -> None:
     longer = fit(tmp_path, STEPS + 2)
     close(fit(together / "pmap-device", STEPS + 2), longer)
-
-
-def test_a_batch_that_does_not_split_is_refused() -> None:
-    assert parallel.share_of(32, 4) == 8
-    with pytest.raises(InputError, match="batch size 30 is not a multiple of the 4 devices"):
-        parallel.share_of(30, 4)

@@ -1,0 +1,81 @@
+"""Checkpoints: whole, bitwise, the last few, and restored where the state's devices are."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from lrjax.errors import InputError
+from lrjax.training import parallel
+from lrjax.training.checkpoint import Checkpoints
+from lrjax.training.state import State
+
+
+def at(step: int) -> State:
+    """A state that differs from step to step."""
+    state = tiny.toy().init(jax.random.key(3))
+    moved = jax.tree.map(lambda leaf: leaf + step / 3, state.nets)
+    return dataclasses.replace(state, step=jnp.int32(step), nets=moved)
+
+
+def like() -> State:
+    """A state of the same structure and other values."""
+    return parallel.replicate(tiny.toy().init(jax.random.key(8)), parallel.make_mesh())
+
+
+def test_a_state_returns_bit_by_bit(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 2)
+    assert checkpoints.latest() is None
+    state = at(7)
+    checkpoints.save(state)
+    checkpoints.close()
+    again = Checkpoints(tmp_path, 2)
+    assert again.latest() == 7
+    target = like()
+    restored = again.restore(target)
+    assert tiny.same(restored, state)
+    assert not tiny.same(target, state)
+    assert restored.nets["line"].params["w"].sharding == target.nets["line"].params["w"].sharding
+    assert jax.random.key_impl(restored.key) == jax.random.key_impl(state.key)
+
+
+def test_the_last_few_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 2)
+    for step in (1, 2, 5, 5, 9):
+        checkpoints.save(at(step))
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()) == ["5", "9"]
+    assert tiny.same(checkpoints.restore(like(), 5), at(5))
+
+
+def test_a_checkpoint_that_was_cut_off_is_not_the_newest(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 3)
+    checkpoints.save(at(1))
+    checkpoints.close()
+    folder = tmp_path / "checkpoints"
+    # What a crash leaves behind: Orbax renames a folder when all of it is written.
+    shutil.copytree(folder / "1", folder / "2.orbax-checkpoint-tmp")
+    again = Checkpoints(tmp_path, 3)
+    assert again.latest() == 1
+    again.save(at(2))
+    assert tiny.same(again.restore(like()), at(2))
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 1)
+    checkpoints.save(at(1))
+    other = tiny.toy(optimizer=optax.adam(1.0)).init(jax.random.key(0))
+    with pytest.raises(InputError, match="checkpoints/1 does not fit this configuration"):
+        checkpoints.restore(other)
+    net = like().nets["line"]
+    wide = dataclasses.replace(like(), nets={"line": net.replace(params={"w": jnp.zeros(9)})})
+    with pytest.raises(InputError, match="does not fit this configuration"):
+        checkpoints.restore(wide)
+    np.testing.assert_array_equal(checkpoints.restore(like()).step, 1)

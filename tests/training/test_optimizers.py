@@ -1,0 +1,70 @@
+"""Optimisers and schedules of K&C §4.1, against the algorithms in NumPy."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from lrjax.config import OptimizerConfig
+from lrjax.training.optimizers import make_optimizer, make_schedule
+
+PAPER = OptimizerConfig()
+
+
+def test_the_papers_schedule_halves_after_80_and_160_of_200_epochs() -> None:
+    per_epoch = 625
+    schedule = make_schedule(PAPER, 200 * per_epoch)
+    rates = [float(schedule(epoch * per_epoch + 1)) for epoch in (0, 79, 80, 159, 160, 199)]
+    np.testing.assert_allclose(rates, [2e-4, 2e-4, 1e-4, 1e-4, 5e-5, 5e-5], rtol=1e-6)
+
+
+def test_the_cosine_warms_up_and_ends_at_nothing() -> None:
+    config = dataclasses.replace(PAPER, learning_rate=1.0, schedule="cosine")
+    schedule = make_schedule(config, 1000)
+    np.testing.assert_allclose([schedule(n) for n in (0, 10, 20)], [0.0, 0.5, 1.0], atol=1e-6)
+    expected = 0.5 * (1 + np.cos(np.pi * (510 - 20) / 980))
+    np.testing.assert_allclose([schedule(510), schedule(1000)], [expected, 0.0], atol=1e-6)
+    assert np.isfinite(float(make_schedule(config, 1)(0)))
+
+
+def stepped(config: OptimizerConfig, gradients: list[np.ndarray]) -> np.ndarray:
+    """Parameters [1, -2] after a step with each of `gradients`."""
+    optimizer = make_optimizer(config, 100)
+    params = jnp.asarray([1.0, -2.0])
+    state = optimizer.init(params)
+    for gradient in gradients:
+        change, state = optimizer.update(jnp.asarray(gradient), state, params)
+        params = params + change
+    return np.asarray(params)
+
+
+def adam(config: OptimizerConfig, gradients: list[np.ndarray]) -> np.ndarray:
+    """Kingma and Ba's algorithm 1, with decoupled decay."""
+    params, m, v = np.array([1.0, -2.0]), np.zeros(2), np.zeros(2)
+    for t, gradient in enumerate(gradients, 1):
+        m = config.b1 * m + (1 - config.b1) * gradient
+        v = config.b2 * v + (1 - config.b2) * gradient**2
+        change = m / (1 - config.b1**t) / (np.sqrt(v / (1 - config.b2**t)) + 1e-8)
+        params = params - config.learning_rate * (change + config.weight_decay * params)
+    return params
+
+
+GRADIENTS = [np.array([3.0, 4.0]), np.array([-0.3, 0.1]), np.array([0.02, 6.0])]
+
+
+def test_the_paper_s_optimiser_is_adam() -> None:
+    assert (PAPER.learning_rate, PAPER.b1, PAPER.b2) == (2e-4, 0.5, 0.9)
+    np.testing.assert_allclose(stepped(PAPER, GRADIENTS), adam(PAPER, GRADIENTS), rtol=1e-6)
+
+
+def test_weight_decay_is_decoupled() -> None:
+    config = dataclasses.replace(PAPER, learning_rate=0.1, weight_decay=0.5)
+    np.testing.assert_allclose(stepped(config, GRADIENTS), adam(config, GRADIENTS), rtol=1e-5)
+
+
+def test_gradients_are_clipped_by_their_norm_together() -> None:
+    config = dataclasses.replace(PAPER, learning_rate=0.1, clip_norm=1.0)
+    clipped = [g / max(1.0, np.linalg.norm(g)) for g in GRADIENTS]
+    np.testing.assert_allclose(stepped(config, GRADIENTS), adam(config, clipped), rtol=1e-5)

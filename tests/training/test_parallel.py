@@ -1,0 +1,64 @@
+"""One step function behind two kinds of parallelism."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lrjax.errors import InputError
+from lrjax.training import parallel
+
+MODES = ("pmap", "mesh")
+
+
+def step(state: Any, batch: Any) -> Any:
+    """The sum and the largest, over all devices."""
+    total = jax.lax.psum(batch["x"].sum(0), parallel.AXIS)
+    return state + total, {"largest": jax.lax.pmax(batch["x"].max(), parallel.AXIS)}
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_step_sees_the_axis_and_the_batch(mode: str, sharded: bool) -> None:
+    mesh = parallel.make_mesh()
+    run = parallel.parallelise(step, mesh, mode, sharded=sharded)
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    place = parallel.shard if sharded else parallel.replicate
+    state, metrics = run(parallel.replicate(jnp.ones(2), mesh), place({"x": x}, mesh))
+    np.testing.assert_array_equal(state, [7.0, 10.0])
+    assert metrics["largest"] == 5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_state_is_given_up(mode: str) -> None:
+    mesh = parallel.make_mesh()
+    x = {"x": np.ones((1, 2), np.float32)}
+    for donate in (True, False):
+        run = parallel.parallelise(step, mesh, mode, sharded=False, donate=donate)
+        state = parallel.replicate(jnp.zeros(2), mesh)
+        run(state, x)
+        assert state.is_deleted() == donate
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_second_trace_is_an_error(mode: str) -> None:
+    mesh = parallel.make_mesh()
+    run = parallel.parallelise(step, mesh, mode, sharded=False)
+    state = parallel.replicate(jnp.zeros(2), mesh)
+    for _ in range(2):
+        state, _ = run(state, {"x": np.ones((1, 2), np.float32)})
+    with pytest.raises(RuntimeError, match="compiled a second time"):
+        run(state, {"x": np.ones((5, 2), np.float32)})
+    # Another run in the same process is not a second trace.
+    again = parallel.parallelise(step, mesh, mode, sharded=False)
+    again(parallel.replicate(jnp.zeros(2), mesh), {"x": np.ones((5, 2), np.float32)})
+
+
+def test_a_batch_that_does_not_split_is_refused() -> None:
+    assert parallel.share_of(32, 4) == 8
+    with pytest.raises(InputError, match="batch size 30 is not a multiple of the 4 devices"):
+        parallel.share_of(30, 4)
