@@ -150,6 +150,13 @@ def _strict(kind: type, *also: type) -> Any:
 _int, _float, _str = _strict(int), _strict(float, int), _strict(str)
 
 
+def _reason(error: BaseException, kind: type | None) -> str:
+    """What is wrong with one field: cattrs knows of missing and unknown ones, we of values."""
+    if isinstance(error, KeyError | cattrs.ForbiddenExtraKeysError):
+        return cattrs.v.format_exception(error, kind)
+    return str(error).replace("literal typing.Literal", "")
+
+
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     """Inverse of `to_dict`.
 
@@ -159,7 +166,8 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     try:
         return _converter().structure(values, cls)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-        reasons = "; ".join(cattrs.transform_error(error)).replace("$.", "")
+        reasons = "; ".join(cattrs.transform_error(error, format_exception=_reason))
+        reasons = reasons.replace("$.", "")
         raise InputError(f"The configuration of {cls.__name__} is not valid: {reasons}.") from error
 
 

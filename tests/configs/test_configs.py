@@ -1,0 +1,141 @@
+"""Every variant builds, initialises and steps at its full width, without being computed."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from lrjax.cli.options import CONFIGS, find_config
+from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
+from lrjax.tasks import degradation, landmarks, runs
+from lrjax.training import loop, parallel
+from lrjax.training.state import new_net
+
+VARIANTS = [
+    f"{name}:{variant}"
+    for name in CONFIGS
+    for variant in importlib.import_module(f"configs.{name}").VARIANTS
+]
+# The others differ from these in width or in data only; they are traced by the slow tests.
+QUICK = ("degradation:paper", "landmarks:s4-paper", "landmarks:hr-quick", "landmarks:shipped")
+
+
+@pytest.fixture
+def stage1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run folder of the full G1, whose weights are shapes only."""
+    config = degradation.DegradationConfig()
+    runs.write_json(tmp_path / "config.json", {"task": "degradation", **runs.to_dict(config)})
+
+    def shapes(run: str, name: str) -> Any:
+        assert (run, name) == (str(tmp_path), "g1")
+        net = jax.eval_shape(degradation.make(config, 1).init, jax.random.key(0)).nets["g1"]
+        return new_net(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), net.variables), None)
+
+    monkeypatch.setattr(degradation, "load_net", shapes)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],
+)
+def test_every_variant_steps(name: str, stage1: str) -> None:
+    config = find_config(name)
+    if getattr(config, "degradation", None) == "generator":
+        config = dataclasses.replace(config, stage1=stage1)
+    _, make = runs.TASKS[runs.task_name(config)]
+    task = make(config, 1000)
+    state = jax.eval_shape(task.init, jax.random.key(0))
+    faces, _ = tiny.noise_sources(config)
+    data = {part: runs.arrays(faces[part]) for part in task.batch}
+    assert task.batch["labelled"] == config.train.batch_size
+    train = dataclasses.replace(config.train, parallel="mesh")
+    step = loop.compile_step(task, train, parallel.make_mesh())
+    new, metrics = jax.eval_shape(step, state, data)
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (state, new)]
+    assert shapes[0] == shapes[1]
+    assert {value.shape for value in metrics.values()} == {()}
+    assert {value.dtype for value in metrics.values()} == {np.dtype(np.float32)}
+    sums = jax.eval_shape(
+        task.evaluate,
+        state,
+        data["labelled"] | {"place": np.arange(12), "valid": np.ones(12, bool)},
+    )
+    assert "count" in sums
+    if task.best is not None:
+        assert task.best in sums
+
+
+def test_variants_are_those_that_their_file_describes() -> None:
+    for name in CONFIGS:
+        module = importlib.import_module(f"configs.{name}")
+        for described in re.findall(rf"lrjax train {name}:?(\S*)", module.__doc__):
+            assert module.get_config(*[described] * bool(described)) is not None
+        for variant in module.VARIANTS:
+            assert isinstance(find_config(f"{name}:{variant}"), runs.TASKS[name][0])
+        assert find_config(name) in [find_config(f"{name}:{v}") for v in module.VARIANTS]
+
+
+SETTINGS = ("s1", "s2", "s3", "s4", "hr")
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_settings_are_the_papers(setting: str) -> None:
+    config = find_config(f"landmarks:{setting}")
+    assert config == find_config(f"landmarks:{setting}-paper")
+    assert config.optimizer == OptimizerConfig(2e-4, 0.5, 0.9, "halving", (0.4, 0.8), 0.5)
+    assert (config.train.batch_size, config.train.epochs, config.train.steps) == (32, 200, None)
+    assert config.augment == AugmentConfig(rotation=30, scale=(0.9, 1.1), translation=20 / 128)
+    assert config.labelled == ("aflw:train", "w300:train")
+    assert config.objective == "heatmap"
+    assert config.sigma == 2.0
+    assert config.average is None
+    assert config.consistency == 0
+    ways = {"s1": "subsample", "hr": "none"}
+    assert config.degradation == ways.get(setting, "generator")
+    critics = {"s3": ("heatmap",), "s4": ("heatmap", "confidence")}
+    assert config.critics == critics.get(setting, ())
+    assert config.size == (128 if setting == "hr" else 32)
+    assert config.a > config.b > config.c > 0
+    assert config.needs_real == (setting == "s4")
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("size", ["w300", "small", "quick"])
+def test_smaller_sizes_change_no_loss(size: str, setting: str) -> None:
+    paper, config = (find_config(f"landmarks:{setting}-{s}") for s in ("paper", size))
+    losses = ("degradation", "critics", "objective", "size", "a", "b", "c", "gamma", "lambda_k")
+    for field in losses:
+        assert getattr(config, field) == getattr(paper, field), field
+    assert not any("aflw" in spec for spec in config.labelled)
+
+
+def test_stage_one_is_the_papers() -> None:
+    config = find_config("degradation")
+    assert config.optimizer == OptimizerConfig()
+    assert config.train == TrainConfig()
+    assert config.alpha > 0
+    assert config.beta > 0
+    assert config.image_size == 4 * config.size == 128
+    # What S1 to S4 are tested on is never trained on; G1 may see all of 300W's pictures.
+    assert "w300:train" in config.labelled
+    for setting in SETTINGS:
+        assert not {"w300:full", "w300:private_test", "aflw:test"} & set(
+            find_config(f"landmarks:{setting}").labelled
+        )
+
+
+def test_the_shipped_network_is_small_enough() -> None:
+    config = find_config("landmarks:shipped")
+    task = landmarks.make(config, 1)
+    net = jax.eval_shape(task.init, jax.random.key(0)).nets["g2"]
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(net.evaluation_variables))
+    assert 2 * numbers < 20e6  # half precision, 20 MB
