@@ -78,7 +78,8 @@ def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
             small,
             labelled=("synthetic_faces:hr_train",),
             real=("synthetic_faces:lr_train",),
-            train=TrainConfig(batch_size=16, steps=300, samples=0),
+            scheme="five",
+            train=TrainConfig(batch_size=16, steps=400, samples=0),
         )
     raise KeyError(size)
 
