@@ -34,7 +34,7 @@ def get_config(variant: str = "paper") -> DegradationConfig:
         generator=HighToLowConfig(stem=16, encoder=(16, 32), decoder=(16,)),
         critic=CriticConfig(widths=(16, 32, 64), hidden=64),
         optimizer=OptimizerConfig(learning_rate=1e-3),
-        train=TrainConfig(batch_size=16, steps=500),
+        train=TrainConfig(batch_size=16, steps=300),
     )
     if variant == "small":
         return small

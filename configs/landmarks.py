@@ -37,7 +37,7 @@ SETTINGS = {
 SIZES = ("paper", "w300", "small", "quick")
 # Where minutes are few, S3 and S4 go on from S2: size -> for how long.
 CONTINUED = {
-    "small": TrainConfig(batch_size=16, steps=300),
+    "small": TrainConfig(batch_size=16, steps=200),
     "quick": TrainConfig(batch_size=16, steps=60, samples=0),
 }
 VARIANTS = (*(f"{s}-{size}" for s in SETTINGS for size in SIZES), "shipped")
@@ -69,7 +69,7 @@ def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
         confidence_critic=CriticConfig(widths=(16, 32, 64), hidden=64),
         # A short run needs longer steps than the paper's 200 epochs do.
         optimizer=OptimizerConfig(learning_rate=1e-3),
-        train=TrainConfig(batch_size=16, steps=150 if config.size > 32 else 1000),
+        train=TrainConfig(batch_size=16, steps=100 if config.size > 32 else 600),
     )
     if size == "small":
         return small
