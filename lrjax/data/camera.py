@@ -53,7 +53,9 @@ def area_matrix(rows: int, columns: int, size: jax.Array) -> jax.Array:
     low = jnp.arange(rows)[:, None] * step
     left = jnp.arange(columns)[None, :]
     overlap = jnp.clip(jnp.minimum(low + step, left + 1) - jnp.maximum(low, left), 0.0, 1.0)
-    return jnp.where(jnp.arange(rows)[:, None] + 0.5 < size, overlap / step, 0.0)
+    overlap = jnp.where(jnp.arange(rows)[:, None] + 0.5 < size, overlap, 0.0)
+    # The last pixel of a fractional sensor reaches beyond the view: what it does see is averaged.
+    return overlap / jnp.maximum(overlap.sum(axis=1, keepdims=True), 1e-6)
 
 
 def resize_matrix(rows: int, columns: int, size: jax.Array) -> jax.Array:

@@ -180,7 +180,6 @@ def test_noise_and_blur_are_as_strong_as_said() -> None:
     assert spread.max() > 2
 
 
-@pytest.mark.xfail(strict=True, reason="the last row and column of a fractional sensor are dark")
 def test_an_even_grey_stays_even() -> None:
     grey = jnp.full((8, 32, 32, 3), 128.0)
     config = dataclasses.replace(CLEAN, size=(18.0, 32.0))
