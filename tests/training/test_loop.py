@@ -75,6 +75,7 @@ def test_ctrl_c_saves_and_the_rest_follows_bit_by_bit(
     # Nothing is saved on schedule, so that what is resumed from is what Ctrl-C saved: the signal
     # arrives after the assessment, and is honoured after the next step.
     config = dataclasses.replace(CONFIG, checkpoint_every=100)
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(loop.Interrupted):
         fit(tmp_path, config=config, hooks=hooks)
     assert int(saved(tmp_path).step) == step + 1
@@ -82,7 +83,7 @@ def test_ctrl_c_saves_and_the_rest_follows_bit_by_bit(
     state, folder = whole
     assert tiny.same(fit(tmp_path), state)
     assert (tmp_path / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_the_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
