@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -25,6 +26,12 @@ from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.weights import load_variables
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@dataclasses.dataclass
+class Empty:
+    """Stands for a network that a task does not have."""
+
 
 SETTINGS = ("--set", "train.steps=3", "--set", "train.batch_size=8", "--set", "train.samples=0")
 
@@ -75,12 +82,17 @@ def test_restart_removes_nothing_but_runs(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "me.jpg").exists()
 
 
+def wait_for_checkpoints(process: subprocess.Popen[str], folder: Path) -> None:
+    """Until the run of a process has saved, or the process has ended."""
+    while process.poll() is None and not list(folder.glob("checkpoints/*/_CHECKPOINT_METADATA")):
+        time.sleep(0.05)
+
+
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     arguments = ("train", "landmarks:s1", *SETTINGS, "--run-dir", tmp_path / "run")
     long = ("--set", "train.steps=1000000", "--set", "train.checkpoint_every=1")
     process = child.start("train_faces.py", *arguments, *long, STAND_IN="0")
-    while process.poll() is None and not list(tmp_path.glob("run/checkpoints/*")):
-        time.sleep(0.05)
+    wait_for_checkpoints(process, tmp_path / "run")
     process.send_signal(signal.SIGINT)
     error = child.finish(process, status=130)
     assert f"lrjax: saved in {tmp_path / 'run'}; the same command goes on from there." in error
@@ -90,6 +102,28 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     more = ("--set", f"train.steps={done + 2}", "--run-dir", str(tmp_path / "run"))
     assert train(*more).exit_code == 0
     assert Checkpoints(tmp_path / "run", 1).latest() == done + 2
+
+
+def test_ctrl_c_at_one_of_two_processes_stops_both(tmp_path: Path) -> None:
+    # Ctrl-C is honoured where the processes ask each other: when they log.
+    settings = ("train.steps=1000000", "train.checkpoint_every=1", "train.log_every=2")
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    arguments += ["--run-dir", tmp_path, "--coordinator", f"localhost:{child.free_port()}"]
+    pair = [
+        child.start(
+            "train_faces.py",
+            *("train", "landmarks:s1", *SETTINGS, *arguments, "--processes", 2, "--process", i),
+            STAND_IN="0",
+        )
+        for i in range(2)
+    ]
+    wait_for_checkpoints(pair[0], tmp_path)
+    pair[1].send_signal(signal.SIGINT)
+    for process in pair:
+        assert "the same command goes on from there" in child.finish(process, status=130)
+    assert Checkpoints(tmp_path, 1).latest() > 0
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert (environment["devices"], environment["processes"]) == (2, 2)
 
 
 def test_processes_without_a_cluster_are_told_what_to_give(tmp_path: Path) -> None:
@@ -118,3 +152,26 @@ def test_config_prints_what_is_trained() -> None:
 def test_unknown_configurations_are_named(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_config(name)
+
+
+@pytest.mark.slow
+def test_both_stages_train_one_after_the_other(tmp_path: Path) -> None:
+    def run(name: str, *settings: str) -> None:
+        config = tiny.shrunk(find_config(name))
+        values = {"image_size": config.image_size, "size": config.size}
+        values |= {"train.batch_size": 4, "train.steps": 4, "train.samples": 2}
+        for field in ("generator", "critic", "heatmap_critic", "confidence_critic"):
+            for key, value in dataclasses.asdict(getattr(config, field, None) or Empty()).items():
+                values[f"{field}.{key}"] = value
+        words = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+        flags = [flag for word in (*words, *settings) for flag in ("--set", word)]
+        child.finish(child.start("train_faces.py", "train", name, *flags, STAND_IN="real"))
+
+    run("degradation")
+    run("landmarks:s4", "stage1=runs/degradation")
+    run("landmarks:s4", "stage1=runs/degradation", "train.steps=6")
+    run("landmarks:shipped")
+    folder = tmp_path / "runs" / "landmarks-s4"
+    assert Checkpoints(folder, 1).latest() == 6
+    assert {path.name for path in folder.glob("*/*.safetensors")} >= {"g2.safetensors"}
+    assert list(folder.glob("samples/*.png"))

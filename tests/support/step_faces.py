@@ -1,6 +1,6 @@
-"""FOLDER CONFIG...: one step of plain gradient descent on noise, on one device and on four.
+"""FOLDER CONFIG: one step of plain gradient descent on noise, on one device and on four.
 
-What it changed is in FOLDER/CONFIG-DEVICES-PARALLEL.npz, by the path in the state's nets.
+What it changed, and what it logs, is in FOLDER/DEVICES-PARALLEL.npz, by its path.
 """
 
 import dataclasses
@@ -17,32 +17,30 @@ from lrjax.tasks import degradation, landmarks, runs
 from lrjax.training import loop, parallel
 
 
-def main(folder: Path, *names: str) -> None:
+def main(folder: Path, name: str) -> None:
     """Step."""
     # Adam would hide gradients that are wrong by a factor.
     landmarks.make_optimizer = degradation.make_optimizer = lambda config, steps: optax.sgd(1.0)
-    for name in names:
-        config = tiny.shrunk(find_config(name))
-        if getattr(config, "degradation", None) == "generator":
-            config = dataclasses.replace(config, stage1=str(tiny.stage1_run(folder / "stage1")))
-        _, make = runs.TASKS[runs.task_name(config)]
-        task = make(config, 10)
-        faces, _ = tiny.noise_sources(config)
-        data = {part: runs.arrays(faces[part]) for part in task.batch}
-        state = tiny.start(task)
-        for devices, mode in ((1, "pmap"), (4, "pmap"), (4, "mesh")):
-            mesh = parallel.make_mesh(jax.devices()[:devices])
-            train = dataclasses.replace(config.train, parallel=mode)
-            step = loop.compile_step(task, train, mesh)
-            new, metrics = step(parallel.replicate(state, mesh), parallel.replicate(data, mesh))
-            nets = {net: (new.nets[net].params, new.nets[net].stats) for net in new.nets}
-            old = {net: (state.nets[net].params, state.nets[net].stats) for net in new.nets}
-            moved = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), nets, old)
-            values = jax.tree_util.tree_flatten_with_path({"nets": moved, "metrics": metrics})[0]
-            np.savez(
-                folder / f"{name.replace(':', '-')}-{devices}-{mode}.npz",
-                **{jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in values},
-            )
+    config = tiny.shrunk(find_config(name))
+    if getattr(config, "degradation", None) == "generator":
+        config = dataclasses.replace(config, stage1=str(tiny.stage1_run(folder / "stage1")))
+    _, make = runs.TASKS[runs.task_name(config)]
+    task = make(config, 10)
+    faces, _ = tiny.noise_sources(config)
+    data = {part: runs.arrays(faces[part]) for part in task.batch}
+    state = tiny.start(task)
+    for devices, mode in ((1, "pmap"), (4, "pmap"), (4, "mesh")):
+        mesh = parallel.make_mesh(jax.devices()[:devices])
+        step = loop.compile_step(task, dataclasses.replace(config.train, parallel=mode), mesh)
+        new, metrics = step(parallel.replicate(state, mesh), parallel.replicate(data, mesh))
+        nets, old = (
+            {name: (net.params, net.stats) for name, net in jax.device_get(nets).items()}
+            for nets in (new.nets, state.nets)
+        )
+        moved = jax.tree.map(np.subtract, nets, old)
+        values = jax.tree_util.tree_leaves_with_path({"nets": moved, "metrics": metrics})
+        arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in values}
+        np.savez(folder / f"{devices}-{mode}.npz", **arrays)
 
 
-main(Path(sys.argv[1]), *sys.argv[2:])
+main(Path(sys.argv[1]), sys.argv[2])

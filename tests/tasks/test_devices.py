@@ -8,33 +8,81 @@ import child
 import numpy as np
 import pytest
 
-NAMES = ("landmarks:s4", "landmarks:shipped", "degradation")
+from configs.landmarks import get_config
+from lrjax.tasks.degradation import DegradationConfig
+
+# What learns. G1 is frozen while landmarks are learned.
+LEARNERS = {
+    "landmarks:s4": {"g2", "d2", "d3"},
+    "landmarks:shipped": {"g2"},
+    "degradation": {"g1", "d1"},
+}
 
 
-@pytest.fixture(scope="module")
-def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One step of gradient descent of each of NAMES, on one device and on four."""
+@pytest.fixture(
+    scope="module",
+    params=[
+        "landmarks:s4",
+        # The two others need as long again, to compile.
+        pytest.param("landmarks:shipped", marks=pytest.mark.slow),
+        pytest.param("degradation", marks=pytest.mark.slow),
+    ],
+)
+def steps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """A configuration's name, and one step of gradient descent on one device and on four."""
     folder = tmp_path_factory.mktemp("steps")
-    child.finish(child.start("step_faces.py", folder, *NAMES, devices=4))
-    return folder
+    child.finish(child.start("step_faces.py", folder, request.param, devices=4))
+    return request.param, folder
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by their path."""
+    with np.load(path) as file:
+        return dict(file)
 
 
 @pytest.mark.parametrize("way", ["4-pmap", "4-mesh"])
-@pytest.mark.parametrize("name", NAMES)
-def test_gradients_of_four_devices_are_those_of_one(name: str, way: str, steps: Path) -> None:
-    name = name.replace(":", "-")
-    with np.load(steps / f"{name}-1-pmap.npz") as one, np.load(steps / f"{name}-{way}.npz") as four:
-        assert set(one) == set(four)
-        trained = {path.split("'")[3] for path in one if "['nets']" in path and one[path].any()}
-        # G1 is frozen while landmarks are learned.
-        assert (
-            trained
-            == {
-                "landmarks-s4": {"g2", "d2", "d3"},
-                "landmarks-shipped": {"g2"},
-                "degradation": {"g1", "d1"},
-            }[name]
-        )
-        for path in one:
-            scale = max(np.abs(one[path]).max(), 1e-3)
-            np.testing.assert_allclose(four[path], one[path], atol=1e-4 * scale, err_msg=path)
+def test_gradients_of_four_devices_are_those_of_one(way: str, steps: tuple[str, Path]) -> None:
+    name, folder = steps
+    one, four = (read(folder / f"{w}.npz") for w in ("1-pmap", way))
+    assert set(one) == set(four)
+    moved = {path.split("'")[3] for path, change in one.items() if "nets" in path and change.any()}
+    assert moved == LEARNERS[name]
+    for path, value in one.items():
+        scale = max(np.abs(value).max(), 1e-3)
+        np.testing.assert_allclose(four[path], value, atol=1e-4 * scale, err_msg=path)
+
+
+@pytest.mark.parametrize("steps", ["landmarks:s4"], indirect=True)
+def test_s4_balances_d2_and_logs_the_order_of_equation_13(steps: tuple[str, Path]) -> None:
+    found = read(steps[1] / "1-pmap.npz")
+    values = {p.split("'")[3]: float(v) for p, v in found.items() if "metrics" in p}
+    config = get_config("s4")
+    balance = config.gamma * values["kp_real"] - values["kp_fake"]
+    k = np.clip(config.lambda_k * balance, 0, 1)  # Eq. 8, from k = 0
+    assert values["k"] == pytest.approx(k, abs=1e-8)
+    assert values["convergence"] == pytest.approx(values["kp_real"] + abs(balance), rel=1e-5)
+    weighted = [
+        config.a * values["mse"],
+        config.b * values["kp_fake"],
+        config.c * values["conf"],
+    ]
+    logged = [values[f"weighted/{term}"] for term in ("a_mse", "b_kp", "c_conf")]
+    assert logged == pytest.approx(weighted, rel=1e-5)
+    assert values["weighted/ordered"] == float(logged[0] > logged[1] > logged[2])
+    assert {"score_real", "score_fake", "conf_d", "update/g2", "update/d2", "update/d3"} < set(
+        values
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", ["degradation"], indirect=True)
+def test_stage_one_logs_the_order_of_equation_1(steps: tuple[str, Path]) -> None:
+    found = read(steps[1] / "1-pmap.npz")
+    values = {p.split("'")[3]: float(v) for p, v in found.items() if "metrics" in p}
+    config = DegradationConfig()
+    weighted = [config.alpha * values["gan"], config.beta * values["pixel"]]
+    logged = [values["weighted/alpha_gan"], values["weighted/beta_pixel"]]
+    assert logged == pytest.approx(weighted, rel=1e-5)
+    assert values["weighted/ordered"] == float(abs(logged[0]) > logged[1])
+    assert values["gan"] == pytest.approx(-values["score_fake"], rel=1e-5)

@@ -1,0 +1,309 @@
+"""Settings of stage 2 at tiny widths: what a step sees, computes, changes and logs."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from configs.landmarks import get_config
+from lrjax.config import AugmentConfig
+from lrjax.data import camera
+from lrjax.errors import InputError
+from lrjax.geometry.points import FIVE
+from lrjax.tasks import landmarks, runs
+from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.training import loop, parallel
+from lrjax.training.state import State
+from lrjax.training.task import Task
+from lrjax.training.weights import save_variables
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+OFF = AugmentConfig(rotation=0.0, scale=(1.0, 1.0), translation=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stepped:
+    """One step of a setting."""
+
+    config: LandmarksConfig
+    task: Task
+    data: dict[str, Any]
+    before: State
+    after: State
+    metrics: dict[str, float]
+
+
+# S4, the shipped network and stage 1 step in test_devices.
+@pytest.fixture(
+    scope="module", params=["s1", "s2", "hr", pytest.param("s3", marks=pytest.mark.slow)]
+)
+def stepped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stepped:
+    """A step of each setting, with the paper's optimiser."""
+    config = tiny.shrunk(get_config(request.param))
+    if config.degradation == "generator":
+        run = tiny.stage1_run(tmp_path_factory.mktemp("stage1"))
+        config = dataclasses.replace(config, stage1=str(run))
+    task = landmarks.make(config, 10)
+    faces, _ = tiny.noise_sources(config)
+    data = {name: runs.arrays(faces[name]) for name in task.batch}
+    # The true initialisation takes long to compile: once is enough.
+    state = task.init(jax.random.key(0)) if request.param == "s1" else tiny.start(task)
+    before = jax.device_get(state)
+    step = loop.compile_step(task, config.train, parallel.make_mesh())
+    after, metrics = step(parallel.replicate(state, parallel.make_mesh()), data)
+    values = {name: float(value) for name, value in metrics.items()}
+    return Stepped(config, task, data, before, jax.device_get(after), values)
+
+
+def test_a_step_moves_what_is_trained_and_nothing_else(stepped: Stepped) -> None:
+    trained = {"g2"} | ({"d2"} if "heatmap" in stepped.config.critics else set())
+    frozen = {"g1"} if stepped.config.degradation == "generator" else set()
+    assert set(stepped.after.nets) == trained | frozen
+    for name in trained:
+        old, new = stepped.before.nets[name], stepped.after.nets[name]
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), old.params, new.params)
+        # Adam's first step is the learning rate, in the direction of the gradient.
+        rate = stepped.config.optimizer.learning_rate
+        assert max(jax.tree.leaves(moved)) == pytest.approx(rate, rel=1e-2)
+        assert np.mean([m > 0 for m in jax.tree.leaves(moved)]) > 0.8
+        assert not tiny.same(old.stats, new.stats)
+        assert int(jax.tree.leaves(new.opt_state)[0]) == 1
+    for name in frozen:
+        assert tiny.same(stepped.before.nets[name], stepped.after.nets[name])
+    assert int(stepped.after.step) == 1
+    assert tiny.same(stepped.before.key, stepped.after.key)
+
+
+def test_a_step_logs_its_losses_and_their_order(stepped: Stepped) -> None:
+    values, config = stepped.metrics, stepped.config
+    assert all(np.isfinite(value) for value in values.values())
+    names = {"mse", "update/g2"}
+    if "heatmap" in config.critics:
+        names |= {"kp_real", "kp_fake", "k", "convergence", "update/d2"}
+        names |= {"weighted/a_mse", "weighted/b_kp", "weighted/ordered"}
+        weighted = [config.a * values["mse"], config.b * values["kp_fake"]]
+        assert weighted == pytest.approx([values["weighted/a_mse"], values["weighted/b_kp"]])
+        assert values["weighted/ordered"] == float(weighted[0] > weighted[1])
+    assert set(values) == names
+
+
+# Of the other settings, only G1 could make the images again.
+@pytest.mark.parametrize("stepped", ["s1"], indirect=True)
+def test_the_loss_is_equation_10(stepped: Stepped) -> None:
+    config, state = stepped.config, stepped.before
+    chosen = loop.batches.draw(loop.batches.order_key(state.key, "labelled"), 0, 12, 4)
+    part = {name: value[chosen] for name, value in stepped.data["labelled"].items()}
+    views, points, visible = jax.jit(partial(landmarks.labelled_views, config))(
+        state.key, 0, part | {"place": jnp.arange(4)}
+    )
+    images = camera.subsample(views, config.factor) / 127.5 - 1
+    module = landmarks.generator_module(config, axis_name=None)
+    forward = jax.jit(partial(module.apply, train=True, mutable=["batch_stats"]))
+    maps, _ = forward(state.nets["g2"].variables, images)
+    size, count = config.size, points.shape[1]
+    y, x = np.mgrid[:size, :size]
+    target = np.zeros((4, size, size, count + 1), np.float32)
+    mask = np.zeros((4, count + 1), bool)
+    for face in range(4):
+        for n, (a, b) in enumerate(np.asarray(points[face])):
+            inside = min(a, b) > -0.5 and max(a, b) < size - 0.5
+            light = np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * config.sigma**2))
+            target[face, :, :, n] = np.where(light < 0.01, 0, light)
+            mask[face, n] = visible[face, n] and inside
+        target[face, :, :, -1] = np.maximum(1 - target[face, :, :, :-1].max(-1), 0)
+        mask[face, -1] = True
+    error = ((np.asarray(maps) - target) ** 2).mean((1, 2))
+    expected = np.where(mask, error, 0).sum(-1).mean()
+    assert stepped.metrics["mse"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_pictures_are_what_the_network_sees(stepped: Stepped) -> None:
+    samples = {
+        name: {field: value[:2] for field, value in part.items()} | {"place": np.arange(2)}
+        for name, part in stepped.data.items()
+    }
+    shown = jax.eval_shape(stepped.task.pictures, stepped.before, samples)
+    size = stepped.config.size
+    assert set(shown) == set(stepped.data)
+    for sheet in shown.values():
+        assert sheet["images"].shape == (2, size, size, 3)
+        assert sheet["images"].dtype == np.uint8
+        assert sheet["points"].shape == (2, 19, 2)
+
+
+def dots(points: np.ndarray, side: int) -> np.ndarray:
+    """Frames uint8 [B, side, side, 3] of one soft dot each, at points [B, 2]."""
+    y, x = np.mgrid[:side, :side]
+    squares = np.stack([(x - a) ** 2 + (y - b) ** 2 for a, b in points])
+    light = np.round(255 * np.exp(-squares / (2 * 2.5**2)))
+    return light[..., None].repeat(3, -1).astype(np.uint8)
+
+
+def centroids(images: np.ndarray) -> np.ndarray:
+    """Where the light of images [B, H, W, 3] is, [B, 2] as (x, y)."""
+    light = np.asarray(images)[..., 0]
+    total, place = light.sum((1, 2)), np.arange(light.shape[1])
+    return np.stack([light.sum(1) @ place, light.sum(2) @ place], axis=-1) / total[:, None]
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_points_stay_on_the_pixels_from_frame_to_network(flip: float) -> None:
+    config = LandmarksConfig(
+        scheme="five",
+        image_size=64,
+        size=16,
+        degradation="subsample",
+        augment=AugmentConfig(rotation=30, scale=(0.8, 1.25), translation=0.05, flip=flip),
+    )
+    each = np.arange(5)
+    points = np.random.default_rng(0).uniform(36, 60, (5, 5, 2)).astype(np.float32)
+    part = {
+        "images": dots(points[each, each], 96),  # face i shows its point i
+        "points": points,
+        "visible": np.eye(5, dtype=bool),
+        "place": np.arange(5),
+    }
+    views, moved, visible = jax.jit(partial(landmarks.labelled_views, config))(
+        jax.random.key(0), 0, part
+    )
+    shown = landmarks.degrader(config)(None, views, None)
+    assert shown.shape == (5, 16, 16, 3)
+    point = np.asarray(FIVE.flip) if flip else each
+    np.testing.assert_array_equal(visible, np.eye(5, dtype=bool)[:, point])
+    np.testing.assert_allclose(centroids(shown + 1), moved[each, point], atol=0.1)
+    turned = jax.jit(partial(landmarks.labelled_views, config))(jax.random.key(1), 0, part)
+    assert np.abs(turned[1] - moved).max() > 1
+
+
+def test_evaluation_sees_the_middle_of_the_frame() -> None:
+    config = LandmarksConfig(image_size=64, size=16, degradation="subsample")
+    points = np.random.default_rng(0).uniform(30, 66, (3, 1, 2)).astype(np.float32)
+    part = {"images": dots(points[:, 0], 96), "points": points, "place": np.arange(3)}
+    shown, target = landmarks.plain_views(config, landmarks.degrader(config), None, part)
+    np.testing.assert_allclose(target, (points - 16 + 0.5) / 4 - 0.5, atol=1e-4)
+    np.testing.assert_allclose(centroids(shown + 1), target[:, 0], atol=0.05)
+
+
+def test_the_error_is_over_visible_points_and_valid_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = LandmarksConfig(image_size=32, size=16, context=1.25, degradation="subsample")
+    points = np.random.default_rng(0).uniform(10, 30, (4, 68, 2)).astype(np.float32)
+    truth = (points - 8 + 0.5) / 2 - 0.5
+    off = np.zeros((4, 68, 2))
+    off[0] = [3, 4]  # five pixels everywhere
+    off[1, :34] = [0, 2]  # two pixels, in half of the points
+    off[1, 34:] = 100  # which are invisible
+    off[2:] = 50
+    visible = np.ones((4, 68), bool)
+    visible[1, 34:] = False
+    visible[2] = False  # nothing to measure
+    found = jnp.asarray(truth + off)
+    monkeypatch.setattr(landmarks, "predict", lambda *args: (found, None))
+    part = {
+        "images": np.zeros((4, 48, 48, 3), np.uint8),
+        "points": points,
+        "visible": visible,
+        "place": np.arange(4),
+        "valid": np.array([True, True, True, False]),
+    }
+    state = State.create({"g2": None}, {}, jax.random.key(0))
+    sums = landmarks._evaluate(config, None, landmarks.degrader(config), state, part)
+    side = 16 / 1.25
+    assert sums["count"] == 2
+    assert float(sums["nme"]) == pytest.approx((5 + 2) / side, rel=1e-5)
+
+
+@pytest.mark.parametrize("way", ["none", "subsample", "camera"])
+def test_degradations_give_the_networks_range(way: str) -> None:
+    config = LandmarksConfig(degradation=way, image_size=32, size=32 if way == "none" else 16)
+    views = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    views[0] = 255.0
+    keys = jax.random.split(jax.random.key(0), 2)
+    images = np.asarray(jax.jit(partial(landmarks.degrader(config), None))(views, keys))
+    assert images.shape == (2, config.size, config.size, 3)
+    assert images.min() >= -1.0001
+    assert images.max() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_consistency_is_the_distance_to_the_teachers_points() -> None:
+    config = LandmarksConfig(
+        scheme="five", size=16, decoder="soft", objective="integral", degradation="camera"
+    )
+    middle = np.array([11.5, 11.5])  # of the frame of 24 pixels
+    y, x = np.mgrid[:16, :16]
+
+    def peaks(points: np.ndarray) -> jax.Array:
+        squares = (x[..., None] - points[:, 0]) ** 2 + (y[..., None] - points[:, 1]) ** 2
+        return jnp.asarray(-np.concatenate([squares, squares[..., :1]], -1)[None], jnp.float32)
+
+    plain = np.random.default_rng(0).uniform(5, 10, (5, 2))
+    # The view that the network sees is twice as large around the middle.
+    view_to_frame = jnp.asarray([[[0.5, 0, 0], [0, 0.5, 0]]]) + jnp.asarray(
+        [[[0, 0, middle[0] - 3.75], [0, 0, middle[1] - 3.75]]]
+    )
+    seen = (plain + 4 - (middle - 3.75)) / 0.5
+    frames = np.zeros((1, 24, 24, 3), np.uint8)
+
+    def loss(maps: jax.Array) -> jax.Array:
+        return landmarks.consistency_loss(
+            config, lambda images: peaks(plain), maps, view_to_frame, frames
+        )
+
+    run = jax.jit(
+        jax.shard_map(
+            loss,
+            mesh=parallel.make_mesh(),
+            in_specs=jax.P(),
+            out_specs=jax.P(),
+            check_vma=False,
+        )
+    )
+    losses = [float(run(peaks(seen + shift))) for shift in (0.0, 0.5, 1.0)]
+    assert losses[0] < 0.05
+    assert losses == sorted(losses)
+    assert losses[2] > 2 * losses[1]
+
+
+def test_a_warm_start_takes_weights_and_not_moments(tmp_path: Path) -> None:
+    config = tiny.shrunk(LandmarksConfig(degradation="subsample", average=0.9))
+    shapes = jax.eval_shape(landmarks.make(config, 1).init, jax.random.key(0)).nets["g2"]
+    variables = tiny.filled(shapes.variables, seed=5)
+    save_variables(tmp_path / "last" / "g2.safetensors", variables, {})
+    warm = dataclasses.replace(config, initial=str(tmp_path))
+    net = landmarks._warm(
+        shapes.replace(opt_state="fresh"), landmarks.degradation.load_net(tmp_path, "g2")
+    )
+    assert tiny.same(net.variables, variables)
+    assert tiny.same(net.average, variables["params"])
+    assert net.opt_state == "fresh"
+    started = jax.eval_shape(landmarks.make(warm, 1).init, jax.random.key(0)).nets["g2"]
+    assert jax.tree.structure(started) == jax.tree.structure(shapes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"degradation": "generator"}, "stage1 is empty but degradation is 'generator'"),
+        ({"degradation": "none"}, "image_size and size must be equal"),
+        (
+            {"degradation": "camera", "critics": ("heatmap",), "objective": "integral"},
+            "set objective to 'heatmap'",
+        ),
+        ({"degradation": "camera", "consistency": 1.0}, "needs an averaged teacher; set average"),
+        (
+            {"degradation": "generator", "stage1": "/nowhere"},
+            "no trained degradation in /nowhere .* `lrjax train degradation`",
+        ),
+    ],
+)
+def test_what_means_nothing_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        landmarks.make(LandmarksConfig(**changes), 10)
