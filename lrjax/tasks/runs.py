@@ -73,6 +73,11 @@ def load_sources(
     held_out = None
     if config.holdout > 0:
         labelled, held_out = sources.split_holdout(labelled, config.holdout, config.train.seed)
+        if not len(held_out):
+            raise InputError(
+                f"The share {config.holdout} holds out none of the {len(labelled)} labelled faces; "
+                "set holdout to more, or to 0."
+            )
     faces = {"labelled": labelled}
     if getattr(config, "needs_real", True):
         faces["real"] = sources.load(

@@ -18,7 +18,7 @@ from configs.landmarks import get_config
 from lrjax.cli.config import config
 from lrjax.cli.main import cli
 from lrjax.cli.options import find_config
-from lrjax.config import from_dict
+from lrjax.config import from_dict, to_dict
 from lrjax.errors import InputError
 from lrjax.tasks import runs
 from lrjax.tasks.landmarks import LandmarksConfig
@@ -26,11 +26,6 @@ from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.weights import load_variables
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
-
-
-@dataclasses.dataclass
-class Empty:
-    """Stands for a network that a task does not have."""
 
 
 SETTINGS = ("--set", "train.steps=3", "--set", "train.batch_size=8", "--set", "train.samples=0")
@@ -157,14 +152,12 @@ def test_unknown_configurations_are_named(name: str, message: str) -> None:
 @pytest.mark.slow
 def test_both_stages_train_one_after_the_other(tmp_path: Path) -> None:
     def run(name: str, *settings: str) -> None:
-        config = tiny.shrunk(find_config(name))
-        values = {"image_size": config.image_size, "size": config.size}
-        values |= {"train.batch_size": 4, "train.steps": 4, "train.samples": 2}
-        for field in ("generator", "critic", "heatmap_critic", "confidence_critic"):
-            for key, value in dataclasses.asdict(getattr(config, field, None) or Empty()).items():
-                values[f"{field}.{key}"] = value
-        words = [f"{key}={json.dumps(value)}" for key, value in values.items()]
-        flags = [flag for word in (*words, *settings) for flag in ("--set", word)]
+        fields = to_dict(tiny.shrunk(find_config(name)))
+        settings = (
+            *(f"{field}={json.dumps(value)}" for field, value in fields.items()),
+            *("train.steps=4", "train.evaluate_every=2", *settings),
+        )
+        flags = [flag for setting in settings for flag in ("--set", setting)]
         child.finish(child.start("train_faces.py", "train", name, *flags, STAND_IN="real"))
 
     run("degradation")

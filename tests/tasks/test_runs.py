@@ -13,6 +13,7 @@ import tiny
 
 import lrjax
 from lrjax.config import TrainConfig
+from lrjax.data import sources
 from lrjax.errors import InputError
 from lrjax.tasks import runs
 from lrjax.tasks.degradation import DegradationConfig
@@ -149,6 +150,43 @@ def test_what_is_no_run_is_refused(text: str | None, message: str, tmp_path: Pat
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=message):
         runs.load_config(tmp_path)
+
+
+def loaded(monkeypatch: pytest.MonkeyPatch, count: int, **changes: Any) -> tuple[Any, Any]:
+    """`load_sources` of a configuration, with so many faces of noise in every dataset."""
+    monkeypatch.undo()
+
+    def load(spec: tuple[str, ...], view: int, scheme: str, **_: Any) -> sources.Faces:
+        names = tuple(f"{spec[0]}-{i}" for i in range(count))
+        return dataclasses.replace(tiny.faces(count, view, scheme), names=names)
+
+    monkeypatch.setattr(sources, "load", load)
+    config = dataclasses.replace(CONFIG, scheme="five", image_size=16, size=8, **changes)
+    return runs.load_sources(config, Path("nowhere"))
+
+
+def test_a_part_of_the_labelled_faces_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    faces, held_out = loaded(monkeypatch, 50, holdout=0.2, critics=("confidence",))
+    assert set(faces) == {"labelled", "real"}
+    assert 2 < len(held_out) < 25
+    names = {*faces["labelled"].names, *held_out.names}
+    assert len(names) == len(faces["labelled"]) + len(held_out) == 50
+    assert faces["labelled"].images.shape[1:3] == (24, 24)
+    assert faces["real"].images.shape[1:3] == (12, 12)
+    assert faces["real"].names[0] == "wider_face_crops:lr-0"
+    again = loaded(monkeypatch, 50, holdout=0.2, critics=("confidence",))[1]
+    assert again.names == held_out.names
+
+
+def test_real_faces_are_read_where_a_step_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    faces, held_out = loaded(monkeypatch, 5, holdout=0.0)
+    assert set(faces) == {"labelled"}
+    assert held_out is None
+
+
+def test_holding_out_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="holds out none of the 3 labelled faces"):
+        loaded(monkeypatch, 3, holdout=0.001)
 
 
 def test_discard_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
