@@ -1,14 +1,15 @@
-"""Optimisers and schedules of K&C §4.1, against the algorithms in NumPy."""
+"""Optimisers and schedules of K&C §4.1, against NumPy; the gradients of several players."""
 
 from __future__ import annotations
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lrjax.config import OptimizerConfig
-from lrjax.training.optimizers import make_optimizer, make_schedule
+from lrjax.training.optimizers import make_optimizer, make_schedule, players_gradients
 
 PAPER = OptimizerConfig()
 
@@ -68,3 +69,17 @@ def test_gradients_are_clipped_by_their_norm_together() -> None:
     config = dataclasses.replace(PAPER, learning_rate=0.1, clip_norm=1.0)
     clipped = [g / max(1.0, np.linalg.norm(g)) for g in GRADIENTS]
     np.testing.assert_allclose(stepped(config, GRADIENTS), adam(config, clipped), rtol=1e-5)
+
+
+def test_each_player_follows_its_own_loss() -> None:
+    params = {"maker": jnp.asarray([1.0, 2.0]), "judge": jnp.asarray(3.0)}
+
+    def losses(p: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
+        made = jnp.sum(p["maker"] ** 2)
+        return {"maker": p["judge"] * made, "judge": -(p["judge"] ** 2) * made}, made
+
+    values, gradients, made = players_gradients(losses, params)
+    # d/dm (j m²) = 2 j m;  d/dj (-j² m²) = -2 j m²
+    np.testing.assert_allclose(gradients["maker"], [6.0, 12.0])
+    np.testing.assert_allclose(gradients["judge"], -30.0)
+    np.testing.assert_allclose([values["maker"], values["judge"], made], [15.0, -45.0, 5.0])
