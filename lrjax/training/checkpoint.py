@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from lrjax.errors import InputError
@@ -19,6 +20,7 @@ class Checkpoints:
         self.folder = Path(folder).absolute() / "checkpoints"
         self._manager = ocp.CheckpointManager(
             self.folder,
+            item_handlers=ocp.StandardCheckpointHandler(),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=keep, enable_async_checkpointing=False
             ),
@@ -41,16 +43,39 @@ class Checkpoints:
           InputError: the checkpoint does not fit the configuration.
         """
         step = self.latest() if step is None else step
-        target: Any = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        try:
-            return self._manager.restore(step, args=ocp.args.StandardRestore(target))
-        except (ValueError, KeyError) as error:
+        # Orbax reads all arrays at once; when one of them does not fit, it abandons the others in
+        # the middle. So what fits is found out from the description, before anything is read.
+        saved = _described(self._manager.item_metadata(step))
+        wanted = _described(ocp.utils.serialize_tree(like, keep_empty_nodes=False))
+        unfit = sorted(
+            name for name in saved.keys() | wanted.keys() if saved.get(name) != wanted.get(name)
+        )
+        if unfit:
             raise InputError(
-                f"The checkpoint {self.folder / str(step)} does not fit this configuration "
-                f"({str(error).splitlines()[0]}); continue with the configuration in the run "
-                "folder's config.json, or name another run folder."
-            ) from error
+                f"The checkpoint {self.folder / str(step)} does not fit this configuration: "
+                f"{unfit[0]} is {_words(saved.get(unfit[0]))} there and "
+                f"{_words(wanted.get(unfit[0]))} here, as the first of {len(unfit)}; continue with "
+                "the configuration in the run folder's config.json, or name another run folder."
+            )
+        target: Any = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
 
     def close(self) -> None:
         """Wait for what is being written."""
         self._manager.close()
+
+
+def _described(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of each array. A random key is saved as its words, which its shape here lacks."""
+    return {
+        ".".join(str(getattr(entry, "key", getattr(entry, "idx", None))) for entry in path): (
+            jax.random.key_data(leaf).shape
+            if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else tuple(leaf.shape)
+        )
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
+
+
+def _words(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else f"of shape {list(shape)}"

@@ -72,10 +72,10 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, 1)
     checkpoints.save(at(1))
     other = tiny.toy(optimizer=optax.adam(1.0)).init(jax.random.key(0))
-    with pytest.raises(InputError, match="checkpoints/1 does not fit this configuration"):
+    with pytest.raises(InputError, match=r"checkpoints/1 does not fit .*opt_state"):
         checkpoints.restore(other)
     net = like().nets["line"]
     wide = dataclasses.replace(like(), nets={"line": net.replace(params={"w": jnp.zeros(9)})})
-    with pytest.raises(InputError, match="does not fit this configuration"):
+    with pytest.raises(InputError, match=r"params\.w is of shape \[5\] there and of shape \[9\] h"):
         checkpoints.restore(wide)
     np.testing.assert_array_equal(checkpoints.restore(like()).step, 1)
