@@ -66,7 +66,7 @@ class Checkpoints:
 
 
 def _described(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of each array. A random key is saved as its words, which its shape here lacks."""
+    """Name -> shape of each array; a random key is saved as its words."""
     return {
         ".".join(str(getattr(entry, "key", getattr(entry, "idx", None))) for entry in path): (
             jax.random.key_data(leaf).shape
