@@ -102,6 +102,16 @@ def jpeg(images: jax.Array, quality: jax.Array) -> jax.Array:
     return blocks.reshape(b, h, w, 3) @ np.linalg.inv(_YCBCR).T + 128.0
 
 
+def _continued(picture: jax.Array, size: jax.Array) -> jax.Array:
+    """The first `size` pixels of each axis, then the last of them again, as JPEG fills its blocks.
+
+    Without it the last block of a picture would ring from the black beyond it.
+    """
+    last = jnp.ceil(size - 0.5).astype(jnp.int32) - 1  # the last row that `area_matrix` fills
+    kept = jnp.minimum(jnp.arange(picture.shape[0]), last)
+    return picture[kept][:, kept]
+
+
 def photograph(images: jax.Array, keys: jax.Array, size: int, config: CameraConfig) -> jax.Array:
     """Views as a poor camera would deliver them, each with its own sensor size and faults.
 
@@ -144,6 +154,7 @@ def photograph(images: jax.Array, keys: jax.Array, size: int, config: CameraConf
 
     sensed = sensed + jax.vmap(noise)(keys[:, 1], d["noise"], d["grey"])
     sensed = jnp.clip(sensed, 0.0, 255.0)
+    sensed = jax.vmap(_continued)(sensed, d["sensor"])
     coded = jnp.clip(jpeg(sensed, d["quality"]), 0.0, 255.0)
     sensed = jnp.where(d["jpeg"][:, None, None, None], coded, sensed)
     shown = jax.vmap(lambda s: resize_matrix(size, rows, s))(d["sensor"])

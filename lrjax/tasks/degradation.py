@@ -58,7 +58,7 @@ class DegradationConfig:
     # one once the critic has learnt something; the ordering is logged. (The ancestor of G1
     # weights the other way round: 0.05 and 1.)
     alpha: float = 1.0
-    beta: float = 20.0
+    beta: float = 10.0
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()

@@ -184,3 +184,12 @@ def test_an_even_grey_stays_even() -> None:
     grey = jnp.full((8, 32, 32, 3), 128.0)
     config = dataclasses.replace(CLEAN, size=(18.0, 32.0))
     np.testing.assert_allclose(photograph(grey, keys(8), 32, config), 128.0, atol=0.1)
+
+
+def test_coding_does_not_ring_from_beyond_the_sensor() -> None:
+    # White, on a sensor that fills no whole number of blocks: a block that went on in black would
+    # darken the last rows.
+    config = dataclasses.replace(CLEAN, size=(21.0, 21.0), jpeg=1.0, quality=(30.0, 30.0))
+    white = jnp.full((1, 64, 64, 3), 255.0)
+    found = np.asarray(photograph(white, keys(1), 32, config))
+    assert found.min() > 245
