@@ -23,7 +23,8 @@ from lrjax.inference.images import ImageLike, as_rgb, is_one_image
 from lrjax.inference.networks import load_network, locate
 from lrjax.inference.views import Views, box_problem, box_views, cut_view, refined_views
 from lrjax.models.heatmap import HeatmapGenerator
-from lrjax.tasks.landmarks import LandmarksConfig, to_unit
+from lrjax.tasks.landmark_views import to_unit
+from lrjax.tasks.landmarks import LandmarksConfig
 
 BATCH, SMALL_BATCH = 32, 8
 """Views in one forward pass: one compilation each, and one for a single view, when first needed."""

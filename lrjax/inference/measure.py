@@ -21,7 +21,8 @@ from lrjax.geometry.points import SCHEMES, Scheme, convert
 from lrjax.inference.files import ahead
 from lrjax.inference.landmarks import BATCH, Detector
 from lrjax.tasks import degradation
-from lrjax.tasks.landmarks import LandmarksConfig, degrader, plain_views
+from lrjax.tasks.landmark_views import degrader, plain_views
+from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training.rng import stream
 from lrjax.training.state import State
 

@@ -30,16 +30,24 @@ from lrjax.config import (
     TrainConfig,
     UNetConfig,
 )
-from lrjax.data import augment, camera
+from lrjax.data import augment
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
 from lrjax.geometry.points import SCHEMES
 from lrjax.losses import adversarial, began, regression
 from lrjax.models.heatmap import ConfidenceDiscriminator, HeatmapDiscriminator, HeatmapGenerator
 from lrjax.tasks import degradation
+from lrjax.tasks.landmark_views import (
+    degrader,
+    keys_of,
+    labelled_views,
+    plain_views,
+    real_views,
+    to_unit,
+)
 from lrjax.training.optimizers import make_optimizer, players_gradients
 from lrjax.training.parallel import AXIS
-from lrjax.training.rng import per_example, stream
+from lrjax.training.rng import stream
 from lrjax.training.state import Metrics, Net, State, new_net, updated
 from lrjax.training.task import Batch, Task
 
@@ -116,70 +124,6 @@ def generator_module(config: LandmarksConfig, axis_name: str | None = AXIS) -> H
     return HeatmapGenerator(
         points, config.generator.widths, config.generator.stem, axis_name=axis_name
     )
-
-
-def to_unit(images: jax.Array) -> jax.Array:
-    """0..255 to the networks' [-1, 1]."""
-    return images / 127.5 - 1.0
-
-
-def degrader(config: LandmarksConfig) -> degradation.Degrade:
-    """`(state, views [B, V, V, 3] in 0..255, keys [B])` to G2's images [B, s, s, 3]."""
-    if config.degradation == "generator":
-        learned = degradation.degrader(config.stage1)
-        return lambda state, views, keys: learned(state, to_unit(views), keys)
-    ways: dict[str, degradation.Degrade] = {
-        "none": lambda state, views, keys: to_unit(views),
-        "subsample": lambda state, views, keys: to_unit(camera.subsample(views, config.factor)),
-        "camera": lambda state, views, keys: to_unit(
-            camera.photograph(views, keys, config.size, config.camera)
-        ),
-    }
-    return ways[config.degradation]
-
-
-def labelled_views(
-    config: LandmarksConfig, key: jax.Array, step: jax.Array, part: dict[str, jax.Array]
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Augmented views in 0..255, their points in pixels of G2's image, and what is visible."""
-    keys = partial(_keys, key, step, part["place"])
-    view_to_frame = augment.random_view(
-        keys("view"), part["images"].shape[1], config.image_size, config.augment
-    )
-    images = augment.warp.warp(part["images"], view_to_frame, config.image_size)
-    points, visible = augment.to_view(part["points"], view_to_frame), part["visible"]
-    if config.augment.flip > 0:
-        flips = jax.vmap(lambda k: jax.random.bernoulli(k, config.augment.flip))(keys("flip"))
-        images, points, visible = augment.mirror(
-            images, points, visible, flips, SCHEMES[config.scheme]
-        )
-    images = _appearance(config, keys, images)
-    return images, (points + 0.5) / config.factor - 0.5, visible
-
-
-def _keys(key: jax.Array, step: jax.Array, place: jax.Array, name: str) -> jax.Array:
-    return per_example(stream(key, name, step), place)
-
-
-def _appearance(
-    config: LandmarksConfig, keys: Callable[[str], jax.Array], images: jax.Array
-) -> jax.Array:
-    images = augment.photometry(images, keys("photometry"), config.augment)
-    images = augment.occlusion(images, keys("occlusion"), config.augment)
-    return augment.tight_crop(images, keys("tight"), config.context, config.augment)
-
-
-def real_views(
-    config: LandmarksConfig, key: jax.Array, step: jax.Array, part: dict[str, jax.Array]
-) -> tuple[jax.Array, jax.Array]:
-    """Augmented native faces [B, s, s, 3] in [-1, 1], and their view -> frame transforms."""
-    keys = partial(_keys, key, step, part["place"])
-    view_to_frame = augment.random_view(
-        keys("real_view"), part["images"].shape[1], config.size, config.augment
-    )
-    images = augment.warp.warp(part["images"], view_to_frame, config.size)
-    images = _appearance(config, lambda name: keys("real_" + name), images)
-    return to_unit(images), view_to_frame
 
 
 def supervised_loss(
@@ -262,7 +206,7 @@ def make(config: LandmarksConfig, steps: int) -> Task:
         images, target_points, visible = labelled_views(
             config, state.key, state.step, batch["labelled"]
         )
-        keys = _keys(state.key, state.step, batch["labelled"]["place"], "degrade")
+        keys = keys_of(state.key, state.step, batch["labelled"]["place"], "degrade")
         images = degrade(state, images, keys)
         count = len(images)
         target = heatmaps.encode(target_points, visible, config.size, config.sigma)
@@ -389,21 +333,6 @@ def predict(
     """Points [B, N, 2] in pixels of `images` [B, s, s, 3] in [-1, 1], and confidences [B, N]."""
     maps = module.apply(net.evaluation_variables, images, train=False)
     return heatmaps.decode(maps, SCHEMES[config.scheme].count, config.decoder)
-
-
-def plain_views(
-    config: LandmarksConfig,
-    degrade: degradation.Degrade,
-    state: State,
-    part: dict[str, jax.Array],
-) -> tuple[jax.Array, jax.Array]:
-    """Unaugmented faces as G2 sees them, and their points; degraded alike in every evaluation."""
-    frame = part["images"].shape[1]
-    view_to_frame = augment.identity_view(frame, config.image_size, len(part["images"]))
-    views = augment.warp.warp(part["images"], view_to_frame, config.image_size)
-    keys = _keys(jax.random.key(0), 0, part["place"], "evaluate")
-    points = augment.to_view(part["points"], view_to_frame)
-    return degrade(state, views, keys), (points + 0.5) / config.factor - 0.5
 
 
 def _evaluate(

@@ -18,7 +18,7 @@ from lrjax.config import AugmentConfig, CameraConfig
 from lrjax.data import camera
 from lrjax.errors import InputError
 from lrjax.geometry.points import FIVE
-from lrjax.tasks import landmarks, runs
+from lrjax.tasks import landmark_views, landmarks, runs
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training import loop, parallel
 from lrjax.training.state import State
@@ -102,7 +102,7 @@ def test_the_loss_is_equation_10(stepped: Stepped) -> None:
     config, state = stepped.config, stepped.before
     chosen = loop.batches.draw(loop.batches.order_key(state.key, "labelled"), 0, 12, 4)
     part = {name: value[chosen] for name, value in stepped.data["labelled"].items()}
-    views, points, visible = jax.jit(partial(landmarks.labelled_views, config))(
+    views, points, visible = jax.jit(partial(landmark_views.labelled_views, config))(
         state.key, 0, part | {"place": jnp.arange(4)}
     )
     images = camera.subsample(views, config.factor) / 127.5 - 1
@@ -172,15 +172,15 @@ def test_points_stay_on_the_pixels_from_frame_to_network(flip: float) -> None:
         "visible": np.eye(5, dtype=bool),
         "place": np.arange(5),
     }
-    views, moved, visible = jax.jit(partial(landmarks.labelled_views, config))(
+    views, moved, visible = jax.jit(partial(landmark_views.labelled_views, config))(
         jax.random.key(0), 0, part
     )
-    shown = landmarks.degrader(config)(None, views, None)
+    shown = landmark_views.degrader(config)(None, views, None)
     assert shown.shape == (5, 16, 16, 3)
     point = np.asarray(FIVE.flip) if flip else each
     np.testing.assert_array_equal(visible, np.eye(5, dtype=bool)[:, point])
     np.testing.assert_allclose(centroids(shown + 1), moved[each, point], atol=0.1)
-    turned = jax.jit(partial(landmarks.labelled_views, config))(jax.random.key(1), 0, part)
+    turned = jax.jit(partial(landmark_views.labelled_views, config))(jax.random.key(1), 0, part)
     assert np.abs(turned[1] - moved).max() > 1
 
 
@@ -188,7 +188,7 @@ def test_evaluation_sees_the_middle_of_the_frame() -> None:
     config = LandmarksConfig(image_size=64, size=16, degradation="subsample")
     points = np.random.default_rng(0).uniform(30, 66, (3, 1, 2)).astype(np.float32)
     part = {"images": dots(points[:, 0], 96), "points": points, "place": np.arange(3)}
-    shown, target = landmarks.plain_views(config, landmarks.degrader(config), None, part)
+    shown, target = landmark_views.plain_views(config, landmark_views.degrader(config), None, part)
     np.testing.assert_allclose(target, (points - 16 + 0.5) / 4 - 0.5, atol=1e-4)
     np.testing.assert_allclose(centroids(shown + 1), target[:, 0], atol=0.05)
 
@@ -215,7 +215,7 @@ def test_the_error_is_over_visible_points_and_valid_faces(monkeypatch: pytest.Mo
         "valid": np.array([True, True, True, False]),
     }
     state = State.create({"g2": None}, {}, jax.random.key(0))
-    sums = landmarks._evaluate(config, None, landmarks.degrader(config), state, part)
+    sums = landmarks._evaluate(config, None, landmark_views.degrader(config), state, part)
     side = 16 / 1.25
     assert sums["count"] == 2
     assert float(sums["nme"]) == pytest.approx((5 + 2) / side, rel=1e-5)
@@ -232,7 +232,7 @@ def test_degradations_give_the_networks_range(way: str) -> None:
     views = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     views[0] = 255.0
     keys = jax.random.split(jax.random.key(0), 2)
-    images = np.asarray(jax.jit(partial(landmarks.degrader(config), None))(views, keys))
+    images = np.asarray(jax.jit(partial(landmark_views.degrader(config), None))(views, keys))
     assert images.shape == (2, config.size, config.size, 3)
     assert images.min() >= -1.0001
     assert images.max() == pytest.approx(1.0, abs=1e-3)
