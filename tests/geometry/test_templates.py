@@ -1,0 +1,79 @@
+"""Templates against the numbers of those who published them."""
+
+import numpy as np
+import pytest
+
+from lrjax.geometry.points import FIVE
+from lrjax.geometry.templates import TEMPLATES, scaled
+
+# Printed for 32 pixels with the rule x s, without the half pixel.
+SHORT32 = [
+    (10.9413, 14.7704),
+    (21.0091, 14.7147),
+    (16.0072, 20.4962),
+    (11.8712, 26.3901),
+    (20.2085, 26.3440),
+]
+
+
+def test_sizes_and_names() -> None:
+    sizes = {name: (t.height, t.width) for name, t in TEMPLATES.items()}
+    assert sizes == {
+        "arcface112": (112, 112),
+        "centerface": (112, 96),
+        "face32": (32, 32),
+        "lightcnn128": (128, 128),
+        "lightcnn32": (32, 32),
+    }
+    assert all(name == t.name and t.points.shape == (5, 2) for name, t in TEMPLATES.items())
+
+
+def test_centerface_is_arcface_with_narrower_margins() -> None:
+    expected = [
+        (30.2946, 51.6963),
+        (65.5318, 51.5014),
+        (48.0252, 71.7366),
+        (33.5493, 92.3655),
+        (62.7299, 92.2041),
+    ]
+    np.testing.assert_allclose(TEMPLATES["centerface"].points, expected, atol=1e-4)
+
+
+def test_scaling_is_exact_at_pixel_centres() -> None:
+    """Half a pixel of the large image is 1/7 pixel of the small one: -0.5 + 1/7 from x s."""
+    expected = np.array(SHORT32) + 0.5 * 32 / 112 - 0.5
+    np.testing.assert_allclose(TEMPLATES["face32"].points, expected, atol=1e-4)
+
+
+def test_scaling_there_and_back() -> None:
+    template = TEMPLATES["centerface"]
+    small = scaled(template, 28)
+    assert (small.height, small.width, small.name) == (28, 24, "centerface@28")
+    np.testing.assert_allclose(scaled(small, 112).points, template.points)
+
+
+@pytest.mark.parametrize("height", [0, 33])
+def test_sizes_that_are_not_whole_are_refused(height: int) -> None:
+    with pytest.raises(ValueError, match="whole"):
+        scaled(TEMPLATES["centerface"], height)
+
+
+def test_the_rule_of_lightcnn() -> None:
+    points = TEMPLATES["lightcnn128"].points
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    np.testing.assert_allclose(eyes, (63.5, 40))
+    np.testing.assert_allclose(mouth, (63.5, 88))
+    assert points[0, 1] == points[1, 1]
+    # By hand: 35.2372 wide eyes, 40.6859 from eyes to mouth, enlarged to 48.
+    np.testing.assert_allclose(points[1, 0] - points[0, 0], 35.2372 * 48 / 40.6859, atol=1e-3)
+    eyes32 = TEMPLATES["lightcnn32"].points[:2].mean(0)
+    np.testing.assert_allclose(eyes32, (15.5, 40.5 / 4 - 0.5))
+
+
+def test_left_is_the_viewers_left_and_constants_cannot_be_changed() -> None:
+    for template in TEMPLATES.values():
+        for i, j in enumerate(FIVE.flip):
+            side = np.sign(template.points[i, 0] - template.points[j, 0])
+            assert side == (i > j) - (i < j)
+        with pytest.raises(ValueError, match="read-only"):
+            template.points[0, 0] = 0
