@@ -1,7 +1,12 @@
-"""Files that are either whole or absent, whenever the program is stopped."""
+"""Files that are either whole or absent, whenever the program is stopped, and written by one."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from lrjax.errors import InputError
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -21,3 +26,24 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusively(folder: Path, work: str) -> Iterator[None]:
+    """Hold `folder`, which must exist, against other processes; a crash lets go of it.
+
+    Args:
+      work: what is being done there, for the message.
+
+    Raises:
+      InputError: another process holds it.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"Another process is {work} in {folder}; wait for it.") from error
+        yield
+    finally:
+        os.close(lock)

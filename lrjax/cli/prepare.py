@@ -1,7 +1,6 @@
 """`lrjax prepare`: from a dataset's official files to records."""
 
 import contextlib
-import fcntl
 import importlib
 import io
 import os
@@ -13,6 +12,7 @@ import click
 import tensorflow_datasets as tfds
 
 from lrjax.errors import InputError
+from lrjax.files import exclusively
 from tfds_builders.common import REPORT_FILE, DatasetError, Report
 
 # Dataset -> the folders of $LRJAX_DATA where its official files are looked for. None: it needs no
@@ -22,6 +22,7 @@ FOLDERS: dict[str, tuple[str, ...] | None] = {
     "w300": ("300W",),
     "wider_face_crops": ("WIDER",),
     "alrf": ("ALRF", "ALRF_dev"),
+    "tinyface": ("TinyFace", "tinyface", "tinyface_standin"),
     "synthetic_faces": None,
 }
 NAMES_SHOWN = 3
@@ -82,22 +83,13 @@ def _workplace(data_dir: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
     """An empty folder to write in, removed at the end; the next run removes one left by a crash."""
     work = data_dir / f".preparing-{name}"
     work.mkdir(parents=True, exist_ok=True)
-    lock = os.open(work, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"Another `lrjax prepare {name}` is writing to {data_dir}; wait for it."
-            ) from error
+    with exclusively(work, f"preparing '{name}'"):
         for left in work.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         try:
             yield work
         finally:
             shutil.rmtree(work)
-    finally:
-        os.close(lock)
 
 
 def _manual_folder(

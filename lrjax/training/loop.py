@@ -25,6 +25,7 @@ from jax.sharding import Mesh
 from lrjax.config import TrainConfig
 from lrjax.data import batches
 from lrjax.errors import InputError
+from lrjax.files import exclusively
 from lrjax.training import parallel
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.progress import Log, Progress, Silence
@@ -186,11 +187,28 @@ def fit(
       Interrupted: after Ctrl-C; the state is saved.
       Diverged: a metric or the state is not finite; the last good state is saved.
       InputError: a source is empty, the batch does not split over the devices, or the run is
-        longer than `steps` already.
+        longer than `steps` already, or another process trains there.
     """
     for name in task.batch:
         if batches.size_of(data[name]) == 0:
             raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
+    if jax.process_index() > 0:
+        return _fit(task, config, steps, data, folder, held_out, Hooks(), mesh)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusively(folder, "training"):
+        return _fit(task, config, steps, data, folder, held_out, hooks, mesh)
+
+
+def _fit(
+    task: Task,
+    config: TrainConfig,
+    steps: int,
+    data: Mapping[str, batches.Arrays],
+    folder: Path,
+    held_out: batches.Arrays | None,
+    hooks: Hooks,
+    mesh: Mesh | None,
+) -> State:
     mesh = parallel.make_mesh() if mesh is None else mesh
     step_function = compile_step(task, config, mesh)
     state = parallel.replicate(task.init(jax.random.key(config.seed)), mesh)
@@ -204,7 +222,6 @@ def fit(
             "set train.steps to more, or name another run folder."
         )
     first = jax.process_index() == 0
-    hooks = hooks if first else Hooks()
     log = Log(folder, start) if first else Silence()
     progress = Progress(steps, start, shown=first)
     assess = _assessment(task, config, data, held_out, hooks, log, progress)

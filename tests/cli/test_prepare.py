@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import tfds_builders.common.builder
+import tfds_builders.common.face_builder
 from lrjax.cli.prepare import FOLDERS, builder_class, prepare, prepare_dataset
 from lrjax.data import sources
 from lrjax.errors import InputError
@@ -101,7 +101,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.opened = 0
-        self.open = tfds_builders.common.builder.open_photo
+        self.open = tfds_builders.common.face_builder.open_photo
 
     def __call__(self, path: pathlib.Path) -> Image.Image:
         self.opened += 1
@@ -115,7 +115,7 @@ def test_an_interruption_leaves_nothing_half_made(
 ) -> None:
     records = tmp_path / "records"
     with monkeypatch.context() as patch:
-        patch.setattr(tfds_builders.common.builder, "open_photo", Interruption())
+        patch.setattr(tfds_builders.common.face_builder, "open_photo", Interruption())
         with pytest.raises(KeyboardInterrupt):
             prepare_dataset("w300", records, official)
     assert list(records.iterdir()) == []
@@ -123,7 +123,7 @@ def test_an_interruption_leaves_nothing_half_made(
     assert prepare_dataset("w300", records, official)
     before = load(tmp_path).fingerprint
     with monkeypatch.context() as patch:
-        patch.setattr(tfds_builders.common.builder, "open_photo", Interruption())
+        patch.setattr(tfds_builders.common.face_builder, "open_photo", Interruption())
         with pytest.raises(KeyboardInterrupt):
             prepare_dataset("w300", records, official, force=True)
     assert load(tmp_path).fingerprint == before
@@ -144,7 +144,7 @@ def test_two_at_a_time_are_kept_apart(official: pathlib.Path, tmp_path: pathlib.
     (work / "of the other").touch()
     lock = os.open(work, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match="Another `lrjax prepare w300`"):
+    with pytest.raises(InputError, match="Another process is preparing 'w300' in"):
         prepare_dataset("w300", tmp_path / "records", official)
     assert (work / "of the other").exists()
     os.close(lock)

@@ -17,6 +17,7 @@ import tiny
 from lrjax.config import TrainConfig
 from lrjax.data.batches import draw, order_key
 from lrjax.errors import InputError
+from lrjax.files import exclusively
 from lrjax.training import loop, progress
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.state import State
@@ -211,6 +212,11 @@ def test_a_finished_run_writes_its_last_weights_again(tmp_path: Path) -> None:
     fit(tmp_path, 2, hooks=hooks)
     assert [which for which, _ in written] == ["last"]
     assert tiny.same(written[0][1], state)
+
+
+def test_a_run_is_trained_by_one_process(tmp_path: Path) -> None:
+    with exclusively(tmp_path, "training"), pytest.raises(InputError, match="is training in"):
+        loop.fit(tiny.toy(), tiny.train_config(), 2, tiny.toy_data(), tmp_path)
 
 
 def test_an_empty_source_is_refused(tmp_path: Path) -> None:
