@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -114,7 +114,7 @@ def concatenate(parts: Sequence[Faces]) -> Faces:
         visible=np.concatenate([part.visible for part in parts]),
         face_side=np.concatenate([part.face_side for part in parts]),
         names=tuple(name for part in parts for name in part.names),
-        fingerprint=_digest(part.fingerprint.encode() for part in parts),
+        fingerprint=digest(part.fingerprint.encode() for part in parts),
         scheme=next(iter(schemes), None),
         transform=np.concatenate([part.transform for part in parts]),
     )
@@ -129,7 +129,7 @@ def take(faces: Faces, indices: np.ndarray) -> Faces:
         visible=faces.visible[indices],
         face_side=faces.face_side[indices],
         names=tuple(faces.names[i] for i in indices),
-        fingerprint=_digest([faces.fingerprint.encode(), indices.tobytes()]),
+        fingerprint=digest([faces.fingerprint.encode(), indices.tobytes()]),
         scheme=faces.scheme,
         transform=faces.transform[indices],
     )
@@ -157,12 +157,13 @@ def _share(name: str, seed: int) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _digest(parts: Sequence[bytes]) -> str:
-    digest = hashlib.sha256()
+def digest(parts: Iterable[bytes]) -> str:
+    """One fingerprint of several byte strings."""
+    whole = hashlib.sha256()
     for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()
+        whole.update(len(part).to_bytes(8, "big"))
+        whole.update(part)
+    return whole.hexdigest()
 
 
 def open_split(spec: str, data_dir: pathlib.Path) -> Sequence[dict]:
@@ -183,7 +184,7 @@ def open_split(spec: str, data_dir: pathlib.Path) -> Sequence[dict]:
     try:
         builder = tfds.builder_from_directory(versions[-1].parent)
     except Exception as error:  # TFDS raises a dozen kinds for damaged descriptions
-        raise _damaged(name, data_dir) from error
+        raise damaged_records(name, data_dir) from error
     try:
         builder.info.splits[split]
     except (ValueError, KeyError) as error:
@@ -194,7 +195,9 @@ def open_split(spec: str, data_dir: pathlib.Path) -> Sequence[dict]:
     return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
-def _damaged(name: str, data_dir: pathlib.Path) -> InputError:
+def damaged_records(spec: str, data_dir: pathlib.Path) -> InputError:
+    """What to raise when the records of "dataset" or "dataset:split" cannot be read."""
+    name = spec.partition(":")[0]
     return InputError(
         f"The records of '{name}' in {data_dir} are damaged; "
         f"run `lrjax prepare {name} --data-dir {data_dir} --force`."
@@ -233,7 +236,7 @@ def _load_one(
         try:
             details = list(pool.map(fill, range(count)))
         except (RuntimeError, OSError) as error:  # of the record file, of an image
-            raise _damaged(spec.partition(":")[0], data_dir) from error
+            raise damaged_records(spec, data_dir) from error
     names = tuple(detail["name"] for detail in details)
     points, visible = _points(spec, details, scheme)
     return Faces(
@@ -242,7 +245,7 @@ def _load_one(
         visible=visible,
         face_side=side,
         names=names,
-        fingerprint=_digest(
+        fingerprint=digest(
             ["\n".join(names).encode(), images.data, points.tobytes(), visible.tobytes()]
         ),
         scheme=scheme if details[0]["points"] is not None else None,

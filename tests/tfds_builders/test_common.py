@@ -21,9 +21,8 @@ from tfds_builders.common import (
     open_photo,
     tight_box,
 )
-from tfds_builders.common.builder import _shards, in_parallel
+from tfds_builders.common.builder import in_parallel, shard_ranges
 from tfds_builders.common.crops import CONTEXT, LARGEST, check_box
-from tfds_builders.common.faces import Face, Photo
 
 
 def dot_photo(x: float, y: float, width: int, height: int, sigma: float) -> Image.Image:
@@ -213,13 +212,10 @@ def test_a_failure_in_parallel_reaches_the_caller() -> None:
         list(in_parallel(lambda i: 1 // (5 - i), range(100), workers=3))
 
 
-def test_shards_keep_order_and_photographs_whole() -> None:
-    box = np.zeros(4)
-    photos = [
-        Photo(pathlib.Path(str(i)), str(i), tuple(Face(f"{i}#{j}", box, box) for j in range(n)))
-        for i, n in enumerate([1000, 30, 700, 1, 900, 5])
-    ]
-    shards = _shards(photos)
-    assert [photo for shard in shards for photo in shard] == photos
-    assert len(shards) == 3
-    assert _shards(photos[3:4]) == [photos[3:4]]
+def test_shards_keep_order_and_items_whole() -> None:
+    weights = [1000, 30, 700, 1, 900, 5]
+    ranges = shard_ranges(weights, 1024)
+    assert [i for start, stop in ranges for i in range(start, stop)] == list(range(6))
+    assert ranges == [(0, 1), (1, 5), (5, 6)]
+    assert shard_ranges([1], 1024) == [(0, 1)]
+    assert shard_ranges([1] * 5, 2) == [(0, 2), (2, 4), (4, 5)]

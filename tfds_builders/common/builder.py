@@ -1,4 +1,4 @@
-"""The part of a face dataset builder that does not depend on the dataset.
+"""The part of a dataset builder that does not depend on the dataset.
 
 Shards are written one after the other, in the order of the annotation: the generator-based writer
 of TFDS needs TensorFlow as soon as a split exceeds one gigabyte.
@@ -12,68 +12,17 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 from tqdm import tqdm
 
-from tfds_builders.common.crops import crop_face
-from tfds_builders.common.faces import Face, Photo
-from tfds_builders.common.files import AnnotationError, DatasetError, forget_folders, open_photo
+from tfds_builders.common.files import DatasetError, forget_folders
 from tfds_builders.common.report import Report
 
-FACES_PER_SHARD = 1024
 Example = dict[str, Any]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def face_features(num_points: int | None, **extra: tfds.features.FeatureConnector) -> Example:
-    """The features of a face record; all coordinates are in crop pixels.
-
-    `box` is the dataset's own box, `face_box` the box in the networks' convention; a crop pixel p
-    lies at `origin + (p + 0.5) / scale - 0.5` in the photograph.
-    """
-    points = {}
-    if num_points is not None:
-        points = {
-            "points": tfds.features.Tensor(shape=(num_points, 2), dtype=np.float32),
-            "visible": tfds.features.Tensor(shape=(num_points,), dtype=np.bool_),
-        }
-    return {
-        "image": tfds.features.Image(shape=(None, None, 3)),
-        **points,
-        "box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
-        "face_box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
-        "origin": tfds.features.Tensor(shape=(2,), dtype=np.float32),
-        "scale": tfds.features.Scalar(dtype=np.float32),
-        "name": tfds.features.Text(),
-        **extra,
-    }
-
-
-def face_example(photo: Image.Image, face: Face) -> Example:
-    """The record of one face.
-
-    Raises:
-      AnnotationError: if the face is not on the photograph.
-    """
-    crop = crop_face(photo, face.face_box)
-    example = {
-        "image": crop.image,
-        "box": crop.box_from_photo(face.box).astype(np.float32),
-        "face_box": crop.box_from_photo(face.face_box).astype(np.float32),
-        "origin": crop.origin.astype(np.float32),
-        "scale": np.float32(crop.scale),
-        "name": face.name,
-        **face.extra,
-    }
-    if face.points is not None:
-        example["points"] = crop.from_photo(face.points).astype(np.float32)
-        example["visible"] = np.asarray(face.visible, np.bool_)
-    return example
 
 
 def in_parallel(
@@ -93,21 +42,42 @@ def in_parallel(
             pool.shutdown(cancel_futures=True)
 
 
-class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
-    """Writes the faces that `scan` finds, a photograph being decoded once per split.
+class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registration=True):
+    """Writes the records of the items (photographs, pictures) that `scan` finds.
 
     After preparing, `report.json` beside the records says what was left out and why.
+
+    Attributes:
+      UNIT: what the progress bar calls an item.
+      RECORDS_PER_SHARD: about so many records share a file.
+      report: of the preparation under way; threads may add to it.
     """
 
-    @abc.abstractmethod
-    def scan(self, root: pathlib.Path, report: Report) -> Mapping[str, Sequence[Photo]]:
-        """Reads the annotations under `root`: the photographs at hand, by split.
+    UNIT: ClassVar[str] = "photo"
+    RECORDS_PER_SHARD: ClassVar[int] = 1024
+    report: Report
 
-        Counts "annotated" and "image at hand" and everything left out in `report`.
+    @abc.abstractmethod
+    def scan(self, root: pathlib.Path, report: Report) -> Mapping[str, Sequence[Item]]:
+        """Reads the annotations under `root`: the items at hand, by split.
+
+        The items of a split are a sequence that can be sliced; they hold no pictures. Counts what
+        is listed and what is at hand, and everything left out, in `report`.
 
         Raises:
           DatasetError: if an annotation file as a whole is unusable.
         """
+
+    @abc.abstractmethod
+    def examples(self, item: Item) -> list[Example]:
+        """The records of an item; one that cannot be read is reported. Runs on several threads."""
+
+    def weight(self, item: Item) -> int:
+        """How many records an item gives at most; for shards of equal size."""
+        return 1
+
+    def conclude(self) -> None:
+        """Adds to the report what is known only once all records are written."""
 
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
@@ -116,47 +86,36 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         report = Report()
         forget_folders()
         splits = self.scan(root, report)
-        photos = {split: list(found) for split, found in splits.items() if found}
+        items = {split: found for split, found in splits.items() if len(found)}
         for split in splits:
             report.count(split, "written", 0)
-            if split not in photos:
+            if split not in items:
                 report.note(f"Split '{split}' is left out: none of its images is at hand.")
-        if not photos:
+        if not items:
             raise DatasetError(
                 f"No annotated image of '{self.name}' was found in {root}; give the folder that "
                 f"holds the official files with --manual-dir ({_layout(self)})."
             )
-        self._report = report
+        self.report = report
         self._progress = tqdm(
-            total=sum(map(len, photos.values())), desc=self.name, unit="photo", disable=None
+            total=sum(map(len, items.values())), desc=self.name, unit=self.UNIT, disable=None
         )
         return {
-            split: [functools.partial(self._examples, split, shard) for shard in _shards(found)]
-            for split, found in photos.items()
+            split: [
+                functools.partial(self._shard_examples, split, found[start:stop])
+                for start, stop in shard_ranges(map(self.weight, found), self.RECORDS_PER_SHARD)
+            ]
+            for split, found in items.items()
         }
 
-    def _examples(self, split: str, photos: Sequence[Photo]) -> Iterator[tuple[str, Example]]:
-        """The records of one shard, in order; faces that cannot be cut are reported."""
+    def _shard_examples(self, split: str, items: Sequence[Item]) -> Iterator[tuple[str, Example]]:
+        """The records of one shard, in order."""
         workers = min(8, os.cpu_count() or 1)
-        for examples in in_parallel(self._photo_examples, photos, workers):
+        for examples in in_parallel(self.examples, items, workers):
             self._progress.update()
             for example in examples:
-                self._report.count(split, "written")
+                self.report.count(split, "written")
                 yield example["name"], example
-
-    def _photo_examples(self, photo: Photo) -> list[Example]:
-        try:
-            image = open_photo(photo.path)
-        except AnnotationError as error:
-            self._report.skip(str(error), photo.name)
-            return []
-        examples = []
-        for face in photo.faces:
-            try:
-                examples.append(face_example(image, face))
-            except AnnotationError as error:
-                self._report.skip(str(error), face.name)
-        return examples
 
     def _download_and_prepare(
         self,
@@ -169,37 +128,40 @@ class FaceBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         finally:
             if self._progress is not None:
                 self._progress.close()
-        if not any(row.get("written") for row in self._report.counts.values()):
+        if not any(row.get("written") for row in self.report.counts.values()):
             reasons = [
-                f"{reason} ({next(iter(names))})" for reason, names in self._report.skipped.items()
+                f"{reason} ({next(iter(names))})" for reason, names in self.report.skipped.items()
             ]
             raise DatasetError(
                 f"Not one face of '{self.name}' could be read: {'; '.join(reasons)}."
             )
         self._drop_empty_splits()
+        self.conclude()
         # The folder is still the temporary one: report and records appear together or not at all.
-        self._report.save(pathlib.Path(self.data_dir))
+        self.report.save(pathlib.Path(self.data_dir))
 
     def _drop_empty_splits(self) -> None:
         """Removes the splits none of whose images could be read; TFDS could not open them."""
         for split, info in self.info.splits.items():
             if not info.num_examples:
-                self._report.note(f"Split '{split}' is left out: none of its images can be read.")
+                self.report.note(f"Split '{split}' is left out: none of its images can be read.")
                 for path in info.filepaths:
                     path.unlink()
         full = [info for info in self.info.splits.values() if info.num_examples]
         self.info.set_splits(tfds.core.splits.SplitDict(full))
 
 
-def _shards(photos: Sequence[Photo]) -> list[list[Photo]]:
-    """Photographs in order, cut into runs of about `FACES_PER_SHARD` faces."""
-    faces = sum(len(photo.faces) for photo in photos)
-    shards: list[list[Photo]] = [[] for _ in range(math.ceil(faces / FACES_PER_SHARD))]
+def shard_ranges(weights: Iterable[int], per_shard: int) -> list[tuple[int, int]]:
+    """Ranges (start, stop) of consecutive items that hold about `per_shard` records each."""
+    weights = list(weights)
+    total = sum(weights)
+    shards = math.ceil(total / per_shard)
+    starts: dict[int, int] = {}
     before = 0
-    for photo in photos:
-        shards[before * len(shards) // faces].append(photo)
-        before += len(photo.faces)
-    return [shard for shard in shards if shard]
+    for i, weight in enumerate(weights):
+        starts.setdefault(before * shards // total, i)
+        before += weight
+    return list(zip(starts.values(), [*list(starts.values())[1:], len(weights)], strict=True))
 
 
 def _manual_folder(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
@@ -209,5 +171,5 @@ def _manual_folder(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
         raise DatasetError(str(error)) from error
 
 
-def _layout(builder: FaceBuilder) -> str:
+def _layout(builder: RecordBuilder) -> str:
     return " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split())

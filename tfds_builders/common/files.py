@@ -1,9 +1,10 @@
 """Opening what may be missing, truncated or tampered with, and saying so by name."""
 
 import functools
+import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.io
@@ -20,8 +21,8 @@ class AnnotationError(ValueError):
     """One annotation is unusable. The message is a reason without names, fit for counting."""
 
 
-def open_photo(path: pathlib.Path) -> Image.Image:
-    """Decodes a photograph completely, as RGB.
+def open_photo(source: pathlib.Path | BinaryIO) -> Image.Image:
+    """Decodes a photograph, from its path or its bytes as a file, completely, as RGB.
 
     Any EXIF orientation is left alone: the datasets were annotated on the stored pixels.
 
@@ -29,7 +30,7 @@ def open_photo(path: pathlib.Path) -> Image.Image:
       AnnotationError: if the file is truncated, or no image, or too large to be one.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise AnnotationError("the image cannot be decoded (truncated or not an image)") from error
@@ -50,6 +51,19 @@ def _images_by_stem(folder: pathlib.Path) -> Mapping[str, pathlib.Path]:
 def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
     """The image files of a folder, by name; none if there is no such folder."""
     return sorted(_images_by_stem(folder).values())
+
+
+def list_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """All image files of a folder, by name, also those that differ in their suffix alone."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file()
+        ]
+    return [folder / name for name in sorted(names)]
 
 
 def find_image(root: pathlib.Path, name: str) -> pathlib.Path:

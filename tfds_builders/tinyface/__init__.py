@@ -1,0 +1,1 @@
+"""TinyFace: people recognised in native low-resolution pictures."""
