@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -20,8 +21,29 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
+class GroupConfig:
+    """Parameters that learn at a rate of their own.
+
+    Attributes:
+      match: regular expression, sought in the parameter's path, such as "classifier.bias".
+      rate: times the learning rate.
+      decay: times the weight decay.
+    """
+
+    match: str
+    rate: float = 1.0
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.match)
+        except re.error as error:
+            raise ValueError(f"{self.match!r} is not a regular expression ({error})") from error
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam and its schedule. The defaults are K&C §4.1 "Training Details"."""
+    """An optimiser and its schedule. The defaults are K&C §4.1 "Training Details"."""
 
     learning_rate: float = 2e-4
     b1: float = 0.5
@@ -32,8 +54,12 @@ class OptimizerConfig:
     # Paper: after 80 and 160 of 200 epochs. Ours: the same fractions of whatever length is run.
     drops: tuple[float, ...] = (0.4, 0.8)
     drop_factor: float = 0.5
+    # "adam": decoupled from the moments (AdamW). "sgd": added to the gradient, as PyTorch does.
     weight_decay: float = 0.0
     clip_norm: float | None = None
+    method: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.9  # of "sgd"
+    groups: tuple[GroupConfig, ...] = ()  # the first that matches counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +73,7 @@ class TrainConfig:
     parallel: Literal["pmap", "mesh"] = "pmap"
     # "device": all arrays live on the device; "host": batches are streamed with prefetch.
     feed: Literal["device", "host"] = "device"
+    readers: int = 2  # threads that read ahead, where the feed is "host"
     log_every: int = 50
     evaluate_every: int = 1000
     checkpoint_every: int = 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lrjax.config import OptimizerConfig
+from lrjax.config import GroupConfig, OptimizerConfig
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -23,14 +24,61 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     return optax.piecewise_constant_schedule(config.learning_rate, drops)
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Adam (AdamW with `weight_decay`), with an optional clip of the global norm."""
-    adam = optax.adamw(
-        make_schedule(config, steps), b1=config.b1, b2=config.b2, weight_decay=config.weight_decay
-    )
+def make_optimizer(
+    config: OptimizerConfig, steps: int, net: str = ""
+) -> optax.GradientTransformation:
+    """Adam or gradient descent with momentum, with an optional clip of the global norm.
+
+    Args:
+      steps: length of the run, which the schedule follows.
+      net: name of the network that is optimised; it begins the paths of its parameters that
+        `config.groups` match, as in "classifier.bias".
+    """
+    rate = make_schedule(config, steps)
+    if config.method == "adam" and not config.groups:
+        method = optax.adamw(rate, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)
+    else:
+        method = _grouped(config, rate, net)
     if config.clip_norm is None:
-        return adam
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
+        return method
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), method)
+
+
+def _grouped(
+    config: OptimizerConfig, rate: optax.Schedule, net: str
+) -> optax.GradientTransformation:
+    """Either method, with the rates and decays of its groups."""
+    decay = _by_path(
+        lambda update, param, group: update + config.weight_decay * group.decay * param, config, net
+    )
+    moments = {
+        "adam": (optax.scale_by_adam(config.b1, config.b2), decay),
+        "sgd": (decay, optax.trace(config.momentum)),
+    }[config.method]
+    scale = _by_path(lambda update, param, group: update * group.rate, config, net)
+    return optax.chain(*moments, scale, optax.scale_by_learning_rate(rate))
+
+
+def _by_path(
+    change: Callable[[jax.Array, jax.Array, GroupConfig], jax.Array],
+    config: OptimizerConfig,
+    net: str,
+) -> optax.GradientTransformation:
+    """`change(update, parameter, its group)` of every parameter."""
+
+    def one(path: Any, update: jax.Array, param: jax.Array) -> jax.Array:
+        return change(update, param, _group(config, net, path))
+
+    return optax.stateless(
+        lambda updates, params: jax.tree_util.tree_map_with_path(one, updates, params)
+    )
+
+
+def _group(config: OptimizerConfig, net: str, path: Any) -> GroupConfig:
+    """The first group that matches a parameter, or one that changes nothing."""
+    name = f"{net}.{jax.tree_util.keystr(path, simple=True, separator='.')}"
+    found = (group for group in config.groups if re.search(group.match, name))
+    return next(found, GroupConfig(match=""))
 
 
 def players_gradients(

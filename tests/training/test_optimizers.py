@@ -7,8 +7,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from lrjax.config import OptimizerConfig
+from lrjax.config import GroupConfig, OptimizerConfig, override
+from lrjax.errors import InputError
 from lrjax.training.optimizers import make_optimizer, make_schedule, players_gradients
 
 PAPER = OptimizerConfig()
@@ -83,3 +85,73 @@ def test_each_player_follows_its_own_loss() -> None:
     np.testing.assert_allclose(gradients["maker"], [6.0, 12.0])
     np.testing.assert_allclose(gradients["judge"], -30.0)
     np.testing.assert_allclose([values["maker"], values["judge"], made], [15.0, -45.0, 5.0])
+
+
+# Of LightCNN's training script: biases learn twice as fast and do not decay, and the classifier
+# learns ten times as fast as the rest.
+LIGHTCNN = dataclasses.replace(
+    PAPER,
+    learning_rate=0.01,
+    weight_decay=0.1,
+    method="sgd",
+    drops=(0.5,),
+    drop_factor=0.4,
+    groups=(
+        GroupConfig(r"^classifier\.bias$", rate=20, decay=0),
+        GroupConfig("^classifier", rate=10),
+        GroupConfig("bias", rate=2, decay=0),
+    ),
+)
+
+
+def descended(config: OptimizerConfig, net: str, name: str, rate: float, decay: float) -> None:
+    """Four steps of two parameters against PyTorch's documented SGD with its own rate and decay."""
+    gradients = [*GRADIENTS, np.array([1.0, -1.0])]
+    optimizer = make_optimizer(config, len(gradients), net)
+    params = {"layer": {name: jnp.asarray([1.0, -2.0])}}
+    state = optimizer.init(params)
+    expected, velocity = np.array([1.0, -2.0]), np.zeros(2)
+    for step, gradient in enumerate(gradients):
+        update, state = optimizer.update({"layer": {name: jnp.asarray(gradient)}}, state, params)
+        params = jax.tree.map(jnp.add, params, update)
+        velocity = config.momentum * velocity + gradient + decay * expected
+        learning_rate = rate * (0.4 if step >= 2 else 1.0)
+        expected = expected - learning_rate * velocity
+    np.testing.assert_allclose(params["layer"][name], expected, rtol=1e-5)
+
+
+def test_gradient_descent_decays_and_keeps_its_velocity_as_pytorch_does() -> None:
+    plain = dataclasses.replace(LIGHTCNN, groups=())
+    descended(plain, "recogniser", "bias", rate=0.01, decay=0.1)
+
+
+def test_groups_learn_at_rates_of_their_own() -> None:
+    descended(LIGHTCNN, "recogniser", "kernel", rate=0.01, decay=0.1)
+    descended(LIGHTCNN, "recogniser", "bias", rate=0.02, decay=0.0)
+    descended(LIGHTCNN, "classifier", "kernel", rate=0.1, decay=0.1)
+    # The first group that matches counts: "^classifier", since the bias is in a layer here.
+    descended(LIGHTCNN, "classifier", "bias", rate=0.1, decay=0.1)
+
+
+def test_a_group_of_all_changes_adam_by_its_rate() -> None:
+    config = dataclasses.replace(PAPER, weight_decay=0.5, groups=(GroupConfig("", rate=3.0),))
+    tripled = dataclasses.replace(PAPER, weight_decay=0.5, learning_rate=3 * PAPER.learning_rate)
+    np.testing.assert_allclose(stepped(config, GRADIENTS), adam(tripled, GRADIENTS), rtol=1e-5)
+
+
+def test_gradient_descent_is_clipped_too() -> None:
+    config = dataclasses.replace(
+        PAPER, method="sgd", momentum=0.0, learning_rate=0.1, clip_norm=1.0
+    )
+    gradient = np.array([3.0, 4.0])
+    np.testing.assert_allclose(
+        stepped(config, [gradient]), [1.0 - 0.1 * 0.6, -2.0 - 0.1 * 0.8], rtol=1e-6
+    )
+
+
+def test_a_group_without_a_sensible_pattern_is_refused() -> None:
+    with pytest.raises(InputError, match=r"is not a regular expression.*groups"):
+        override(PAPER, ['groups=[{"match": "("}]'])
+    assert override(PAPER, ['groups=[{"match": "bias", "rate": 2}]']).groups == (
+        GroupConfig("bias", 2.0),
+    )
