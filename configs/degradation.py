@@ -4,20 +4,45 @@ lrjax train degradation            K&C's sizes and schedule
 lrjax train degradation:w300       the same without AFLW
 lrjax train degradation:small      narrow, half the groups, a short schedule: for a CPU
 lrjax train degradation:quick      the quickstart's, on synthetic faces
+lrjax train degradation:tinyface   K&C's setting L4: TinyFace's training faces are the native ones
+                                   (also tinyface-small, tinyface-quick)
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import TypeVar
 
 from lrjax.config import CriticConfig, HighToLowConfig, OptimizerConfig, TrainConfig
 from lrjax.tasks.degradation import DegradationConfig
+from lrjax.tasks.landmarks import LandmarksConfig
 
-VARIANTS = ("paper", "w300", "small", "quick")
+SIZES = ("paper", "w300", "small", "quick")
+VARIANTS = (*SIZES, "tinyface", *(f"tinyface-{size}" for size in SIZES))
+
+Native = TypeVar("Native", DegradationConfig, LandmarksConfig)
 
 
 def get_config(variant: str = "paper") -> DegradationConfig:
-    """The configuration of a variant."""
+    """The configuration of a variant: a size, "tinyface", or "tinyface" and a size."""
+    if not variant.startswith("tinyface"):
+        return _sized(variant)
+    size = variant.removeprefix("tinyface").removeprefix("-") or "paper"
+    return on_tinyface(_sized(size), size)
+
+
+def on_tinyface(config: Native, size: str) -> Native:
+    """`config` with TinyFace's training faces as the real low-resolution ones (settings L3, L4).
+
+    They are crops around the face, so no view may show more than that.
+    """
+    real = "synthetic_identities:train" if size == "quick" else "tinyface:train"
+    return dataclasses.replace(
+        config, real=(real,), augment=dataclasses.replace(config.augment, tight=1.0)
+    )
+
+
+def _sized(variant: str) -> DegradationConfig:
     paper = DegradationConfig()
     if variant == "paper":
         return paper

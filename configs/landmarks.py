@@ -2,6 +2,7 @@
 
 lrjax train landmarks:s4 --set stage1=runs/degradation
                                    K&C's setting S4 (also s1, s2, s3), sizes and schedule
+lrjax train landmarks:tinyface ... S4 with TinyFace's training faces as the native ones (L3, L4)
 lrjax train landmarks:hr           HR-LD: G2 on 128-pixel faces
 lrjax train landmarks:s4-w300 ...  the same without AFLW (each setting has these suffixes)
 lrjax train landmarks:s4-small ... a quarter of the widths and a short schedule, for a CPU
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from configs.degradation import on_tinyface
 from lrjax.config import (
     AugmentConfig,
     CameraConfig,
@@ -31,6 +33,11 @@ SETTINGS = {
     "s2": dataclasses.replace(_PAPER, degradation="generator"),
     "s3": dataclasses.replace(_PAPER, degradation="generator", critics=("heatmap",)),
     "s4": dataclasses.replace(_PAPER, degradation="generator", critics=("heatmap", "confidence")),
+    # Table 2, L3: S4 "with Tinyface training images as real low resolution images"; L4's stage1 is
+    # a degradation that was trained on them, too.
+    "tinyface": dataclasses.replace(
+        _PAPER, degradation="generator", critics=("heatmap", "confidence")
+    ),
     # Table 4: "we train G2 on high resolution images of size 128 × 128".
     "hr": dataclasses.replace(_PAPER, degradation="none", size=128),
 }
@@ -48,7 +55,8 @@ def get_config(variant: str = "s4") -> LandmarksConfig:
     if variant == "shipped":
         return _shipped()
     setting, _, size = variant.partition("-")
-    return _sized(SETTINGS[setting], size or "paper")
+    config = _sized(SETTINGS[setting], size or "paper")
+    return on_tinyface(config, size) if setting == "tinyface" else config
 
 
 def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
@@ -63,7 +71,8 @@ def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
         w300,
         scheme="aflw19",
         sigma=3.0,
-        augment=AugmentConfig(rotation=15.0),
+        # Some views show the face box alone, as TinyFace's pictures do.
+        augment=AugmentConfig(rotation=15.0, tight=0.25),
         generator=UNetConfig(stem=16, widths=(16, 32)),
         heatmap_critic=UNetConfig(stem=16, widths=(16, 32)),
         confidence_critic=CriticConfig(widths=(16, 32, 64), hidden=64),
@@ -86,6 +95,7 @@ def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
             labelled=("synthetic_faces:hr_train",),
             real=("synthetic_faces:lr_train",),
             scheme="five",
+            augment=AugmentConfig(rotation=15.0),
             train=TrainConfig(batch_size=16, steps=400, samples=0),
         )
     raise KeyError(size)

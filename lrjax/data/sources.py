@@ -257,18 +257,19 @@ def _frame(
     record: dict, size: int, sides: float
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray | None]:
     """(frame, frame -> photograph, face side in the photograph, points in frame pixels)."""
-    x, y, w, h = (float(v) for v in record["face_box"])
-    centre = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
-    face_side = float(np.sqrt(w * h))
-    square = sides * face_side
     with Image.open(io.BytesIO(record["image"])) as image:
+        # A picture of a person, such as TinyFace's, is the face and nothing else.
+        x, y, w, h = (float(v) for v in record.get("face_box", (0, 0, *image.size)))
+        centre = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
+        face_side = float(np.sqrt(w * h))
+        square = sides * face_side
         frame = cut_square(image.convert("RGB"), centre, square, size)
     step, offset = square_transform(centre, square, size)
     points = record.get("points")
     if points is not None:
         points = (np.asarray(points, np.float64) - offset) / step
-    scale = float(record["scale"])
-    origin = np.asarray(record["origin"], np.float64)
+    scale = float(record.get("scale", 1.0))
+    origin = np.asarray(record.get("origin", (0.0, 0.0)), np.float64)
     shift = origin + (offset + 0.5) / scale - 0.5
     transform = np.concatenate([np.eye(2) * step / scale, shift[:, None]], axis=1)
     return frame, transform, face_side / scale, points

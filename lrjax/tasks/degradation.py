@@ -139,7 +139,10 @@ def make(config: DegradationConfig, steps: int) -> Task:
             keys = per_example(stream(state.key, f"view/{name}", state.step), part["place"])
             frame = part["images"].shape[1]
             chosen = augment.random_view(keys, frame, size, config.augment)
-            return warp.warp(part["images"], chosen, size) / 127.5 - 1.0
+            seen = warp.warp(part["images"], chosen, size)
+            keys = per_example(stream(state.key, f"tight/{name}", state.step), part["place"])
+            seen = augment.tight_crop(seen, keys, config.context, config.augment)
+            return seen / 127.5 - 1.0
 
         keys = per_example(stream(state.key, "noise", state.step), batch["labelled"]["place"])
         noise = jax.vmap(lambda key: jax.random.normal(key, (config.generator.noise,)))(keys)

@@ -118,6 +118,19 @@ def test_smaller_sizes_change_no_loss(size: str, setting: str) -> None:
     assert not any("aflw" in spec for spec in config.labelled)
 
 
+@pytest.mark.parametrize("size", ["paper", "w300", "small"])
+def test_on_tinyface_only_the_native_faces_and_their_margin_differ(size: str) -> None:
+    pairs = [
+        (find_config(f"landmarks:s4-{size}"), find_config(f"landmarks:tinyface-{size}")),
+        (find_config(f"degradation:{size}"), find_config(f"degradation:tinyface-{size}")),
+    ]
+    for wider, tiny_face in pairs:
+        assert tiny_face.real == ("tinyface:train",)
+        assert tiny_face.augment.tight == 1.0
+        augment = dataclasses.replace(tiny_face.augment, tight=wider.augment.tight)
+        assert dataclasses.replace(tiny_face, real=wider.real, augment=augment) == wider
+
+
 def test_stage_one_is_the_papers() -> None:
     config = find_config("degradation")
     assert config.optimizer == OptimizerConfig()

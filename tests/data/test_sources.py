@@ -1,5 +1,6 @@
 """Prepared records as arrays: frames, points, names and fingerprints."""
 
+import io
 import pathlib
 import shutil
 
@@ -245,3 +246,16 @@ def test_damaged_records_are_an_input_error(
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(InputError, match=r"w300.*lrjax prepare w300 .*--force"):
         load(tmp_path)
+
+
+def test_a_picture_of_a_person_is_all_face() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    frame, transform, side, points = sources._frame({"image": file.getvalue()}, 48, 1.5 * 1.25)
+    assert points is None
+    assert side == pytest.approx(np.sqrt(20 * 24))
+    # The middle of the frame shows the middle of the picture, and beyond the picture all is black.
+    np.testing.assert_allclose(transform @ [23.5, 23.5, 1], [9.5, 11.5], atol=1e-5)
+    assert frame[0].max() == 0
+    assert frame[24, 24].max() > 0
