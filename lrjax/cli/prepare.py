@@ -24,6 +24,7 @@ FOLDERS: dict[str, tuple[str, ...] | None] = {
     "alrf": ("ALRF", "ALRF_dev"),
     "tinyface": ("TinyFace", "tinyface", "tinyface_standin"),
     "synthetic_faces": None,
+    "synthetic_identities": None,
 }
 NAMES_SHOWN = 3
 

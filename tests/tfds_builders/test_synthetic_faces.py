@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import sys
 
 import numpy as np
@@ -278,7 +279,7 @@ CONFIG = dataset.SyntheticFacesConfig(
 
 
 def _build(folder: str, monkeypatch: pytest.MonkeyPatch, cores: int) -> dataset.Builder:
-    monkeypatch.setattr(dataset.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
     builder = dataset.Builder(data_dir=folder, config=CONFIG, file_format="array_record")
     builder.download_and_prepare()
     return builder

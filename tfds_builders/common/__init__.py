@@ -1,6 +1,6 @@
 """What the face datasets share: their records, their crops, and how bad files are reported."""
 
-from tfds_builders.common.builder import RecordBuilder
+from tfds_builders.common.builder import DrawnBuilder, RecordBuilder
 from tfds_builders.common.crops import Crop, crop_face
 from tfds_builders.common.face_builder import FaceBuilder, face_features
 from tfds_builders.common.faces import Face, Photo, tight_box
@@ -28,6 +28,7 @@ __all__ = [
     "AnnotationError",
     "Crop",
     "DatasetError",
+    "DrawnBuilder",
     "Face",
     "FaceBuilder",
     "IdentityBuilder",

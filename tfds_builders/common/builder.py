@@ -72,6 +72,13 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
     def examples(self, item: Item) -> list[Example]:
         """The records of an item; one that cannot be read is reported. Runs on several threads."""
 
+    def folder(self, dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
+        """The folder that is scanned, of the official files."""
+        try:
+            return pathlib.Path(dl_manager.manual_dir)
+        except AssertionError as error:  # what TFDS raises for a folder that does not exist
+            raise DatasetError(str(error)) from error
+
     def weight(self, item: Item) -> int:
         """How many records an item gives at most; for shards of equal size."""
         return 1
@@ -82,7 +89,7 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, list[Callable[[], Iterator[tuple[str, Example]]]]]:
-        root = _manual_folder(dl_manager)
+        root = self.folder(dl_manager)
         report = Report()
         forget_folders()
         splits = self.scan(root, report)
@@ -164,12 +171,14 @@ def shard_ranges(weights: Iterable[int], per_shard: int) -> list[tuple[int, int]
     return list(zip(starts.values(), [*list(starts.values())[1:], len(weights)], strict=True))
 
 
-def _manual_folder(dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
-    try:
-        return pathlib.Path(dl_manager.manual_dir)
-    except AssertionError as error:  # what TFDS raises for a folder that does not exist
-        raise DatasetError(str(error)) from error
-
-
 def _layout(builder: RecordBuilder) -> str:
     return " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split())
+
+
+class DrawnBuilder(RecordBuilder[Item], skip_registration=True):
+    """A builder whose records are drawn: `scan` is given an empty path, and finds all it wants."""
+
+    UNIT = "person"
+
+    def folder(self, dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
+        return pathlib.Path()

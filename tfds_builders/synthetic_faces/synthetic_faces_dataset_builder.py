@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-import os
-from collections.abc import Callable, Iterator
+import pathlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
-from tqdm import tqdm
 
-from tfds_builders.common import face_features, tight_box
-from tfds_builders.common.builder import in_parallel
+from tfds_builders.common import DrawnBuilder, Report, face_features, tight_box
 from tfds_builders.common.crops import LOSSLESS_BELOW
 from tfds_builders.synthetic_faces import faces
 
@@ -26,8 +24,6 @@ _FIRST_IDENTITY = {
     "lr_train": 2_000_000,
     "lr_test": 3_000_000,
 }
-_PER_SHARD = 64
-"""Identities in a shard."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -53,7 +49,17 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
     lr_sides: tuple[float, float] = (16.0, 40.0)
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+@dataclasses.dataclass(frozen=True)
+class Album:
+    """One person of a split, and how many pictures of them."""
+
+    config: SyntheticFacesConfig
+    split: str
+    identity: int
+    pictures: int
+
+
+class Builder(DrawnBuilder[Album]):
     """68 points per face in two domains without a common identity: HR, and native LR."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -66,43 +72,22 @@ class Builder(tfds.core.ShardBasedBuilder):
             ),
         )
 
-    def _shard_iterators_per_split(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, list[Callable[[], Iterator[tuple[str, dict[str, Any]]]]]]:
+    def scan(self, root: pathlib.Path, report: Report) -> dict[str, list[Album]]:
         config = self.builder_config or SyntheticFacesConfig(name="default")
-        total = sum(getattr(config, split) for split in _FIRST_IDENTITY)
-        self._progress = tqdm(total=total, desc=self.name, unit="face", disable=None)
-        splits = {}
-        for split in _FIRST_IDENTITY:
-            people = list(_people(split, getattr(config, split), config.per_identity))
-            if people:
-                splits[split] = [
-                    functools.partial(self._examples, config, split, people[i : i + _PER_SHARD])
-                    for i in range(0, len(people), _PER_SHARD)
-                ]
-        return splits
+        splits = {
+            split: [
+                Album(config, split, *person)
+                for person in _people(split, getattr(config, split), config.per_identity)
+            ]
+            for split in _FIRST_IDENTITY
+        }
+        return {split: albums for split, albums in splits.items() if albums}
 
-    def _examples(
-        self, config: SyntheticFacesConfig, split: str, people: list[tuple[int, int]]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The records of one shard, in order, whatever the number of threads that draw them."""
-        draw = functools.partial(_album, config, split)
-        for album in in_parallel(draw, people, workers=min(8, os.cpu_count() or 1)):
-            for example in album:
-                self._progress.update()
-                yield example["name"], example
+    def weight(self, item: Album) -> int:
+        return item.pictures
 
-    def _download_and_prepare(
-        self,
-        dl_manager: tfds.download.DownloadManager,
-        download_config: tfds.download.DownloadConfig | None = None,
-    ) -> None:
-        self._progress = None
-        try:
-            super()._download_and_prepare(dl_manager, download_config)
-        finally:
-            if self._progress is not None:
-                self._progress.close()
+    def examples(self, item: Album) -> list[dict[str, Any]]:
+        return _draw(item)
 
 
 def _people(split: str, pictures: int, per_identity: int) -> Iterator[tuple[int, int]]:
@@ -111,11 +96,9 @@ def _people(split: str, pictures: int, per_identity: int) -> Iterator[tuple[int,
         yield _FIRST_IDENTITY[split] + k, min(per_identity, pictures - first)
 
 
-def _album(
-    config: SyntheticFacesConfig, split: str, person: tuple[int, int]
-) -> list[dict[str, Any]]:
+def _draw(album: Album) -> list[dict[str, Any]]:
     """All records of one person."""
-    identity, pictures = person
+    config, split, identity = album.config, album.split, album.identity
     if split.startswith("hr"):
         head = faces.hr_head(config.seed, identity)
         draw = functools.partial(faces.hr_face, side=config.hr_side)
@@ -124,7 +107,7 @@ def _album(
         draw = functools.partial(faces.lr_face, sides=tuple(config.lr_sides))
     return [
         _example(draw(head, config.seed, identity, k), f"{split}/{identity:07d}_{k:02d}", identity)
-        for k in range(pictures)
+        for k in range(album.pictures)
     ]
 
 
