@@ -1,4 +1,4 @@
-"""Hinge and least-squares adversarial losses, and what is remembered of them.
+"""Adversarial losses of all kinds, and what is remembered of them.
 
 Scores are a critic's raw outputs, of any shape and floating dtype; losses are float32 scalars.
 """
@@ -39,6 +39,35 @@ def least_squares_generator(*fakes: jax.Array) -> jax.Array:
     if not fakes:
         raise ValueError("least_squares_generator needs at least one array of scores")
     return _mean(jnp.square(jnp.concatenate([fake.ravel() for fake in fakes]) - 1))
+
+
+def binary_discriminator(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """Binary cross entropy: -mean log σ(real) - mean log(1 - σ(fake)) (Goodfellow et al. 2014)."""
+    return _mean(jax.nn.softplus(-real)) + _mean(jax.nn.softplus(fake))
+
+
+def binary_generator(fake: jax.Array) -> jax.Array:
+    """The generator's side of it, as SRGAN has it: -mean log σ(fake)."""
+    return _mean(jax.nn.softplus(-fake))
+
+
+def relativistic(better: jax.Array, worse: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """ESRGAN's relativistic average loss (Wang et al. 2018, equations 1 and 2).
+
+    -mean log σ(better - mean worse) - mean log(1 - σ(worse - mean better)): the one kind is to
+    look more real than the other on average. With (real, fake) it is the discriminator's loss,
+    with (fake, real) the generator's.
+
+    Args:
+        better: scores of the images that are to look more real.
+        worse: scores of the others.
+        axis_name: the device axis over which the inner means are taken too.
+    """
+    means = _mean(better), _mean(worse)
+    if axis_name is not None:
+        means = lax.pmean(means, axis_name)
+    above, below = better - means[1], worse - means[0]
+    return _mean(jax.nn.softplus(-above)) + _mean(jax.nn.softplus(below))
 
 
 @flax.struct.dataclass

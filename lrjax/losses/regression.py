@@ -36,6 +36,11 @@ def pixel_error(generated: jax.Array, subsampled: jax.Array) -> jax.Array:
     return jnp.mean(jnp.square(error))
 
 
+def absolute_error(generated: jax.Array, wanted: jax.Array) -> jax.Array:
+    """Mean absolute difference of two batches of images or features, all axes averaged."""
+    return jnp.mean(jnp.abs(generated.astype(jnp.float32) - wanted.astype(jnp.float32)))
+
+
 def spatial_cross_entropy(
     logits: jax.Array,
     points: jax.Array,

@@ -28,6 +28,52 @@ def test_hinge_gradients_push_scores_apart() -> None:
     np.testing.assert_allclose(jax.grad(adversarial.hinge_generator)(fake), -0.25)
 
 
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def test_binary_losses_are_cross_entropies() -> None:
+    real, fake = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
+    judged = -np.log(sigmoid(real)).mean() - np.log(1 - sigmoid(fake)).mean()
+    np.testing.assert_allclose(adversarial.binary_discriminator(real, fake), judged, rtol=1e-5)
+    found = adversarial.binary_generator(fake)
+    np.testing.assert_allclose(found, -np.log(sigmoid(fake)).mean(), rtol=1e-5)
+
+
+def test_relativistic_losses_are_esrgans_equations_1_and_2() -> None:
+    real, fake = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
+    real += 1
+    d_real, d_fake = sigmoid(real - fake.mean()), sigmoid(fake - real.mean())
+    judged = -np.log(d_real).mean() - np.log(1 - d_fake).mean()
+    made = -np.log(1 - d_real).mean() - np.log(d_fake).mean()
+    np.testing.assert_allclose(adversarial.relativistic(real, fake), judged, rtol=1e-5)
+    np.testing.assert_allclose(adversarial.relativistic(fake, real), made, rtol=1e-5)
+
+
+def test_relativistic_means_are_taken_over_all_devices() -> None:
+    real, fake = np.random.default_rng(1).normal(size=(2, 12)).astype(np.float32)
+    whole, gradient = jax.value_and_grad(adversarial.relativistic, (0, 1))(real, fake)
+
+    def share(real: jax.Array, fake: jax.Array) -> jax.Array:
+        return jax.lax.pmean(adversarial.relativistic(real, fake, "data"), "data")
+
+    def mapped(real: jax.Array, fake: jax.Array) -> jax.Array:
+        parts = (x.reshape(3, 4) for x in (real, fake))
+        return jax.vmap(share, axis_name="data")(*parts).mean()
+
+    parts, gradients = jax.value_and_grad(mapped, (0, 1))(real, fake)
+    np.testing.assert_allclose(parts, whole, rtol=1e-6)
+    np.testing.assert_allclose(gradients, gradient, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("scores", [np.array([1e4, -1e4], np.float32)])
+def test_adversarial_losses_of_huge_scores_are_finite(scores: np.ndarray) -> None:
+    for loss in (adversarial.binary_discriminator, adversarial.relativistic):
+        value, gradient = jax.value_and_grad(loss)(scores, scores)
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+
+
 def test_least_squares_by_hand() -> None:
     real = jnp.array([1.0, 3.0])  # mean 2
     predicted = jnp.array([0.0, 2.0])  # mean 2

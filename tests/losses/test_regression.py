@@ -37,6 +37,14 @@ def test_heatmap_error_against_numpy(rng) -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
+def test_absolute_error_against_numpy(rng) -> None:
+    made, wanted = rng.normal(size=(2, 3, 4, 5, 2)).astype(np.float32)
+    found = regression.absolute_error(made, wanted)
+    np.testing.assert_allclose(found, np.abs(made - wanted).mean(), rtol=1e-6)
+    half = regression.absolute_error(jnp.bfloat16(made), wanted)
+    assert half.dtype == jnp.float32
+
+
 def test_masked_channels_give_no_gradient(rng) -> None:
     prediction, target = rng.normal(size=(2, 2, 4, 4, 3)).astype(np.float32)
     mask = np.array([[1, 0, 1], [0, 1, 1]], np.float32)

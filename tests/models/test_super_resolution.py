@@ -1,0 +1,254 @@
+"""The networks of SRGAN and ESRGAN: sizes, counts by hand, and values of PyTorch references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from lrjax.models.super_resolution import (
+    RRDBNet,
+    SharpnessDiscriminator,
+    SRResNet,
+    doublings,
+    pixel_shuffle,
+)
+from lrjax.models.vgg import VGG19Features, from_torch, torch_keys
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+def shapes(module: Any, *size: int, **mode: Any) -> dict[str, Any]:
+    """The variables' shapes, without computing any."""
+    return jax.eval_shape(partial(module.init, **mode), jax.random.key(0), jnp.zeros(size))
+
+
+def count(variables: dict[str, Any]) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
+
+
+def conv(inputs: int, outputs: int, side: int = 3, bias: bool = True) -> int:
+    return side * side * inputs * outputs + bias * outputs
+
+
+def test_srresnet_has_the_papers_parameters() -> None:
+    block = 2 * (conv(64, 64, bias=False) + 2 * 64) + 1
+    around = conv(3, 64, 9) + 1 + conv(64, 64, bias=False) + 2 * 64 + conv(64, 3, 9)
+    double = conv(64, 256) + 1
+    assert count(shapes(SRResNet(), 1, 8, 8, 3, train=False)) == 16 * block + around + 2 * double
+    assert 16 * block + around + 2 * double == 1_547_350  # "1.5M"
+
+
+def test_rrdbnet_has_the_papers_parameters() -> None:
+    dense = sum(conv(64 + 32 * i, 32) for i in range(4)) + conv(64 + 32 * 4, 64)
+    around = conv(3, 64) + 4 * conv(64, 64) + conv(64, 3)
+    found = shapes(RRDBNet(), 1, 8, 8, 3, train=False)
+    assert count(found) == 23 * 3 * dense + around == 16_697_987
+    assert set(found) == {"params"}
+
+
+def test_the_discriminator_has_the_papers_parameters() -> None:
+    widths = [64, 64, 128, 128, 256, 256, 512, 512]
+    layers = conv(3, 64) + sum(conv(a, b, bias=False) + 2 * b for a, b in pairwise(widths))
+    head = (6 * 6 * 512 + 1) * 1024 + 1024 + 1
+    # The paper's pieces have 96 pixels.
+    assert count(shapes(SharpnessDiscriminator(), 1, 96, 96, 3, train=False)) == layers + head
+
+
+def test_vgg_has_vggs_parameters() -> None:
+    widths = [3, 64, 64, 128, 128, *4 * [256], *8 * [512]]
+    expected = sum(conv(a, b) for a, b in pairwise(widths))
+    found = shapes(VGG19Features(), 1, 32, 32, 3)
+    assert count(found) == expected == 20_024_384
+    assert list(torch_keys()) == [
+        *("conv1_1", "conv1_2", "conv2_1", "conv2_2"),
+        *(f"conv{group}_{i}" for group in (3, 4, 5) for i in (1, 2, 3, 4)),
+    ]
+    assert torch_keys()["conv5_4"] == "features.34"
+
+
+@pytest.mark.parametrize("build", [SRResNet, RRDBNet])
+@pytest.mark.parametrize("factor", [2, 4])
+def test_any_size_is_enlarged_by_the_factor(build: Callable, factor: int) -> None:
+    module = build(width=4, blocks=1, factor=factor)
+    variables = shapes(module, 1, 8, 8, 3, train=False)
+    image = jnp.zeros((2, 6, 9, 3))
+    out = jax.eval_shape(partial(module.apply, train=False), variables, image)
+    assert out.shape == (2, 6 * factor, 9 * factor, 3)
+    assert out.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("factor", [0, 1, 3, 6])
+def test_other_factors_are_refused(factor: int) -> None:
+    with pytest.raises(ValueError, match=f"factor {factor} is not a power of two"):
+        doublings(factor)
+    assert [doublings(2**n) for n in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_pixel_shuffle_by_hand() -> None:
+    x = np.arange(2 * 3 * 8).reshape(1, 2, 3, 8).astype(np.float32)
+    found = pixel_shuffle(x, 2)
+    assert found.shape == (1, 4, 6, 2)
+    for row, column, channel in np.ndindex(4, 6, 2):
+        wanted = x[0, row // 2, column // 2, 4 * channel + 2 * (row % 2) + column % 2]
+        assert found[0, row, column, channel] == wanted
+
+
+def test_vgg_reads_odd_sizes_and_ends_where_asked() -> None:
+    before, after = (VGG19Features((2, 2, 3, 3, 4), activated=a) for a in (False, True))
+    variables = tiny.filled(shapes(before, 1, 32, 32, 3))
+    variables["params"]["conv5_4"]["bias"] -= 1.5
+    pair = jax.jit(lambda v, x: (before.apply(v, x), after.apply(v, x)))
+    linear, found = pair(variables, images(1, 50, 35, 3))
+    assert found.shape == (1, 3, 2, 4)
+    assert (linear < 0).any()
+    assert (linear > 0).any()
+    np.testing.assert_array_equal(found, np.maximum(linear, 0))
+
+
+# Against PyTorch, where it is installed.
+
+
+def torch_array(kernel: jax.Array) -> Any:
+    torch = pytest.importorskip("torch")
+    return torch.from_numpy(np.array(np.transpose(kernel, (3, 2, 0, 1))))
+
+
+class Reference:
+    """The layers of a module's variables as PyTorch's functions, by name."""
+
+    def __init__(self, variables: dict[str, Any]) -> None:
+        self.torch = pytest.importorskip("torch")
+        self.params, self.stats = variables["params"], variables.get("batch_stats", {})
+        self.functional = self.torch.nn.functional
+
+    def vector(self, values: jax.Array) -> Any:
+        return self.torch.from_numpy(np.array(values))
+
+    def conv(self, x: Any, name: str, stride: int = 1) -> Any:
+        layer = self.params[name]
+        bias = self.vector(layer["bias"]) if "bias" in layer else None
+        weight = torch_array(layer["kernel"])
+        return self.functional.conv2d(x, weight, bias, stride, weight.shape[-1] // 2)
+
+    def norm(self, x: Any, name: str) -> Any:
+        layer, stats = self.params[name], self.stats[name]
+        return self.functional.batch_norm(
+            x,
+            *(self.vector(stats[key]) for key in ("mean", "var")),
+            *(self.vector(layer[key]) for key in ("scale", "bias")),
+        )
+
+    def prelu(self, x: Any, name: str) -> Any:
+        slope = self.vector(self.params[name]["negative_slope"]).reshape(1)
+        return self.functional.prelu(x, slope)
+
+    def leaky(self, x: Any) -> Any:
+        return self.functional.leaky_relu(x, 0.2)
+
+    def dense(self, x: Any, name: str) -> Any:
+        layer = self.params[name]
+        return x @ self.vector(layer["kernel"]) + self.vector(layer["bias"])
+
+
+def compare(module: Any, reference: Callable, shape: tuple[int, ...], **mode: Any) -> None:
+    """`reference(Reference, images [B, C, H, W])` gives what the module does."""
+    torch = pytest.importorskip("torch")
+    variables = tiny.filled(shapes(module, *shape, **mode))
+    x = images(*shape)
+    found = jax.jit(partial(module.apply, **mode))(variables, x)
+    wanted = reference(Reference(variables), torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy()
+    if wanted.ndim == 4:
+        wanted = wanted.transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_srresnet_is_the_references() -> None:
+    def reference(r: Reference, x: Any) -> Any:
+        x = start = r.prelu(r.conv(x, "stem"), "stem_prelu")
+        for block in ("block_0", "block_1"):
+            y = r.norm(r.conv(x, f"{block}_first"), f"{block}_first_norm")
+            y = r.conv(r.prelu(y, f"{block}_prelu"), f"{block}_second")
+            x = x + r.norm(y, f"{block}_second_norm")
+        x = start + r.norm(r.conv(x, "trunk"), "trunk_norm")
+        for name in ("double_0", "double_1"):
+            x = r.prelu(r.functional.pixel_shuffle(r.conv(x, name), 2), f"{name}_prelu")
+        return r.conv(x, "image")
+
+    compare(SRResNet(width=4, blocks=2), reference, (2, 7, 6, 3), train=False)
+
+
+def test_rrdbnet_is_the_references() -> None:
+    def reference(r: Reference, x: Any) -> Any:
+        def dense(x: Any, name: str) -> Any:
+            seen = [x]
+            for i in range(4):
+                seen.append(r.leaky(r.conv(r.torch.cat(seen, 1), f"{name}_{i}")))
+            return x + 0.2 * r.conv(r.torch.cat(seen, 1), f"{name}_4")
+
+        x = start = r.conv((x + 1) / 2, "stem")
+        for block in ("block_0", "block_1"):
+            y = x
+            for part in range(3):
+                y = dense(y, f"{block}_{part}")
+            x = x + 0.2 * y
+        x = start + r.conv(x, "trunk")
+        for name in ("double_0", "double_1"):
+            enlarged = r.functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = r.leaky(r.conv(enlarged, name))
+        return 2 * r.conv(r.leaky(r.conv(x, "last")), "image") - 1
+
+    compare(RRDBNet(width=4, blocks=2, growth=3), reference, (2, 5, 6, 3), train=False)
+
+
+def test_the_discriminator_is_the_references() -> None:
+    def reference(r: Reference, x: Any) -> Any:
+        for index in range(2):
+            for stride in (1, 2):
+                name = f"conv_{index}_{stride}"
+                x = r.conv(x, name, stride)
+                x = r.leaky(x if name == "conv_0_1" else r.norm(x, f"{name}_norm"))
+        x = x.permute(0, 2, 3, 1).flatten(1)
+        return r.dense(r.leaky(r.dense(x, "hidden")), "score")[:, 0]
+
+    module = SharpnessDiscriminator(widths=(4, 5), hidden=6)
+    compare(module, reference, (3, 16, 16, 3), train=False)
+
+
+@pytest.mark.parametrize("activated", [True, False])
+def test_vgg_is_torchvisions(activated: bool) -> None:
+    torch = pytest.importorskip("torch")
+    widths, layers, before = (2, 3, 4, 5, 6), [], 3
+    for width, repeats in zip(widths, (2, 2, 4, 4, 4), strict=True):
+        for _ in range(repeats):
+            layers += [torch.nn.Conv2d(before, width, 3, padding=1), torch.nn.ReLU()]
+            before = width
+        layers.append(torch.nn.MaxPool2d(2))
+    layers = layers[:-1] if activated else layers[:-2]
+    model = torch.nn.Sequential()
+    model.features = torch.nn.Sequential(*layers)
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    x = images(2, 32, 32, 3)
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    normalised = (((x + 1) / 2 - mean) / deviation).astype(np.float32).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        wanted = model.features(torch.from_numpy(normalised)).numpy().transpose(0, 2, 3, 1)
+    module = VGG19Features(widths=widths, activated=activated)
+    found = jax.jit(module.apply)(from_torch(state | {"classifier.0.weight": None}), x)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_a_state_without_a_layer_is_refused() -> None:
+    with pytest.raises(KeyError, match=r"features\.0\.weight"):
+        from_torch({})
