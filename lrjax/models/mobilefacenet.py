@@ -23,6 +23,30 @@ def relu6(x: jax.Array) -> jax.Array:
     return jnp.clip(x, 0, 6)
 
 
+def depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """A 3×3 convolution of each channel by itself, padded by one pixel on every side.
+
+    As a sum of nine shifted images: XLA's grouped convolution is some ten times slower on a CPU.
+
+    Args:
+        x: [B, H, W, C].
+        kernel: [3, 3, C].
+        stride: of the output's pixels in the input.
+
+    Returns:
+        [B, (H - 1) // stride + 1, (W - 1) // stride + 1, C].
+    """
+    batch, height, width, channels = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    bottom, right = ((side - 1) // stride * stride + 1 for side in (height, width))
+
+    def shifted(row: int, column: int) -> jax.Array:
+        stop = (batch, row + bottom, column + right, channels)
+        return jax.lax.slice(padded, (0, row, column, 0), stop, (1, stride, stride, 1))
+
+    return sum(kernel[i, j] * shifted(i, j) for i in range(3) for j in range(3))
+
+
 class MobileFaceNet(nn.Module):
     """MobileFaceNet: 15 inverted residual blocks on 56 to 7 pixels, and a linear head.
 
@@ -48,8 +72,19 @@ class MobileFaceNet(nn.Module):
         """
         mean, deviation = jnp.asarray(MEAN), jnp.asarray(DEVIATION)
         x = ((images + 1) / 2 - mean) / deviation
-        x = relu6(self._spatial(x, "conv1", train, channels=self._scaled(64), stride=2))
-        x = nn.relu(self._spatial(x, "depthwise", train))
+        # Padded by one pixel on every side: "SAME" would leave out the first where it halves.
+        stem = nn.Conv(
+            self._scaled(64),
+            (3, 3),
+            (2, 2),
+            padding=1,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=kernel_init,
+            name="conv1",
+        )
+        x = relu6(self._norm(stem(x), "conv1_norm", train, self.dtype))
+        x = nn.relu(self._depthwise(x, "depthwise", train))
         x = nn.relu(self._pointwise(x, "pointwise", self._scaled(64), train))
         place = 0
         for expansion, channels, count, stride in BLOCKS:
@@ -65,7 +100,7 @@ class MobileFaceNet(nn.Module):
     ) -> jax.Array:
         """Wider by `expansion`, depthwise, linearly back, and the input where it fits."""
         y = relu6(self._pointwise(x, f"{name}_expand", expansion * x.shape[-1], train))
-        y = relu6(self._spatial(y, f"{name}_depthwise", train, stride=stride))
+        y = relu6(self._depthwise(y, f"{name}_depthwise", train, stride))
         y = self._pointwise(y, f"{name}_project", self._scaled(channels), train)
         return x + y if x.shape == y.shape else y
 
@@ -77,23 +112,11 @@ class MobileFaceNet(nn.Module):
         x = dense(self.embedding, jnp.float32, name="conv3")(x)
         return self._norm(x, "norm", train, jnp.float32)
 
-    def _spatial(
-        self, x: jax.Array, name: str, train: bool, channels: int | None = None, stride: int = 1
-    ) -> jax.Array:
-        """A 3×3 convolution with BatchNorm; without `channels` it is depthwise."""
-        convolution = nn.Conv(
-            channels or x.shape[-1],
-            (3, 3),
-            (stride, stride),
-            # One pixel on every side: "SAME" would leave out the first one where it halves.
-            padding=1,
-            feature_group_count=1 if channels else x.shape[-1],
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=kernel_init,
-            name=name,
-        )
-        return self._norm(convolution(x), f"{name}_norm", train, self.dtype)
+    def _depthwise(self, x: jax.Array, name: str, train: bool, stride: int = 1) -> jax.Array:
+        """A 3×3 convolution of each channel by itself, with BatchNorm."""
+        kernel = self.param(name, kernel_init, (3, 3, x.shape[-1]))
+        x = depthwise(x.astype(self.dtype), kernel.astype(self.dtype), stride)
+        return self._norm(x, f"{name}_norm", train, self.dtype)
 
     def _pointwise(self, x: jax.Array, name: str, channels: int, train: bool) -> jax.Array:
         """A 1×1 convolution with BatchNorm."""
