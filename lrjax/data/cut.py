@@ -1,4 +1,4 @@
-"""Cutting a square out of an image at a fractional position, resampled without aliasing."""
+"""Cutting a square or a box out of an image at a fractional position, without aliasing."""
 
 import math
 
@@ -25,12 +25,42 @@ def cut_square(image: Image.Image, centre: np.ndarray, side: float, size: int) -
       uint8 [size, size, 3].
     """
     left, top = (float(c) + 0.5 - side / 2 for c in centre)
-    margin = math.ceil(_KERNEL * max(1.0, side / size))
+    return _cut(image, (left, top, left + side, top + side), size, size)
+
+
+def cut_box(image: Image.Image, box: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A box stretched to `height` x `width` pixels.
+
+    Antialiased bicubic resampling; black beyond the image. A box that ends where the image does is
+    simply resized: its rim is not mixed with the black, as that of `cut_square` is.
+
+    Args:
+      image: RGB.
+      box: [4] (x, y, w, h) in pixels, covering columns x to x + w - 1.
+      height, width: of the result.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
+    corners = tuple(float(v) for v in (left, top, right, bottom))
+    if left >= 0 and top >= 0 and right <= image.width and bottom <= image.height:
+        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=corners))
+    return _cut(image, corners, height, width)
+
+
+def _cut(
+    image: Image.Image, corners: tuple[float, float, float, float], height: int, width: int
+) -> np.ndarray:
+    """What lies between two corners in an image that goes on in black."""
+    left, top, right, bottom = corners
+    scale = max((right - left) / width, (bottom - top) / height)
+    margin = math.ceil(_KERNEL * max(1.0, scale))
     x0, y0 = math.floor(left) - margin, math.floor(top) - margin
-    length = math.ceil(side) + 2 * margin + 2
-    window = image.crop((x0, y0, x0 + length, y0 + length))
-    box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
-    return np.asarray(window.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    x1, y1 = (x0 + math.ceil(right - left), y0 + math.ceil(bottom - top))
+    window = image.crop((x0, y0, x1 + 2 * margin + 2, y1 + 2 * margin + 2))
+    box = (left - x0, top - y0, right - x0, bottom - y0)
+    return np.asarray(window.resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
 def square_transform(centre: np.ndarray, side: float, size: int) -> tuple[float, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -30,15 +31,26 @@ def read_rgb(path: str | PathLike[str]) -> Image.Image:
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
-            image.load()
-            return _rgb(image)
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"The image {path} does not exist; check its name.") from error
+    except (OSError, ValueError) as error:
+        raise _undecodable(str(path), error) from error
+    return decode_rgb(data, str(path))
+
+
+def decode_rgb(data: bytes, name: str) -> Image.Image:
+    """The bytes of an image file as RGB, decoded completely; see `read_rgb`.
+
+    Raises:
+      InputError: they cannot be decoded to the end; the message calls them `name`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            return _rgb(image)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"The image {path} cannot be decoded ({_reason(error)}); replace the file."
-        ) from error
+        raise _undecodable(name, error) from error
 
 
 def as_rgb(image: ImageLike) -> Image.Image:
@@ -84,6 +96,28 @@ def list_images(folder: Path) -> list[str]:
     return names
 
 
+def walk_images(folder: Path) -> list[str]:
+    """The names, relative to a folder, of the image files in it and in its folders, sorted.
+
+    What is hidden is passed over.
+
+    Raises:
+      InputError: it is not a folder, or there is no image.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; name a folder with images, or an image.")
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not names:
+        raise InputError(f"The folder {folder} holds no image ({', '.join(SUFFIXES)}).")
+    return names
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB; what is transparent turns black, as everything beyond an image is."""
     if min(image.size) < 1:
@@ -96,6 +130,10 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _undecodable(name: str, error: Exception) -> InputError:
+    return InputError(f"The image {name} cannot be decoded ({_reason(error)}); replace the file.")
 
 
 def _reason(error: Exception) -> str:

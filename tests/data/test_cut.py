@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrjax.data.cut import cut_square, square_transform
+from lrjax.data.cut import cut_box, cut_square, square_transform
 
 
 def centroid(image: np.ndarray) -> np.ndarray:
@@ -46,3 +46,27 @@ def test_detail_finer_than_the_output_is_averaged_away() -> None:
     image = Image.fromarray(np.repeat(checks[..., None], 3, axis=2).astype(np.uint8))
     found = cut_square(image, np.array([119.5, 119.5]), 200.0, 50).astype(float)
     assert abs(found - 127.5).max() < 3
+
+
+def test_a_whole_image_is_plainly_resized() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 14, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    found = cut_box(image, np.array([0, 0, 14, 20]), 32, 28)
+    np.testing.assert_array_equal(found, image.resize((28, 32), Image.Resampling.BICUBIC))
+    white = cut_box(Image.new("RGB", (14, 20), "white"), np.array([0, 0, 14, 20]), 32, 28)
+    assert (white == 255).all()
+
+
+def test_a_square_box_is_the_square() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (60, 50, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    box = np.array([20.25, 14.5, 18, 18])
+    square = cut_square(image, box[:2] + 8.5, 18, 12)
+    np.testing.assert_array_equal(cut_box(image, box, 12, 12), square)
+
+
+def test_a_box_beyond_the_image_is_black_there() -> None:
+    image = Image.new("RGB", (20, 30), (200, 100, 50))
+    found = cut_box(image, np.array([-20, 0, 40, 30]), 15, 20)
+    assert not found[:, :8].any()
+    assert (found[3:-3, 13:17] == (200, 100, 50)).all()

@@ -1,0 +1,106 @@
+"""Faces of pictures, cut out so that their five points lie where a template has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, get_args
+
+import numpy as np
+
+from lrjax.data.cut import cut_box
+from lrjax.data.resample import resample
+from lrjax.geometry.align import Fit, crop_transforms
+from lrjax.geometry.templates import Template
+from lrjax.inference.images import ImageLike, as_rgb
+
+Plain = Literal["stretch", "pad"]
+PLAIN: tuple[str, ...] = get_args(Plain)
+"""How a face without usable points is resized: to the template's shape whatever its own is, which
+suits tight crops, or with black beside it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Aligned:
+    """Faces on a template.
+
+    Attributes:
+      images: uint8 [n, H, W, 3]; black beyond the pictures.
+      aligned: bool [n]; False: the points could not be used, and the face box was resized.
+      points: float32 [n, 5, 2] in pixels of the pictures; NaN where not visible or not found.
+      note: how they were aligned, and how many were not.
+    """
+
+    images: np.ndarray
+    aligned: np.ndarray
+    points: np.ndarray
+    note: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def align_faces(
+    images: Sequence[ImageLike],
+    points: np.ndarray,
+    visible: np.ndarray,
+    template: Template,
+    fit: Fit = "similarity",
+    *,
+    boxes: np.ndarray | None = None,
+    plain: Plain = "stretch",
+) -> Aligned:
+    """Lays one face of each image onto a template.
+
+    Args:
+      images: n pictures.
+      points: [n, 5, 2] (x, y) in their pixels: left and right eye, nose tip, left and right mouth
+        corner, as the viewer sees them.
+      visible: bool [n, 5]; the others are not used.
+      template: where the points shall be.
+      fit: "similarity", or "affine", which needs three points. Never a reflection.
+      boxes: [n, 4] (x, y, w, h) of the faces, which are shown where the points do not determine the
+        fit (see `geometry.align.crop_transforms`). None: the whole pictures.
+      plain: how the boxes are resized then.
+    """
+    photos = [as_rgb(image) for image in images]
+    points = np.asarray(points, np.float32).reshape(-1, 5, 2)
+    visible = np.asarray(visible, bool).reshape(-1, 5)
+    sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
+    if boxes is None:
+        boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
+    transforms, sound = crop_transforms(points, visible, template, fit, sizes)
+
+    def cut(i: int) -> np.ndarray:
+        if sound[i]:
+            return resample(photos[i], transforms[i], template.height, template.width)
+        box = _grown(boxes[i], template) if plain == "pad" else boxes[i]
+        return cut_box(photos[i], box, template.height, template.width)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        crops = list(pool.map(cut, range(len(photos))))
+    return Aligned(
+        images=np.array(crops, np.uint8).reshape(-1, template.height, template.width, 3),
+        aligned=sound,
+        points=np.where(visible[..., None], points, np.float32(np.nan)),
+        note=in_words(sound, template, f"by their points ({fit})"),
+    )
+
+
+def in_words(aligned: np.ndarray, template: Template, how: str) -> str:
+    """How faces were aligned, and how many [n] were not; `how` is empty if none was to be."""
+    count, size = len(aligned), f"{template.width}x{template.height}"
+    if not how:
+        return f"{count:,} faces resized to {size}, none aligned"
+    done = int(np.sum(aligned))
+    text = f"{done:,} of {count:,} faces aligned to {template.name} {how}"
+    return text if done == count else f"{text}; {count - done:,} could not be and were resized"
+
+
+def _grown(box: np.ndarray, template: Template) -> np.ndarray:
+    """The smallest box with the same centre and the template's shape around a box [4]."""
+    shape = np.array([template.width, template.height])
+    sides = (box[2:] / shape).max() * shape
+    return np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
