@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": ("lrjax.cli.predict", "predict", "Find the landmarks of faces in image files."),
     "evaluate": ("lrjax.cli.evaluate", "evaluate", "Measure a landmark network on a dataset."),
     "export": ("lrjax.cli.export", "export", "Write a run's network as one file."),
+    "convert": ("lrjax.cli.convert", "convert", "Read weights that others published."),
     "benchmark": ("lrjax.cli.benchmark", "benchmark", "How fast training is here."),
     "report": ("lrjax.cli.report", "report", "Gather results into one page."),
 }

@@ -1,0 +1,250 @@
+"""Weights that others published, renamed and laid out for our networks.
+
+Per network a table says which of their layers is which of ours; `converted` does the rest. Their
+kernels are [outputs, inputs, height, width], ours [height, width, inputs, outputs].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from lrjax.errors import InputError
+from lrjax.models import inception_resnet, lightcnn, mobilefacenet, vdsr
+from lrjax.models.recognisers import RECOGNISERS
+
+State = Mapping[str, np.ndarray]
+
+# Of a layer's values, ours → theirs.
+VALUES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+# BatchNorm's count of batches, which no computation of ours uses.
+COUNTER = ".num_batches_tracked"
+
+
+def _lightcnn_layers(version: int) -> Iterator[tuple[str, str]]:
+    yield "conv1", "conv1.filter"
+    for stage, (blocks, _, _) in enumerate(lightcnn.STAGES, 1):
+        for block in range(blocks):
+            yield f"block{stage}_{block}_first", f"block{stage}.{block}.conv1.filter"
+            yield f"block{stage}_{block}_second", f"block{stage}.{block}.conv2.filter"
+        yield f"group{stage}_reduce", f"group{stage}.conv_a.filter"
+        yield f"group{stage}_expand", f"group{stage}.conv.filter"
+    yield "fc", "fc.filter" if version == 1 else "fc"
+
+
+def _inception_units(
+    ours: str, theirs: str, branches: tuple[tuple[inception_resnet.Layer, ...], ...]
+) -> Iterator[tuple[str, str]]:
+    for b, branch in enumerate(branches):
+        for place in range(len(branch)):
+            # Theirs is a sequence only where there is more than one unit.
+            index = f".{place}" if len(branch) > 1 else ""
+            yield f"{ours}/branch{b}_{place}", f"{theirs}.branch{b}{index}"
+
+
+def _inception_layers() -> Iterator[tuple[str, str]]:
+    units = [
+        (name, name) for name in (f"conv2d_{part}" for part in ("1a", "2a", "2b", "3b", "4a", "4b"))
+    ]
+    units += _inception_units("mixed_6a", "mixed_6a", inception_resnet.MIXED_6A)
+    units += _inception_units("mixed_7a", "mixed_7a", inception_resnet.MIXED_7A)
+    blocks = [
+        (f"{name}_{place}", f"{name}.{place}", branches)
+        for name, branches, count, _ in inception_resnet.REPEATS
+        for place in range(count)
+    ]
+    for ours, theirs, branches in [*blocks, ("block8", "block8", inception_resnet.BLOCK8)]:
+        units += _inception_units(ours, theirs, branches)
+        yield f"{ours}/project", f"{theirs}.conv2d"
+    for ours, theirs in units:
+        yield f"{ours}/conv", f"{theirs}.conv"
+        yield f"{ours}/norm", f"{theirs}.bn"
+    yield "last_linear", "last_linear"
+    yield "last_bn", "last_bn"
+
+
+def _mobilefacenet_layers() -> Iterator[tuple[str, str]]:
+    yield "conv1", "conv1.0"
+    yield "conv1_norm", "conv1.1"
+    for ours, norm in (("depthwise", "bn1"), ("pointwise", "bn2")):
+        yield ours, f"dw_conv.{ours}"
+        yield f"{ours}_norm", f"dw_conv.{norm}"
+    for place in range(sum(count for _, _, count, _ in mobilefacenet.BLOCKS)):
+        ours, theirs = f"features_{place}", f"features.{place}.conv"
+        for part, layer, norm in (
+            ("expand", "0.0", "0.1"),
+            ("depthwise", "1.0", "1.1"),
+            ("project", "2", "3"),
+        ):
+            yield f"{ours}_{part}", f"{theirs}.{layer}"
+            yield f"{ours}_{part}_norm", f"{theirs}.{norm}"
+    yield "conv2", "conv2.0"
+    yield "conv2_norm", "conv2.1"
+    yield "global", "gdconv.depthwise"
+    yield "global_norm", "gdconv.bn"
+    yield "conv3", "conv3"
+    yield "norm", "bn"
+
+
+def _vdsr_layers() -> Iterator[tuple[str, str]]:
+    yield "conv_0", "input"
+    for layer in range(1, vdsr.LAYERS - 1):
+        yield f"conv_{layer}", f"residual_layer.{layer - 1}.conv"
+    yield f"conv_{vdsr.LAYERS - 1}", "output"
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """How a published network becomes one of ours.
+
+    Attributes:
+      layers: pairs of our layer's path and the start of their names.
+      classifier: the start of the names that belong to its classifier, which is left out.
+      flattened: their name of a matrix that follows a flattening, and the sides of what was
+        flattened: [channels, height, width] there, [height, width, channels] here.
+    """
+
+    layers: Callable[[], Iterator[tuple[str, str]]]
+    classifier: tuple[str, ...] = ()
+    flattened: tuple[str, int, int] | None = None
+
+
+_LIGHTCNN29 = Foreign(partial(_lightcnn_layers, 1), ("fc2",), ("fc.filter.weight", 8, 8))
+_LIGHTCNN29V2 = Foreign(partial(_lightcnn_layers, 2), ("fc2",), ("fc.weight", 8, 8))
+
+FOREIGN: Mapping[str, Foreign] = MappingProxyType(
+    {
+        "lightcnn29": _LIGHTCNN29,
+        "lightcnn29_32": _LIGHTCNN29,
+        "lightcnn29v2": _LIGHTCNN29V2,
+        "lightcnn29v2_32": _LIGHTCNN29V2,
+        "inception_resnet_v1": Foreign(_inception_layers, ("logits.",)),
+        "mobilefacenet": Foreign(_mobilefacenet_layers),
+        "vdsr": Foreign(_vdsr_layers),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """Variables (NumPy, float32) of `module`, and the names that were left out."""
+
+    module: nn.Module
+    variables: dict[str, Any]
+    dropped: tuple[str, ...]
+
+
+def published(name: str, state: State) -> nn.Module:
+    """The network `name` as published; VDSR with the channels and biases of the state dict."""
+    if name != "vdsr":
+        return RECOGNISERS[name].build()
+    first = state.get("input.weight")
+    channels = first.shape[1] if first is not None and first.ndim == 4 else 1
+    return vdsr.VDSR(channels=channels, use_bias="input.bias" in state)
+
+
+def converted(name: str, state: State, source: str, module: nn.Module | None = None) -> Converted:
+    """Our network `name` with the values of a state dict.
+
+    Args:
+      name: a key of `FOREIGN`.
+      state: arrays by name; see `lrjax.training.torch_files.read_state`.
+      source: what the state dict is called in errors, such as its file.
+      module: the network, if it is not the published one but a narrower one, say.
+
+    Raises:
+      InputError: tensors are missing, left over, of other shapes, or not finite.
+    """
+    foreign = FOREIGN[name]
+    module = module or published(name, state)
+    wanted = _shapes(name, module)
+    layers = dict(foreign.layers())
+    origin = {path: _origin(path, layers) for path in wanted}
+    dropped = tuple(
+        key for key in state if foreign.classifier and key.startswith(foreign.classifier)
+    )
+    known = {*origin.values(), *dropped}
+    missing = [key for key in origin.values() if key not in state]
+    extra = [key for key in state if key not in known and not key.endswith(COUNTER)]
+    for verb, names in (("lacks", missing), ("also holds", extra)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise InputError(
+                f"The weights {source} are not those of {name}: the file {verb} "
+                f"{', '.join(sorted(names)[:3])}{more}; name the network that it holds."
+            )
+    flat = {}
+    for path, key in origin.items():
+        shape = wanted[path].shape
+        _check(state[key], shape, f"The tensor {key} of {source}", name)
+        flat[path] = _laid_out(state[key], shape, key, foreign)
+    return Converted(module, traverse_util.unflatten_dict(flat, sep="/"), dropped)
+
+
+def _shapes(name: str, module: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a network's variables, by their paths."""
+    if isinstance(module, vdsr.VDSR):
+        arguments: tuple[Any, ...] = (jnp.zeros((1, 8, 8, module.channels)),)
+    else:
+        arguments = (jnp.zeros((1, *RECOGNISERS[name].size, 3)), False)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *arguments))
+    return traverse_util.flatten_dict(shapes, sep="/")
+
+
+def _origin(path: str, layers: Mapping[str, str]) -> str:
+    """Their name of our variable."""
+    _, _, name = path.partition("/")  # without "params" or "batch_stats"
+    if name in layers:  # a kernel that is no layer of Flax's
+        return f"{layers[name]}.weight"
+    layer, _, value = name.rpartition("/")
+    return f"{layers[layer]}.{VALUES[value]}"
+
+
+def _check(values: np.ndarray, ours: tuple[int, ...], label: str, name: str) -> None:
+    """That values have the shape, in their layout, that ours has, and are finite."""
+    expected: tuple[int, ...] = ours
+    if len(ours) == 4:
+        height, width, inputs, outputs = ours
+        expected = (outputs, inputs, height, width)
+    elif len(ours) == 3:
+        height, width, channels = ours
+        expected = (channels, 1, height, width)
+    elif len(ours) == 2:
+        expected = ours[::-1] + (1, 1) * (values.ndim == 4)
+    if values.shape != expected:
+        raise InputError(
+            f"{label} has the shape {list(values.shape)}, where {name} has {list(expected)}; "
+            "name the network that the file holds."
+        )
+    if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
+        raise InputError(f"{label} holds values that are not finite numbers; get the file again.")
+
+
+def _laid_out(values: np.ndarray, shape: tuple[int, ...], key: str, foreign: Foreign) -> np.ndarray:
+    """Their values in our order."""
+    values = values.astype(np.float32)
+    if foreign.flattened and key == foreign.flattened[0]:
+        _, height, width = foreign.flattened
+        maps = values.reshape(values.shape[0], -1, height, width)
+        return maps.transpose(2, 3, 1, 0).reshape(shape)
+    if len(shape) == 4:
+        return values.transpose(2, 3, 1, 0)
+    if len(shape) == 3:
+        return values[:, 0].transpose(1, 2, 0)
+    return values.reshape(shape[::-1]).T if len(shape) == 2 else values
