@@ -23,6 +23,9 @@ FOLDERS: dict[str, tuple[str, ...] | None] = {
     "wider_face_crops": ("WIDER",),
     "alrf": ("ALRF", "ALRF_dev"),
     "tinyface": ("TinyFace", "tinyface", "tinyface_standin"),
+    "celeba": ("CelebA", "celeba"),
+    "casia_webface": ("CASIA-WebFace", "CASIA-maxpy-clean", "casia_webface"),
+    "face_records": ("faces_emore", "faces_ms1m_112x112", "ms1m-retinaface-t1", "face_records"),
     "synthetic_faces": None,
     "synthetic_identities": None,
 }

@@ -150,7 +150,7 @@ def test_two_at_a_time_are_kept_apart(official: pathlib.Path, tmp_path: pathlib.
     os.close(lock)
 
 
-@pytest.mark.parametrize("name", ["w300", "wider_face_crops", "alrf", "aflw", "tinyface"])
+@pytest.mark.parametrize("name", [name for name, folders in FOLDERS.items() if folders])
 def test_missing_files_are_an_input_error(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
 
     Attributes:
       UNIT: what the progress bar calls an item.
-      RECORDS_PER_SHARD: about so many records share a file.
+      RECORDS_PER_SHARD: about so many records share a file; TFDS holds them in memory meanwhile.
       report: of the preparation under way; threads may add to it.
     """
 
@@ -100,8 +100,8 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
                 report.note(f"Split '{split}' is left out: none of its images is at hand.")
         if not items:
             raise DatasetError(
-                f"No annotated image of '{self.name}' was found in {root}; give the folder that "
-                f"holds the official files with --manual-dir ({_layout(self)})."
+                f"No annotated image of '{self.name}' was found in {root}{_reasons(report)}; give "
+                f"the folder that holds the official files with --manual-dir ({_layout(self)})."
             )
         self.report = report
         self._progress = tqdm(
@@ -136,11 +136,8 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
             if self._progress is not None:
                 self._progress.close()
         if not any(row.get("written") for row in self.report.counts.values()):
-            reasons = [
-                f"{reason} ({next(iter(names))})" for reason, names in self.report.skipped.items()
-            ]
             raise DatasetError(
-                f"Not one face of '{self.name}' could be read: {'; '.join(reasons)}."
+                f"Not one face of '{self.name}' could be read{_reasons(self.report)}."
             )
         self._drop_empty_splits()
         self.conclude()
@@ -169,6 +166,12 @@ def shard_ranges(weights: Iterable[int], per_shard: int) -> list[tuple[int, int]
         starts.setdefault(before * shards // total, i)
         before += weight
     return list(zip(starts.values(), [*list(starts.values())[1:], len(weights)], strict=True))
+
+
+def _reasons(report: Report) -> str:
+    """Why files were left out, each reason with one of them, after a colon."""
+    reasons = [f"{reason} ({next(iter(names))})" for reason, names in report.skipped.items()]
+    return f": {'; '.join(reasons)}" if reasons else ""
 
 
 def _layout(builder: RecordBuilder) -> str:

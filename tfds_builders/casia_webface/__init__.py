@@ -1,0 +1,1 @@
+"""CASIA-WebFace: people for training recognisers."""

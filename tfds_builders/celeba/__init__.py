@@ -1,0 +1,1 @@
+"""CelebA: aligned pictures of celebrities with their identities."""
