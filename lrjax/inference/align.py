@@ -41,7 +41,7 @@ class Aligner:
     """A way of finding five points and of laying them onto a template.
 
     Attributes:
-      template, fit, plain: as for `align_faces`.
+      template, fit, plain, border: as for `align_faces`.
       region: the part of each picture that is the face, as shares (left, top, width, height).
       find: the network's points; None if the points come with the pictures, or there are none.
       given: whether points that come with the pictures are used.
@@ -52,6 +52,7 @@ class Aligner:
     template: Template
     fit: Fit
     plain: Plain
+    border: int
     region: tuple[float, float, float, float]
     find: Find | None
     given: bool
@@ -66,6 +67,7 @@ class Aligner:
         fit: Fit = "similarity",
         *,
         plain: Plain = "stretch",
+        border: int = 0,
         region: tuple[float, float, float, float] = WHOLE,
         which: str | None = None,
         options: Inference = Inference(),
@@ -77,7 +79,7 @@ class Aligner:
             another one, which may see 32 pixels or, as HR-LD does, faces enlarged to 128; "points"
             for those of the dataset; "resize" for none: all faces are resized.
           template: or its name.
-          fit, plain, region: see the class.
+          fit, plain, border, region: see the class.
           which: of a run folder, "best" or "last".
           options: how the network looks at faces.
 
@@ -111,11 +113,12 @@ class Aligner:
             template=template,
             fit=fit,
             plain=plain,
+            border=border,
             region=tuple(map(float, region)),
             find=find,
             given=str(spec) == "points",
             words=words,
-            identity=key_of("align", _VERSION, shape, fit, plain, list(region), how),
+            identity=key_of("align", _VERSION, shape, fit, plain, border, list(region), how),
         )
 
     def __call__(self, portraits: Portraits, cache: Path | None = None) -> Aligned:
@@ -142,8 +145,8 @@ class Aligner:
             arrays, _ = cached(cache / "aligned", key, len(portraits), parts)
         return Aligned(**arrays, note=self.note(arrays["aligned"]))
 
-    def parts(self, portraits: Portraits) -> Iterator[Aligned]:
-        """The faces of a split in their order, `CHUNK` at a time, however many there are."""
+    def parts(self, portraits: Portraits, count: int = CHUNK) -> Iterator[Aligned]:
+        """The faces of a split in their order, `count` at a time, however many there are."""
         if self.given and portraits.points is None:
             raise InputError(
                 "These pictures come without points; prepare a dataset that has them, or align by "
@@ -151,8 +154,8 @@ class Aligner:
             )
         decoded = ahead(lambda i: _decode(portraits, i), range(len(portraits)))
         with tqdm(total=len(portraits), desc="align", unit="face", dynamic_ncols=True) as bar:
-            for start in range(0, len(portraits), CHUNK):
-                rows = slice(start, min(start + CHUNK, len(portraits)))
+            for start in range(0, len(portraits), count):
+                rows = slice(start, min(start + count, len(portraits)))
                 photos = [next(decoded) for _ in range(rows.stop - start)]
                 own = None
                 if self.given:
@@ -182,7 +185,13 @@ class Aligner:
         elif points is None or not self.given:
             points = np.zeros((len(photos), 5, 2)), np.zeros((len(photos), 5), bool)
         result = align_faces(
-            photos, *points, self.template, self.fit, boxes=boxes, plain=self.plain
+            photos,
+            *points,
+            self.template,
+            self.fit,
+            boxes=boxes,
+            plain=self.plain,
+            border=self.border,
         )
         return dataclasses.replace(result, note=self.note(result.aligned))
 

@@ -51,6 +51,7 @@ def align_faces(
     *,
     boxes: np.ndarray | None = None,
     plain: Plain = "stretch",
+    border: int = 0,
 ) -> Aligned:
     """Lays one face of each image onto a template.
 
@@ -64,6 +65,8 @@ def align_faces(
       boxes: [n, 4] (x, y, w, h) of the faces, which are shown where the points do not determine the
         fit (see `geometry.align.crop_transforms`). None: the whole pictures.
       plain: how the boxes are resized then.
+      border: pixels that each face shows beyond the template on every side. What the template shows
+        is the same with any border.
     """
     photos = [as_rgb(image) for image in images]
     points = np.asarray(points, np.float32).reshape(-1, 5, 2)
@@ -72,17 +75,22 @@ def align_faces(
     if boxes is None:
         boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
     transforms, sound = crop_transforms(points, visible, template, fit, sizes)
+    transforms[..., 2] -= transforms[..., :2].sum(-1) * border
+    height, width = template.height + 2 * border, template.width + 2 * border
 
     def cut(i: int) -> np.ndarray:
         if sound[i]:
-            return resample(photos[i], transforms[i], template.height, template.width)
-        box = _grown(boxes[i], template) if plain == "pad" else boxes[i]
-        return cut_box(photos[i], box, template.height, template.width)
+            return resample(photos[i], transforms[i], height, width)
+        box = np.asarray(boxes[i], np.float64)
+        sides = _in_shape(box[2:], template) if plain == "pad" else box[2:]
+        sides = sides * (width / template.width, height / template.height)
+        box = np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
+        return cut_box(photos[i], box, height, width)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         crops = list(pool.map(cut, range(len(photos))))
     return Aligned(
-        images=np.array(crops, np.uint8).reshape(-1, template.height, template.width, 3),
+        images=np.array(crops, np.uint8).reshape(-1, height, width, 3),
         aligned=sound,
         points=np.where(visible[..., None], points, np.float32(np.nan)),
         note=in_words(sound, template, f"by their points ({fit})"),
@@ -99,8 +107,7 @@ def in_words(aligned: np.ndarray, template: Template, how: str) -> str:
     return text if done == count else f"{text}; {count - done:,} could not be and were resized"
 
 
-def _grown(box: np.ndarray, template: Template) -> np.ndarray:
-    """The smallest box with the same centre and the template's shape around a box [4]."""
+def _in_shape(sides: np.ndarray, template: Template) -> np.ndarray:
+    """The least sides (w, h), in the proportion of the template's, that are not below `sides`."""
     shape = np.array([template.width, template.height])
-    sides = (box[2:] / shape).max() * shape
-    return np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
+    return (sides / shape).max() * shape

@@ -18,6 +18,9 @@ from lrjax.training.weights import load_variables
 SHIPPED = Path(lrjax.__file__).parent / "pretrained" / "g2-ibug68.safetensors"
 """The weights that come with the package: 68 points."""
 
+NAMES = {"g2": "landmark network", "recogniser": "recogniser"}
+"""What the networks that runs are named for are called."""
+
 KINDS = ("best", "last")
 """What a run folder holds: the weights with the least held-out error, and the final ones."""
 
@@ -40,19 +43,33 @@ def locate(source: str | Path | None, which: str | None = None) -> Path:
                 "name others with --weights."
             )
         return SHIPPED
-    source = Path(source)
+    return locate_network(Path(source), "g2", "landmarks", which)
+
+
+def locate_network(source: Path, network: str, task: str, which: str | None = None) -> Path:
+    """The weights file of a network.
+
+    Args:
+      source: the file itself, or a run folder.
+      network: its name in a run, one of `NAMES`.
+      task: what the run trains, for the message.
+      which: of a run folder, as for `locate`.
+
+    Raises:
+      InputError: the folder holds no such network, or `which` was said of a file.
+    """
     if not source.is_dir():
         if which is not None and source.is_file():
             raise InputError(f"{source} is one file and has no {which!r}; name its run folder.")
         return source
-    files = [source / kind / "g2.safetensors" for kind in ([which] if which else KINDS)]
+    files = [source / kind / f"{network}.safetensors" for kind in ([which] if which else KINDS)]
     for file in files:
         if file.is_file():
             return file
     raise InputError(
-        f"The folder {source} holds no trained landmark network "
+        f"The folder {source} holds no trained {NAMES[network]} "
         f"({' or '.join(str(f.relative_to(source)) for f in files)}); name a run folder of "
-        "`lrjax train landmarks` or a .safetensors file."
+        f"`lrjax train {task}` or a .safetensors file."
     )
 
 

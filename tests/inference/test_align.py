@@ -141,6 +141,23 @@ def test_the_points_of_a_dataset(marked: Portraits) -> None:
     np.testing.assert_array_equal(result.images[3], alone.images[0])
 
 
+@pytest.mark.parametrize("plain", ["stretch", "pad"])
+def test_a_border_changes_nothing_inside_it(marked: Portraits, plain: str) -> None:
+    """It shows what lies around an aligned face, and around a box that is resized."""
+    inner = Aligner.load("points", "centerface", plain=plain)(marked)
+    outer = Aligner.load("points", "centerface", plain=plain, border=7)(marked)
+    assert outer.images.shape == (5, 126, 110, 3)
+    middle = outer.images[:, 7:-7, 7:-7]
+    aligned = inner.aligned
+    assert aligned.sum() == 4
+    np.testing.assert_array_equal(middle[aligned], inner.images[aligned])
+    assert middle[aligned].any()
+    # Resized pictures fade into the black around them, within a pixel of theirs.
+    edge = 9
+    difference = middle[~aligned].astype(int) - inner.images[~aligned]
+    assert np.abs(difference[:, 3 * edge : -3 * edge, edge * 3 : -3 * edge]).max() <= 1
+
+
 def test_resizing_is_not_called_aligning(marked: Portraits) -> None:
     result = Aligner.load("resize", "face32")(marked)
     assert not result.aligned.any()
@@ -153,7 +170,9 @@ def test_portions_and_the_cache_change_nothing(
 ) -> None:
     aligner = Aligner.load("points", "face32")
     whole = aligner(marked)
-    monkeypatch.setattr(align, "CHUNK", 2)
+    portions = [part.images for part in aligner.parts(marked, 2)]
+    assert [len(images) for images in portions] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(portions), whole.images)
     kept = aligner(marked, tmp_path)
     monkeypatch.setattr(align, "decode_rgb", None)  # nothing is decoded a second time
     again = aligner(marked, tmp_path)
@@ -165,7 +184,10 @@ def test_portions_and_the_cache_change_nothing(
     assert len(list((tmp_path / "aligned").iterdir())) == 1
 
 
-def test_whatever_changes_the_faces_changes_the_identity() -> None:
+def test_whatever_changes_the_faces_changes_the_identity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Detector, "load", lambda *_: None)
     loaded = [
         Aligner.load("resize", "face32"),
         Aligner.load("points", "face32"),
@@ -173,6 +195,7 @@ def test_whatever_changes_the_faces_changes_the_identity() -> None:
         Aligner.load("points", scaled(FACE32, 16)),
         Aligner.load("points", "face32", "affine"),
         Aligner.load("points", "face32", plain="pad"),
+        Aligner.load("points", "face32", border=2),
         Aligner.load("points", "face32", region=(0.25, 0.25, 0.5, 0.5)),
         Aligner.load("shipped", "face32"),
         Aligner.load("shipped", "face32", options=align.Inference(flip=False)),
