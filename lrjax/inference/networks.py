@@ -18,7 +18,11 @@ from lrjax.training.weights import load_variables
 SHIPPED = Path(lrjax.__file__).parent / "pretrained" / "g2-ibug68.safetensors"
 """The weights that come with the package: 68 points."""
 
-NAMES = {"g2": "landmark network", "recogniser": "recogniser"}
+NAMES = {
+    "g2": "landmark network",
+    "recogniser": "recogniser",
+    "resolver": "super-resolution network",
+}
 """What the networks that runs are named for are called."""
 
 KINDS = ("best", "last")
@@ -90,7 +94,7 @@ def load_network(path: Path) -> tuple[LandmarksConfig, HeatmapGenerator, dict[st
     module = generator_module(config, axis_name=None)
     image = jnp.zeros((1, config.size, config.size, 3))
     wanted = jax.eval_shape(lambda: module.init(jax.random.key(0), image, train=False))
-    if _shapes(wanted) != _shapes(variables):
+    if shapes(wanted) != shapes(variables):
         raise InputError(
             f"The arrays in {path} are not those of the network that its configuration describes; "
             "export it again with `lrjax export`."
@@ -98,6 +102,7 @@ def load_network(path: Path) -> tuple[LandmarksConfig, HeatmapGenerator, dict[st
     return config, module, jax.tree.map(jnp.asarray, variables)
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each array in a tree, by its path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in leaves}
