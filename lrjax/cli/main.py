@@ -20,6 +20,7 @@ COMMANDS = {
     "experiment": ("lrjax.cli.experiment", "experiment", "Run experiments of the papers."),
     "predict": ("lrjax.cli.predict", "predict", "Find the landmarks of faces in image files."),
     "evaluate": ("lrjax.cli.evaluate", "evaluate", "Measure a landmark network on a dataset."),
+    "resolve": ("lrjax.cli.resolve", "resolve", "Enlarge faces by a super-resolution network."),
     "export": ("lrjax.cli.export", "export", "Write a run's network as one file."),
     "convert": ("lrjax.cli.convert", "convert", "Read weights that others published."),
     "benchmark": ("lrjax.cli.benchmark", "benchmark", "How fast training is here."),
