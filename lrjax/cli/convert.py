@@ -25,8 +25,9 @@ def convert(network: str, file: Path, out: Path) -> None:
 
     FILE is a PyTorch state dict (.pt, .pth) or a .safetensors file: LightCNN-29 as of
     AlfredXiangWu/LightCNN, Inception-ResNet v1 as of facenet-pytorch, MobileFaceNet as of
-    foamliu/MobileFaceNet, VDSR as of twtygqyy/pytorch-vdsr. It is read as data; nothing in it is
-    run. A classifier is left out. The weights of lightcnn29 and lightcnn29_32 are the same.
+    foamliu/MobileFaceNet, VDSR as of twtygqyy/pytorch-vdsr, VGG-19 as of torchvision. It is read as
+    data; nothing in it is run. A classifier is left out. The weights of lightcnn29 and
+    lightcnn29_32 are the same.
     """
     if out.suffix != ".safetensors":
         raise InputError(f"The output {out} must be named .safetensors.")

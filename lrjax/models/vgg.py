@@ -1,15 +1,11 @@
 """The features of VGG-19 by which SRGAN and ESRGAN compare images.
 
-The weights are PyTorch's for ImageNet ("vgg19" of torchvision), from a file of the user's.
+The weights are torchvision's for ImageNet, from a file that `lrjax convert vgg19` has read.
 """
-
-from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lrjax.models.blocks import Dtype, convolution, pool
 
@@ -18,36 +14,6 @@ CONVOLUTIONS = (2, 2, 4, 4, 4)
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels in [0, 1], which the weights expect to be taken out."""
-
-
-def torch_keys() -> dict[str, str]:
-    """Our layers and theirs: "conv1_1" is "features.0", and so on to "features.34"."""
-    keys, place = {}, 0
-    for group, count in enumerate(CONVOLUTIONS, 1):
-        for index in range(1, count + 1):
-            keys[f"conv{group}_{index}"] = f"features.{place}"
-            place += 2  # each is followed by a ReLU,
-        place += 1  # and each group by a pooling
-    return keys
-
-
-def from_torch(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The variables of `VGG19Features` from a state dictionary of PyTorch's `vgg19`.
-
-    The classifier's entries are not used.
-
-    Raises:
-        KeyError: a layer is missing.
-    """
-    return {
-        "params": {
-            name: {
-                "kernel": np.asarray(state[f"{key}.weight"]).transpose(2, 3, 1, 0),
-                "bias": np.asarray(state[f"{key}.bias"]),
-            }
-            for name, key in torch_keys().items()
-        }
-    }
 
 
 class VGG19Features(nn.Module):

@@ -19,7 +19,7 @@ import numpy as np
 from flax import traverse_util
 
 from lrjax.errors import InputError
-from lrjax.models import inception_resnet, lightcnn, mobilefacenet, vdsr
+from lrjax.models import inception_resnet, lightcnn, mobilefacenet, vdsr, vgg
 from lrjax.models.recognisers import RECOGNISERS
 
 State = Mapping[str, np.ndarray]
@@ -109,6 +109,15 @@ def _vdsr_layers() -> Iterator[tuple[str, str]]:
     yield f"conv_{vdsr.LAYERS - 1}", "output"
 
 
+def _vgg_layers() -> Iterator[tuple[str, str]]:
+    place = 0
+    for group, count in enumerate(vgg.CONVOLUTIONS, 1):
+        for index in range(1, count + 1):
+            yield f"conv{group}_{index}", f"features.{place}"
+            place += 2  # each is followed by a ReLU,
+        place += 1  # and each group by a pooling
+
+
 @dataclasses.dataclass(frozen=True)
 class Foreign:
     """How a published network becomes one of ours.
@@ -137,6 +146,7 @@ FOREIGN: Mapping[str, Foreign] = MappingProxyType(
         "inception_resnet_v1": Foreign(_inception_layers, ("logits.",)),
         "mobilefacenet": Foreign(_mobilefacenet_layers),
         "vdsr": Foreign(_vdsr_layers),
+        "vgg19": Foreign(_vgg_layers, ("classifier.",)),
     }
 )
 
@@ -152,8 +162,10 @@ class Converted:
 
 def published(name: str, state: State) -> nn.Module:
     """The network `name` as published; VDSR with the channels and biases of the state dict."""
-    if name != "vdsr":
+    if name in RECOGNISERS:
         return RECOGNISERS[name].build()
+    if name == "vgg19":
+        return vgg.VGG19Features()
     first = state.get("input.weight")
     channels = first.shape[1] if first is not None and first.ndim == 4 else 1
     return vdsr.VDSR(channels=channels, use_bias="input.bias" in state)
@@ -201,6 +213,8 @@ def _shapes(name: str, module: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of a network's variables, by their paths."""
     if isinstance(module, vdsr.VDSR):
         arguments: tuple[Any, ...] = (jnp.zeros((1, 8, 8, module.channels)),)
+    elif isinstance(module, vgg.VGG19Features):
+        arguments = (jnp.zeros((1, 32, 32, 3)),)
     else:
         arguments = (jnp.zeros((1, *RECOGNISERS[name].size, 3)), False)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *arguments))

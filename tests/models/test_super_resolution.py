@@ -20,7 +20,8 @@ from lrjax.models.super_resolution import (
     doublings,
     pixel_shuffle,
 )
-from lrjax.models.vgg import VGG19Features, from_torch, torch_keys
+from lrjax.models.vgg import VGG19Features
+from lrjax.training.foreign import converted
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -71,11 +72,8 @@ def test_vgg_has_vggs_parameters() -> None:
     expected = sum(conv(a, b) for a, b in pairwise(widths))
     found = shapes(VGG19Features(), 1, 32, 32, 3)
     assert count(found) == expected == 20_024_384
-    assert list(torch_keys()) == [
-        *("conv1_1", "conv1_2", "conv2_1", "conv2_2"),
-        *(f"conv{group}_{i}" for group in (3, 4, 5) for i in (1, 2, 3, 4)),
-    ]
-    assert torch_keys()["conv5_4"] == "features.34"
+    layers = [f"conv{g}_{i}" for g, n in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, n + 1)]
+    assert sorted(found["params"]) == layers
 
 
 @pytest.mark.parametrize("build", [SRResNet, RRDBNet])
@@ -245,10 +243,7 @@ def test_vgg_is_torchvisions(activated: bool) -> None:
     with torch.no_grad():
         wanted = model.features(torch.from_numpy(normalised)).numpy().transpose(0, 2, 3, 1)
     module = VGG19Features(widths=widths, activated=activated)
-    found = jax.jit(module.apply)(from_torch(state | {"classifier.0.weight": None}), x)
+    theirs = converted("vgg19", state | {"classifier.0.weight": widths}, "theirs", module)
+    assert theirs.dropped == ("classifier.0.weight",)
+    found = jax.jit(module.apply)(theirs.variables, x)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
-
-
-def test_a_state_without_a_layer_is_refused() -> None:
-    with pytest.raises(KeyError, match=r"features\.0\.weight"):
-        from_torch({})
