@@ -15,6 +15,9 @@ from lrjax.errors import InputError
 NOBODY = -1
 """Label of a picture of nobody whom the dataset names, such as a distractor."""
 
+_AT_ONCE = 1024
+"""Records read in one call, which takes half the time of as many calls."""
+
 
 class _Lazy(Sequence[bytes]):
     """A sequence of which one item is read at a time; its slices are lists."""
@@ -159,7 +162,11 @@ def _load(spec: str, data_dir: pathlib.Path, limit: int | None) -> Portraits:
                 f"'{spec}' does not say whose its pictures are; name a dataset of people, such as "
                 "'tinyface:train'."
             )
-        rows = [_row(records[int(i)]) for i in chosen]
+        rows = [
+            _row(record)
+            for first in range(0, count, _AT_ONCE)
+            for record in records.__getitems__(chosen[first : first + _AT_ONCE].tolist())
+        ]
     except (RuntimeError, OSError) as error:  # of the record file
         raise damaged_records(spec, data_dir) from error
     names, identities, labels, checks, points, visible = zip(*rows, strict=True)
