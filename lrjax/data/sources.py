@@ -226,9 +226,11 @@ def _load_one(
     def fill(i: int) -> dict:
         record = records[int(chosen[i])]
         images[i], transform[i], side[i], inner = _frame(record, size, FRAME * context)
+        # A person's picture has five points for its alignment; it is unlabelled where others count.
+        labelled = "face_box" in record or scheme == "five"
         return {
             "name": record["name"].decode(),
-            "points": inner,
+            "points": inner if labelled else None,
             "visible": record.get("visible"),
         }
 

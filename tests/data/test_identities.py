@@ -12,7 +12,7 @@ from PIL import Image
 
 from lrjax.cli.prepare import prepare_dataset
 from lrjax.data.identities import NOBODY, load_portraits
-from lrjax.data.sources import open_split
+from lrjax.data.sources import load, open_split
 from lrjax.errors import InputError
 
 
@@ -100,6 +100,16 @@ def test_people_of_several_specs_are_different_ones(data_dir: pathlib.Path) -> N
     assert joined.points.shape == (12, 5, 2)
     assert joined.visible.any(axis=1).tolist() == [False] * 6 + [True] + [False] * 5
     np.testing.assert_array_equal(joined.points[6, 1], [140, 40])
+
+
+@pytest.mark.parametrize(("scheme", "count"), [("five", 5), ("aflw19", 19)])
+def test_landmark_training_takes_pictures_of_people(
+    data_dir: pathlib.Path, scheme: str, count: int
+) -> None:
+    faces = load("celeba:train", data_dir=data_dir, view=32, context=1.25, scheme=scheme)
+    assert faces.points.shape == (3, count, 2)
+    assert faces.scheme == ("five" if count == 5 else None)
+    assert faces.visible.any(axis=1).tolist() == [count == 5, False, False]
 
 
 def test_pictures_are_the_files_read_when_asked_for(
