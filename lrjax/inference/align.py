@@ -21,6 +21,7 @@ from lrjax.inference.files import ahead
 from lrjax.inference.images import decode_rgb
 from lrjax.inference.landmarks import Detector, Inference
 from lrjax.inference.networks import locate
+from lrjax.inference.resolve import Resolver
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 """The region of a picture (left, top, width, height, as shares of its size) that is the face."""
@@ -45,6 +46,8 @@ class Aligner:
       region: the part of each picture that is the face, as shares (left, top, width, height).
       find: the network's points; None if the points come with the pictures, or there are none.
       given: whether points that come with the pictures are used.
+      resolve: enlarges the pictures, as the faces that it has learned with, before anything else
+        happens to them (settings A1 and A2); None leaves them as they are.
       words: where the points come from, for people.
       identity: of all that the aligned faces depend on besides the pictures.
     """
@@ -56,8 +59,18 @@ class Aligner:
     region: tuple[float, float, float, float]
     find: Find | None
     given: bool
+    resolve: Resolver | None
     words: str
     identity: str
+
+    @property
+    def height(self) -> int:
+        """Of the aligned faces, border included; so is `width`."""
+        return self.template.height + 2 * self.border
+
+    @property
+    def width(self) -> int:
+        return self.template.width + 2 * self.border
 
     @classmethod
     def load(
@@ -69,6 +82,7 @@ class Aligner:
         plain: Plain = "stretch",
         border: int = 0,
         region: tuple[float, float, float, float] = WHOLE,
+        resolve: Resolver | None = None,
         which: str | None = None,
         options: Inference = Inference(),
     ) -> Aligner:
@@ -79,7 +93,7 @@ class Aligner:
             another one, which may see 32 pixels or, as HR-LD does, faces enlarged to 128; "points"
             for those of the dataset; "resize" for none: all faces are resized.
           template: or its name.
-          fit, plain, border, region: see the class.
+          fit, plain, border, region, resolve: see the class.
           which: of a run folder, "best" or "last".
           options: how the network looks at faces.
 
@@ -108,6 +122,10 @@ class Aligner:
             find = _finder(Detector.load(weights, options))
             with weights.open("rb") as file:
                 how = [hashlib.file_digest(file, "sha256").hexdigest(), dataclasses.asdict(options)]
+        first = None
+        if resolve is not None:
+            first = resolve.identity
+            words += " on enlarged faces" if words else ""
         shape = [template.height, template.width, template.points.tolist()]
         return cls(
             template=template,
@@ -117,8 +135,9 @@ class Aligner:
             region=tuple(map(float, region)),
             find=find,
             given=str(spec) == "points",
+            resolve=resolve,
             words=words,
-            identity=key_of("align", _VERSION, shape, fit, plain, border, list(region), how),
+            identity=key_of("align", _VERSION, shape, fit, plain, border, list(region), how, first),
         )
 
     def __call__(self, portraits: Portraits, cache: Path | None = None) -> Aligned:
@@ -176,24 +195,33 @@ class Aligner:
           boxes: [n, 4] (x, y, w, h) of the faces; None: the region of each picture.
           points: ([n, 5, 2], visible [n, 5]) that come with the pictures, if they are to be used.
         """
-        if boxes is None:
-            sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
-            boxes = _region_boxes(sizes, self.region)
+        sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
+        boxes = _region_boxes(sizes, self.region) if boxes is None else np.asarray(boxes)
+        factors = np.ones_like(sizes)
+        if self.resolve is not None:
+            large = self.resolve(photos, side=self.resolve.config.size)
+            photos = [Image.fromarray(image) for image in large]
+            factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / sizes
+            boxes = boxes * np.tile(factors, 2)
         if self.find is not None:
             found = self.find(photos, boxes)
-            points = found, np.isfinite(found).all(-1)
-        elif points is None or not self.given:
-            points = np.zeros((len(photos), 5, 2)), np.zeros((len(photos), 5), bool)
+            seen = np.isfinite(found).all(-1)
+        elif self.given and points is not None:
+            found, seen = _scaled(points[0], factors[:, None]), points[1]
+        else:
+            found, seen = np.zeros((len(photos), 5, 2)), np.zeros((len(photos), 5), bool)
         result = align_faces(
             photos,
-            *points,
+            found,
+            seen,
             self.template,
             self.fit,
             boxes=boxes,
             plain=self.plain,
             border=self.border,
         )
-        return dataclasses.replace(result, note=self.note(result.aligned))
+        there = _scaled(result.points, 1 / factors[:, None]).astype(np.float32)
+        return dataclasses.replace(result, points=there, note=self.note(result.aligned))
 
     def note(self, aligned: np.ndarray) -> str:
         """In words: how faces were aligned, and how many [n] were not."""
@@ -222,6 +250,11 @@ def _region_boxes(sizes: np.ndarray, region: tuple[float, float, float, float]) 
     """The boxes [n, 4] of a region in pictures of sizes [n, 2]."""
     shares = np.array(region).reshape(2, 2)
     return (shares * sizes[:, None]).reshape(-1, 4)
+
+
+def _scaled(points: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Points in an image that was resized by `factors`, both (x, y) along the last axis."""
+    return (points + 0.5) * factors - 0.5
 
 
 def _decode(portraits: Portraits, index: int) -> Image.Image:

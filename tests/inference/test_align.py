@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -196,6 +197,7 @@ def test_whatever_changes_the_faces_changes_the_identity(
         Aligner.load("points", "face32", "affine"),
         Aligner.load("points", "face32", plain="pad"),
         Aligner.load("points", "face32", border=2),
+        Aligner.load("points", "face32", resolve=Enlarger()),
         Aligner.load("points", "face32", region=(0.25, 0.25, 0.5, 0.5)),
         Aligner.load("shipped", "face32"),
         Aligner.load("shipped", "face32", options=align.Inference(flip=False)),
@@ -232,6 +234,33 @@ def test_faces_of_many_sizes_go_through_a_network(
         assert np.abs(found - points).max() < 0.03 * size
     expected = align_faces(pictures, result.points, np.ones((4, 5), bool), FACE32)
     np.testing.assert_array_equal(result.images, expected.images)
+
+
+class Enlarger:
+    """Stands for a super-resolution network of faces with 20 pixels: enlarges them four times."""
+
+    identity = "four times"
+    config = SimpleNamespace(size=20)
+
+    def __call__(self, images: list[Image.Image], side: int) -> list[np.ndarray]:
+        sizes = [np.array(image.size) * side // max(image.size) * 4 for image in images]
+        return [np.asarray(i.resize(tuple(s.tolist()))) for i, s in zip(images, sizes, strict=True)]
+
+
+def test_faces_are_enlarged_before_they_are_aligned() -> None:
+    """The points and the box stay where they are, in the picture that was given."""
+    photo = scene(np.eye(2) * 0.4, np.array([3.0, 2.0]), 20)
+    points = (FACE32.points * 0.4 + (3, 2)).astype(np.float32)
+    data = portraits([photo, photo], np.stack([points, points * 0]))
+    plain = Aligner.load("points", "face32")
+    aligner = Aligner.load("points", "face32", resolve=Enlarger())
+    found, direct = aligner(data), plain(data)
+    assert aligner.identity != plain.identity
+    assert "by the dataset's points on enlarged faces" in found.note
+    np.testing.assert_allclose(found.points[0], points, atol=1e-5)
+    assert found.aligned.tolist() == [True, False]
+    difference = found.images.astype(int) - direct.images
+    assert np.abs(difference[:, 3:-3, 3:-3]).mean() < 2
 
 
 def test_what_cannot_be_used_is_said(marked: Portraits, tmp_path: Path) -> None:
