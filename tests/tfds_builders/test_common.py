@@ -23,6 +23,7 @@ from tfds_builders.common import (
 )
 from tfds_builders.common.builder import in_parallel, shard_ranges
 from tfds_builders.common.crops import CONTEXT, LARGEST, check_box
+from tfds_builders.common.files import list_files
 
 
 def dot_photo(x: float, y: float, width: int, height: int, sigma: float) -> Image.Image:
@@ -130,6 +131,14 @@ def test_images_are_found_by_stem_in_any_case(
         find_image(tmp_path, "0/image 13.jpg")
     with pytest.raises(AnnotationError, match="missing"):
         find_image(tmp_path, "0/" + 5000 * "x" + ".jpg")
+
+
+def test_all_images_of_a_folder_are_listed_by_name(tmp_path: pathlib.Path) -> None:
+    for name in ("b.jpg", "a.png", "b.PNG", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    assert [path.name for path in list_files(tmp_path)] == ["a.png", "b.PNG", "b.jpg"]
+    assert list_files(tmp_path / "absent") == []
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "a/../../secret.jpg", ""])
