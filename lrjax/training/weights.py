@@ -31,7 +31,7 @@ def write_json(path: Path, value: Any) -> None:
 def save_variables(path: Path, variables: dict[str, Any], metadata: dict[str, Any]) -> None:
     """Write a nested dictionary of arrays, and `metadata` (JSON-able), atomically."""
     flat = traverse_util.flatten_dict(jax.device_get(variables), sep=SEPARATOR)
-    arrays = {name: np.ascontiguousarray(value) for name, value in flat.items()}
+    arrays = {name: np.asarray(value, order="C") for name, value in flat.items()}
     text = {name: json.dumps(value) for name, value in metadata.items()}
     write_atomically(Path(path), save(arrays, metadata=text))
 

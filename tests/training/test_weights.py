@@ -42,6 +42,16 @@ def test_networks_return_as_they_were(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_scalars_and_what_is_not_contiguous_keep_their_shapes(tmp_path: Path) -> None:
+    turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    given = {"params": {"slope": np.float32(0.25), "kernel": turned}}
+    save_variables(tmp_path / "net.safetensors", given, {})
+    found = load_variables(tmp_path / "net.safetensors")[0]["params"]
+    assert found["slope"].shape == ()
+    assert found["slope"] == np.float32(0.25)
+    np.testing.assert_array_equal(found["kernel"], turned)
+
+
 def test_half_precision_is_widened_and_integers_are_not(tmp_path: Path) -> None:
     given = {"a": {"half": np.float16([0.1, 3]), "count": np.int32([4])}}
     save_variables(tmp_path / "f", given, {})
