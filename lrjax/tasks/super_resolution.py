@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import FlaxError
 
 from lrjax.config import OptimizerConfig, TrainConfig
 from lrjax.errors import InputError
@@ -151,7 +152,7 @@ def load_vgg(path: str, activated: bool) -> tuple[vgg.VGG19Features, Net]:
         module = vgg.VGG19Features(tuple(len(bias) for bias in biases), activated)
         image = jnp.zeros((1, 32, 32, 3))
         jax.eval_shape(module.apply, variables, image)
-    except (KeyError, TypeError, ValueError, nn.errors.FlaxError) as error:
+    except (KeyError, TypeError, ValueError, FlaxError) as error:
         raise InputError(
             f"The file {path} does not hold the convolutions of VGG-19; "
             "write one with `lrjax convert`."

@@ -15,7 +15,8 @@ from lrjax.config import CriticConfig, HighToLowConfig, TrainConfig, UNetConfig,
 from lrjax.data import sources
 from lrjax.geometry.points import SCHEMES
 from lrjax.losses.adversarial import AdversarialState
-from lrjax.tasks import degradation, landmarks, runs
+from lrjax.models.vgg import VGG19Features
+from lrjax.tasks import degradation, landmarks, runs, super_resolution
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.training.parallel import AXIS
 from lrjax.training.rng import per_example, stream
@@ -113,6 +114,10 @@ def shrunk(config: Any, **changes: Any) -> Any:
             small[field.name] = dataclasses.replace(value, widths=(4, 4, 4), hidden=4)
         elif isinstance(value, HighToLowConfig):
             small[field.name] = HighToLowConfig(stem=4, encoder=(4,), decoder=(4,), noise=4)
+        elif isinstance(value, super_resolution.ResolverConfig):
+            small[field.name] = super_resolution.ResolverConfig(width=4, blocks=1, growth=2)
+        elif isinstance(value, super_resolution.DiscriminatorConfig):
+            small[field.name] = super_resolution.DiscriminatorConfig(widths=(4, 4), hidden=4)
         elif isinstance(value, TrainConfig):
             small[field.name] = dataclasses.replace(value, batch_size=4, samples=2)
     return dataclasses.replace(config, **small | changes)
@@ -158,6 +163,24 @@ def stage1_run(folder: Path) -> Path:
     save_variables(folder / "last" / "g1.safetensors", filled(net.variables), {"network": "g1"})
     write_json(folder / "config.json", {"task": "degradation", **to_dict(config)})
     return folder
+
+
+def resolver_run(folder: Path, **changes: Any) -> Path:
+    """A run folder with a super-resolution network of `shrunk` sizes."""
+    config = shrunk(super_resolution.SuperResolutionConfig(), **changes)
+    net = jax.eval_shape(super_resolution.make(config, 1).init, jax.random.key(0)).nets["resolver"]
+    metadata = {"network": "resolver", "task": "super_resolution", "config": to_dict(config)}
+    save_variables(folder / "last" / "resolver.safetensors", filled(net.variables), metadata)
+    return folder
+
+
+def vgg_file(path: Path) -> Path:
+    """A very narrow VGG-19."""
+    module = VGG19Features((2, 2, 3, 3, 4))
+    image = jnp.zeros((1, 16, 16, 3))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), image)
+    save_variables(path, filled(shapes), {"network": "vgg19"})
+    return path
 
 
 def train_config(**changes: Any) -> TrainConfig:

@@ -1,0 +1,85 @@
+"""`lrjax resolve` as a user calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from lrjax.cli.main import cli
+from lrjax.errors import InputError
+from lrjax.inference.resolve import Resolver
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.resolver_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two images of noise, one truncated."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in (("a.png", (20, 16, 3)), ("b c.jpg", (24, 30, 3))):
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    Image.effect_noise((80, 80), 90).save(folder / "cut.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:1500])
+    return folder
+
+
+def resolve(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["resolve", *map(str, arguments)])
+
+
+def test_a_folder_is_enlarged_and_bad_files_are_named(photos: Path, run: Path) -> None:
+    out = photos.parent / "new" / "out"
+    done = resolve("--images", photos, "--weights", run, "--out", out)
+    assert isinstance(done.exception, InputError)
+    assert "1 of 3 images were not enlarged" in str(done.exception)
+    assert "lrjax: cut.jpg: The image" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["a.png.png", "b c.jpg.png"]
+    resolver = Resolver.load(run)
+    for name, shape in (("a.png", (40, 32, 3)), ("b c.jpg", (48, 60, 3))):
+        with Image.open(out / f"{name}.png") as image:
+            assert image.format == "PNG"
+            large = np.asarray(image)
+        assert large.shape == shape
+        (alone,) = resolver([photos / name])
+        assert np.abs(large.astype(int) - alone).max() <= 1
+
+
+def test_one_image_resized_first(photos: Path, run: Path) -> None:
+    arguments = ("--images", photos / "a.png", "--weights", run, "--side", 32)
+    done = resolve(*arguments, "--out", photos.parent / "out")
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    with Image.open(photos.parent / "out" / "a.png.png") as image:
+        assert image.size == (52, 64)
+
+
+@pytest.mark.parametrize(
+    ("images", "weights", "message"),
+    [
+        ("absent", "run", "no images in absent"),
+        (".", "run", "holds no image"),
+        ("photos", "absent", "no weights file absent"),
+        ("photos", ".", "holds no trained super-resolution network"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    photos: Path, run: Path, monkeypatch: pytest.MonkeyPatch, images, weights, message
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    weights = run if weights == "run" else weights
+    done = resolve("--images", images, "--weights", weights, "--out", "out")
+    assert isinstance(done.exception, InputError)
+    assert message in str(done.exception)
+    assert not Path("out").exists()

@@ -1,0 +1,266 @@
+"""Super-resolution: what it sees, loses, measures and refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from PIL import Image
+
+from lrjax.cli.options import find_config
+from lrjax.config import TrainConfig
+from lrjax.errors import InputError
+from lrjax.tasks import super_resolution
+from lrjax.tasks.super_resolution import SuperResolutionConfig
+from lrjax.tasks.super_resolution_views import degrader, random_views, rows, to_bytes
+from lrjax.training import loop, parallel
+from lrjax.training.state import State, new_net
+from lrjax.training.weights import save_variables
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+CONFIG = tiny.shrunk(SuperResolutionConfig())
+KEY = jax.random.key(3)
+
+
+def frames(count: int, size: int = 48, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def test_views_are_pieces_of_the_frames_some_of_them_mirrored() -> None:
+    images = frames(24)
+    part = {"images": images, "place": np.arange(24)}
+    found = np.asarray(jax.jit(partial(random_views, CONFIG))(KEY, 5, part))
+    shifts, mirrored = [], []
+    for image, view in zip(images, found, strict=True):
+        places = [
+            (dy, dx, flip)
+            for dy in range(-5, 6)
+            for dx in range(-5, 6)
+            for flip in (False, True)
+            if (image[8 + dy :, 8 + dx :][:32, :32][:, :: -1 if flip else 1] == view).all()
+        ]
+        assert len(places) == 1  # 20 pixels of 128 are 5 of 32
+        shifts.append(places[0][:2])
+        mirrored.append(places[0][2])
+    assert np.abs(shifts).max(0).tolist() == [5, 5]
+    assert 4 < sum(mirrored) < 20
+
+
+def by_pillow(images: np.ndarray, size: int) -> np.ndarray:
+    """Bicubic resizing of float images [n, H, W, 3], antialiased."""
+    return np.stack(
+        [
+            np.stack(
+                [
+                    np.asarray(
+                        Image.fromarray(np.ascontiguousarray(image[..., c])).resize(
+                            (size, size), Image.Resampling.BICUBIC
+                        )
+                    )
+                    for c in range(3)
+                ],
+                axis=-1,
+            )
+            for image in images.astype(np.float32)
+        ]
+    )
+
+
+class Constant:
+    """A network that paints everything in one shade."""
+
+    def apply(self, variables: dict[str, Any], images: jax.Array, train: bool) -> jax.Array:
+        assert not train
+        return jnp.full((len(images), 32, 32, 3), variables["params"])
+
+
+@pytest.fixture(scope="module")
+def constant() -> State:
+    net = new_net({"params": jnp.float32(0.25)}, None)
+    return State.create({"resolver": net}, {}, jax.random.key(0))
+
+
+def test_faces_are_shrunk_and_compared_as_pillow_would(constant: State) -> None:
+    part = {"images": frames(3), "place": np.arange(3), "valid": np.array([True, False, True])}
+    arguments = CONFIG, Constant(), degrader(CONFIG), constant, part
+    shown, sums = jax.jit(lambda: (rows(*arguments), super_resolution._evaluate(*arguments)))()
+    sharp = part["images"][:, 8:40, 8:40].astype(np.float32)
+    small = np.clip(by_pillow(sharp, 16), 0, 255)
+    np.testing.assert_allclose(shown["sharp"], sharp / 127.5 - 1, atol=1e-5)
+    np.testing.assert_allclose(shown["small"], small / 127.5 - 1, atol=1e-4)
+    np.testing.assert_allclose(shown["bicubic"], by_pillow(small, 32) / 127.5 - 1, atol=1e-4)
+    np.testing.assert_allclose(shown["resolved"], 0.25)
+    errors = ((sharp / 127.5 - 1.25) ** 2).mean((1, 2, 3))[[0, 2]]
+    assert sums["count"] == 2
+    np.testing.assert_allclose(sums["mse"], errors.sum(), rtol=1e-5)
+    np.testing.assert_allclose(sums["psnr"], (10 * np.log10(4 / errors)).sum(), rtol=1e-5)
+    assert set(sums) == {"mse", "psnr", "ssim", "psnr_bicubic", "ssim_bicubic", "count"}
+
+
+def test_pictures_are_strips_of_four(constant: State) -> None:
+    batch = {"labelled": {"images": frames(2), "place": np.arange(2)}}
+    pictures = partial(super_resolution._pictures, CONFIG, Constant(), degrader(CONFIG))
+    found = jax.jit(pictures)(constant, batch)["faces"]["images"]
+    assert found.shape == (2, 4 * 32, 32, 3)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found[:, 0:32:2, 0::2], found[:, 1:32:2, 1::2])
+    assert (found[:, 64:96] == 159).all()
+    np.testing.assert_array_equal(found[:, 96:], batch["labelled"]["images"][:, 8:40, 8:40])
+
+
+def test_bytes_are_rounded_and_clipped() -> None:
+    assert to_bytes(jnp.array([-1.5, -1.0, 0.0, 0.251, 1.0, 9.0])).tolist() == [
+        *(0, 0, 128, 160, 255, 255)
+    ]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "srgan",
+        pytest.param("esrgan", marks=pytest.mark.slow),  # takes thrice as long to compile
+    ],
+)
+def step(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """A configuration, and its networks before and after one step of gradient descent."""
+    config = tiny.shrunk(find_config(f"super_resolution:{request.param}-small"))
+    if request.param == "esrgan":
+        vgg = tiny.vgg_file(tmp_path_factory.mktemp("vgg") / "vgg.safetensors")
+        config = tiny.shrunk(find_config("super_resolution:esrgan"), vgg=str(vgg))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(super_resolution, "make_optimizer", lambda config, steps: optax.sgd(0.1))
+        task = super_resolution.make(config, 10)
+    state = tiny.start(task)
+    mesh = parallel.make_mesh(jax.devices()[:1])
+    train = TrainConfig(batch_size=4, feed="host", parallel="mesh")
+    batch = {"labelled": {"images": frames(4), "place": np.arange(4)}}
+    run = loop.compile_step(task, train, mesh)
+    new, metrics = run(parallel.replicate(state, mesh), parallel.shard(batch, mesh))
+    return config, state, batch["labelled"], jax.device_get(new.nets), jax.device_get(metrics)
+
+
+def test_the_terms_are_those_of_the_papers(step: tuple) -> None:
+    config, state, part, _, metrics = step
+
+    @jax.jit
+    def by_hand(nets: dict[str, Any], part: dict[str, Any]) -> list[Any]:
+        views = random_views(config, state.key, state.step, part)
+        small, sharp = degrader(config)(state, views, None), views / 127.5 - 1
+        module = super_resolution.resolver_module(config, None)
+        train = {"train": True, "mutable": "batch_stats"}
+        made, _ = module.apply(nets["resolver"].variables, small, **train)
+        judge = super_resolution.SharpnessDiscriminator(**dataclasses.asdict(config.discriminator))
+        scores = [
+            judge.apply(nets["discriminator"].variables, x, **train)[0] for x in (sharp, made)
+        ]
+        seen = sharp, made
+        if config.vgg:
+            features, _ = super_resolution.load_vgg(config.vgg, config.activated)
+            seen = [features.apply(nets["vgg"].variables, x) for x in seen]
+        return [sharp, made, *scores, *seen]
+
+    sharp, made, real, fake, *seen = map(np.asarray, by_hand(state.nets, part))
+    assert made.shape == sharp.shape
+    assert abs(made - sharp).max() > 0.1
+    wanted = {"score_real": real.mean(), "score_fake": fake.mean()}
+
+    def cost(scores: np.ndarray) -> float:
+        """-mean log σ."""
+        return float(np.log1p(np.exp(-scores.astype(np.float64))).mean())
+
+    if config.adversarial == "gan":
+        weights = {"pixel": 1.0, "gan": 1e-3}
+        wanted["pixel"] = ((made - sharp) ** 2).mean()
+        wanted["critic"] = cost(real) + cost(-fake)
+        wanted["gan"] = cost(fake)
+    else:
+        weights = {"pixel": 0.01, "perceptual": 1.0, "gan": 0.005}
+        wanted["pixel"] = abs(made - sharp).mean()
+        wanted["perceptual"] = abs(seen[0] - seen[1]).mean()
+        wanted["critic"] = cost(real - fake.mean()) + cost(real.mean() - fake)
+        wanted["gan"] = cost(fake - real.mean()) + cost(fake.mean() - real)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=2e-3, atol=1e-4, err_msg=name)
+    for name, weight in weights.items():
+        np.testing.assert_allclose(metrics[f"weighted/{name}"], weight * metrics[name], rtol=1e-5)
+    assert sum(name.startswith("weighted") for name in metrics) == len(weights)
+
+
+def test_both_players_learn_and_vgg_does_not(step: tuple) -> None:
+    config, state, _, nets, metrics = step
+    # What shifts all scores alike leaves a relativistic loss as it is.
+    shift = ["['hidden']['bias']", "['score']['bias']"] * (config.adversarial == "relativistic")
+    for name in ("resolver", "discriminator"):
+        old = jax.tree_util.tree_leaves_with_path(state.nets[name].params)
+        new = jax.tree.leaves(nets[name].params)
+        for (path, before), after in zip(old, new, strict=True):
+            layer = jax.tree_util.keystr(path)
+            assert layer in shift or (np.asarray(before) != after).any(), layer
+        assert metrics[f"update/{name}"] > 0
+    assert ("vgg" in nets) == (config.vgg is not None)
+    if config.vgg is not None:
+        assert tiny.same(state.nets["vgg"], nets["vgg"])
+    before, after = (n["discriminator"].stats["batch_stats"] for n in (state.nets, nets))
+    assert not tiny.same(before, after)
+    assert jax.tree.map(np.shape, before) == jax.tree.map(np.shape, after)
+
+
+def test_the_generator_of_a_run_may_degrade(tmp_path: Path) -> None:
+    run = tiny.stage1_run(tmp_path)
+    config = dataclasses.replace(CONFIG, degradation="generator", stage1=str(run))
+    state = jax.eval_shape(super_resolution.make(config, 10).init, jax.random.key(0))
+    assert set(state.nets) == {"resolver", "g1"}
+    views, keys = jnp.zeros((2, 32, 32, 3)), jax.random.split(KEY, 2)
+    assert jax.eval_shape(degrader(config), state, views, keys).shape == (2, 16, 16, 3)
+
+
+def test_training_goes_on_from_another_run_of_the_same_network(tmp_path: Path) -> None:
+    run = tiny.resolver_run(tmp_path)
+    shapes = jax.eval_shape(super_resolution.make(CONFIG, 10).init, jax.random.key(0))
+    net = shapes.nets["resolver"]
+    warm = super_resolution.start_from(net, str(run))
+    assert tiny.same(warm.variables, tiny.filled(net.variables))
+    assert warm.opt_state is net.opt_state
+    wider = dataclasses.replace(CONFIG, generator=super_resolution.ResolverConfig(5, 1))
+    other = jax.eval_shape(super_resolution.make(wider, 10).init, jax.random.key(0))
+    with pytest.raises(InputError, match="set initial to a run with the same network"):
+        super_resolution.start_from(other.nets["resolver"], str(run))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 12}, "image_size 32 is no multiple of the size 12"),
+        ({"size": 32}, "factor 1 is not a power of two"),
+        ({"image_size": 48}, "factor 3 is not a power of two"),
+        ({"translation": 0.3}, "translation 0.3 must be between 0 and 0.25"),
+        ({"degradation": "generator"}, "stage1 is empty but degradation is 'generator'"),
+        ({"perceptual": 1.0}, "set perceptual and vgg"),
+        ({"vgg": "vgg.safetensors"}, "set perceptual and vgg"),
+        ({"perceptual": 1.0, "vgg": "absent.safetensors"}, "no weights file absent"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        super_resolution.make(dataclasses.replace(CONFIG, **changes), 10)
+
+
+def test_what_is_no_vgg_is_refused(tmp_path: Path) -> None:
+    save_variables(tmp_path / "x.safetensors", {"params": {"conv1_1": {"bias": np.zeros(2)}}}, {})
+    with pytest.raises(InputError, match="does not hold the convolutions of VGG-19"):
+        super_resolution.load_vgg(str(tmp_path / "x.safetensors"), True)
+
+
+def test_the_best_network_is_chosen_only_where_pixels_are_all_that_counts() -> None:
+    for name, best in (("srresnet", "mse"), ("rrdb", "mse"), ("srgan", None), ("esrgan", None)):
+        task = super_resolution.make(find_config(f"super_resolution:{name}-small"), 10)
+        assert task.best == best
