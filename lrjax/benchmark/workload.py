@@ -20,7 +20,7 @@ from lrjax.training.weights import save_variables, write_json
 
 
 def random_faces(config: LandmarksConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
-    """`count` faces for each part of the batch, as `runs.arrays` gives them."""
+    """`count` faces for each part of the batch, as `faces.examples` gives them."""
     random = np.random.default_rng(0)
     points = SCHEMES[config.scheme].count
 

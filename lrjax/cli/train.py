@@ -10,6 +10,7 @@ import click
 from lrjax.cli.options import data_dir_option, find_config, settings_option
 from lrjax.config import override
 from lrjax.errors import InputError
+from lrjax.inference.framing import frames
 from lrjax.report import draw
 from lrjax.tasks import runs
 from lrjax.training import loop, parallel
@@ -75,6 +76,7 @@ def train(
             config,
             folder,
             data_dir=data_dir,
+            align=frames,
             pictures=lambda step, shown: save_pictures(folder, step, shown),
         )
     except loop.Diverged as error:

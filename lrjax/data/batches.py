@@ -18,7 +18,9 @@ import numpy as np
 from lrjax.training.parallel import AXIS
 from lrjax.training.rng import stream
 
-Arrays = Mapping[str, Any]  # name -> array with examples along the first axis
+# name -> array with examples along the first axis, or (streamed from the host alone) anything that
+# has a length and gives an array for an array, or a slice, of indices
+Arrays = Mapping[str, Any]
 Step = Callable[[Any, dict[str, dict[str, jax.Array]]], Any]
 
 
@@ -124,5 +126,5 @@ def padded(arrays: Arrays, batch: int) -> Iterator[dict[str, np.ndarray]]:
     for start in range(0, total, batch):
         index = np.arange(start, start + batch)
         taken = np.minimum(index, total - 1)
-        part = {name: np.asarray(value)[taken] for name, value in arrays.items()}
+        part = {name: np.asarray(value[taken]) for name, value in arrays.items()}
         yield part | {"place": index.astype(np.int32), "valid": index < total}

@@ -146,13 +146,14 @@ def split_holdout(faces: Faces, fraction: float, seed: int) -> tuple[Faces, Face
     """
     if not 0 < fraction < 1:
         raise InputError(f"The held-out fraction of {fraction} must be between 0 and 1.")
-    shares = np.array([_share(name.partition("#")[0], seed) for name in faces.names])
+    shares = np.array([share_of(name.partition("#")[0], seed) for name in faces.names])
     return take(faces, np.flatnonzero(shares >= fraction)), take(
         faces, np.flatnonzero(shares < fraction)
     )
 
 
-def _share(name: str, seed: int) -> float:
+def share_of(name: str, seed: int) -> float:
+    """A number in [0, 1) that only a name and a seed decide, evenly spread over names."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

@@ -13,32 +13,62 @@ import shutil
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
 
 import lrjax
 from lrjax.config import from_dict, to_dict
-from lrjax.data import sources
+from lrjax.data.examples import Examples, Loaded
 from lrjax.errors import InputError
-from lrjax.tasks import degradation, landmarks
+from lrjax.tasks import (
+    degradation,
+    faces,
+    landmarks,
+    recognition,
+    recognition_data,
+    super_resolution,
+)
 from lrjax.training import loop
 from lrjax.training.state import State
 from lrjax.training.task import Task
 from lrjax.training.weights import save_variables, write_json
 
-Config = degradation.DegradationConfig | landmarks.LandmarksConfig
-# What is trained: name -> (its configuration, `make(config, steps) -> Task`).
-TASKS: dict[str, tuple[type, Callable[[Any, int], Task]]] = {
-    "degradation": (degradation.DegradationConfig, degradation.make),
-    "landmarks": (landmarks.LandmarksConfig, landmarks.make),
+Config = (
+    degradation.DegradationConfig
+    | landmarks.LandmarksConfig
+    | recognition.RecognitionConfig
+    | super_resolution.SuperResolutionConfig
+)
+
+
+class Entry(NamedTuple):
+    """What a run must know of a task.
+
+    Attributes:
+      config: type of its configurations.
+      make: `(config, steps) -> Task`.
+      load: `(config, data_dir, align) -> Loaded`, with what `train` was given for `align`.
+    """
+
+    config: type
+    make: Callable[[Any, int], Task]
+    load: Callable[[Any, Path, Any], Loaded] = faces.load
+
+
+# What is trained, by name.
+TASKS: dict[str, Entry] = {
+    "degradation": Entry(degradation.DegradationConfig, degradation.make),
+    "landmarks": Entry(landmarks.LandmarksConfig, landmarks.make),
+    "recognition": Entry(recognition.RecognitionConfig, recognition.make, recognition_data.load),
+    "super_resolution": Entry(super_resolution.SuperResolutionConfig, super_resolution.make),
 }
 
 
 def task_name(config: Config) -> str:
     """The name under which TASKS knows a configuration's task."""
-    return next(name for name, (kind, _) in TASKS.items() if isinstance(config, kind))
+    return next(name for name, entry in TASKS.items() if isinstance(config, entry.config))
 
 
 def load_config(folder: Path) -> Config:
@@ -52,46 +82,13 @@ def load_config(folder: Path) -> Config:
         raise InputError(f"There is no run in {folder} (no config.json); name a run folder.")
     try:
         values = json.loads(path.read_text())
-        kind, _ = TASKS[values.pop("task")]
+        kind = TASKS[values.pop("task")].config
     except (json.JSONDecodeError, KeyError) as error:
         raise InputError(f"The file {path} is not a run's configuration ({error}).") from error
     return from_dict(kind, values)
 
 
-def load_sources(
-    config: Config, data_dir: Path
-) -> tuple[dict[str, sources.Faces], sources.Faces | None]:
-    """The faces that each part of a batch is drawn from, and those held out."""
-    scheme = getattr(config, "scheme", "ibug68")
-    labelled = sources.load(
-        config.labelled,
-        data_dir=data_dir,
-        view=config.image_size,
-        context=config.context,
-        scheme=scheme,
-    )
-    held_out = None
-    if config.holdout > 0:
-        labelled, held_out = sources.split_holdout(labelled, config.holdout, config.train.seed)
-        if not len(held_out):
-            raise InputError(
-                f"The share {config.holdout} holds out none of the {len(labelled)} labelled faces; "
-                "set holdout to more, or to 0."
-            )
-    faces = {"labelled": labelled}
-    if getattr(config, "needs_real", True):
-        faces["real"] = sources.load(
-            config.real, data_dir=data_dir, view=config.size, context=config.context, scheme=scheme
-        )
-    return faces, held_out
-
-
-def arrays(faces: sources.Faces) -> dict[str, Any]:
-    """The fields that a step or an evaluation reads."""
-    return {"images": faces.images, "points": faces.points, "visible": faces.visible}
-
-
-def environment(faces: Mapping[str, sources.Faces]) -> dict[str, Any]:
+def environment(data: Mapping[str, Examples]) -> dict[str, Any]:
     """What a result depends on besides the configuration."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
@@ -102,8 +99,9 @@ def environment(faces: Mapping[str, sources.Faces]) -> dict[str, Any]:
         "devices": jax.device_count(),
         "processes": jax.process_count(),
         "data": {
-            name: {"faces": len(part.images), "fingerprint": part.fingerprint}
-            for name, part in faces.items()
+            name: {"faces": len(part), "fingerprint": part.fingerprint}
+            | ({"note": part.note} if part.note else {})
+            for name, part in data.items()
         },
     }
 
@@ -148,8 +146,8 @@ def check_config(config: Config, folder: Path) -> None:
         )
 
 
-def check_data(faces: Mapping[str, sources.Faces], folder: Path) -> None:
-    """`folder` is free for a run, or holds one that began with these faces.
+def check_data(data: Mapping[str, Examples], folder: Path) -> None:
+    """`folder` is free for a run, or holds one that began with these examples.
 
     Raises:
       InputError: they have changed since.
@@ -157,7 +155,7 @@ def check_data(faces: Mapping[str, sources.Faces], folder: Path) -> None:
     if not (folder / "config.json").is_file():
         return
     begun = json.loads((folder / "environment.json").read_text())["data"]
-    for name, part in faces.items():
+    for name, part in data.items():
         if name in begun and begun[name]["fingerprint"] != part.fingerprint:
             raise InputError(
                 f"The {name} faces of the run in {folder} have changed since it began (it had "
@@ -187,9 +185,14 @@ def train(
     folder: Path,
     *,
     data_dir: Path,
+    align: recognition_data.Align | None = None,
     pictures: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> State:
     """Train `config` in `folder`, or finish what was begun there.
+
+    Args:
+      align: aligns the pictures of people, which "recognition" needs.
+      pictures: see `loop.Hooks`.
 
     Raises:
       InputError: the folder holds a run of another configuration or on other data, or the data are
@@ -197,13 +200,12 @@ def train(
     """
     folder = Path(folder)
     check_config(config, folder)
-    faces, held_out = load_sources(config, data_dir)
-    everything = faces if held_out is None else faces | {"held_out": held_out}
-    check_data(everything, folder)
     name = task_name(config)
-    steps = loop.total_steps(config.train, len(faces["labelled"]))
-    _, make = TASKS[name]
-    task = make(config, steps)
+    parts, held_out, complete = TASKS[name].load(config, data_dir, align)
+    everything = parts if held_out is None else parts | {"held_out": held_out}
+    check_data(everything, folder)
+    steps = loop.total_steps(config.train, len(parts["labelled"]))
+    task = TASKS[name].make(complete, steps)
     if jax.process_index() == 0:
         write_json(folder / "environment.json", environment(everything))
         write_json(folder / "config.json", {"task": name, **to_dict(config)})
@@ -214,8 +216,8 @@ def train(
         task,
         config.train,
         steps,
-        {part: arrays(value) for part, value in faces.items()},
+        {name: part.arrays for name, part in parts.items()},
         folder,
-        held_out=None if held_out is None else arrays(held_out),
+        held_out=None if held_out is None else held_out.arrays,
         hooks=hooks,
     )

@@ -46,7 +46,7 @@ class Checkpoints:
         # Orbax reads all arrays at once; when one of them does not fit, it abandons the others in
         # the middle. So what fits is found out from the description, before anything is read.
         saved = _described(self._manager.item_metadata(step))
-        wanted = _described(ocp.utils.serialize_tree(like, keep_empty_nodes=False))
+        wanted = _described(ocp.utils.serialize_tree(like, keep_empty_nodes=True))
         unfit = sorted(
             name for name in saved.keys() | wanted.keys() if saved.get(name) != wanted.get(name)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -61,17 +61,20 @@ def total_steps(config: TrainConfig, examples: int) -> int:
     return max(1, round(config.epochs * examples / config.batch_size))
 
 
-def guarded(step: Callable[..., tuple[State, Metrics]]) -> Callable[..., tuple[State, Metrics]]:
+def guarded(
+    step: Callable[..., tuple[State, Metrics]], split: Collection[str] = ()
+) -> Callable[..., tuple[State, Metrics]]:
     """`step` that keeps the old state when a metric, or anything in the new state, is not finite.
 
     The state therefore never holds a NaN: the host finds out later, and what it saves is good.
     Metrics gain `update/NET`, how far the parameters moved (Euclidean): NaN if the net broke.
+    Networks in `split` are split over the devices, which come to the same verdict.
     """
 
     def guarded_step(state: State, batch: Any) -> tuple[State, Metrics]:
         new, metrics = step(state, batch)
         updates = {
-            f"update/{name}": _update(state.nets[name], net)
+            f"update/{name}": _update(state.nets[name], net, name in split)
             for name, net in new.nets.items()
             if net is not state.nets[name]
         }
@@ -85,10 +88,11 @@ def guarded(step: Callable[..., tuple[State, Metrics]]) -> Callable[..., tuple[S
     return guarded_step
 
 
-def _update(old: Net, new: Net) -> jax.Array:
+def _update(old: Net, new: Net, split: bool) -> jax.Array:
     finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(new)]
     change = jax.tree.map(jnp.subtract, new.params, old.params)
-    return jnp.where(jnp.stack(finite).all(), optax.tree.norm(change), jnp.nan)
+    length = jnp.where(jnp.stack(finite).all(), optax.tree.norm(change), jnp.nan)
+    return jnp.sqrt(jax.lax.psum(jnp.square(length), parallel.AXIS)) if split else length
 
 
 def _select(finite: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
@@ -99,13 +103,21 @@ def compile_step(
     task: Task, config: TrainConfig, mesh: Mesh
 ) -> Callable[..., tuple[State, Metrics]]:
     """The task's step on all devices: `(state, data or batch) -> (state, metrics)`."""
-    step = guarded(task.step)
+    step = guarded(task.step, task.split)
     for count in task.batch.values():
         parallel.share_of(count, mesh.size)
+    specs = partition(task, mesh)
     if config.feed == "device":
         step = batches.from_device(step, task.batch, mesh.size)
-        return parallel.parallelise(step, mesh, config.parallel, sharded=False)
-    return parallel.parallelise(step, mesh, config.parallel, sharded=True)
+    return parallel.parallelise(
+        step, mesh, config.parallel, sharded=config.feed == "host", state_specs=specs
+    )
+
+
+def partition(task: Task, mesh: Mesh) -> Any:
+    """How the task's state lies on the devices (see `parallel.partition`)."""
+    shapes = jax.eval_shape(task.init, jax.random.key(0)) if task.split else None
+    return parallel.partition(shapes, task.split, mesh.size)
 
 
 def feed(
@@ -123,7 +135,10 @@ def feed(
         for _ in range(start, stop):
             yield resident
     else:
-        for batch in batches.from_host(key, data, task.batch, start=start, stop=stop):
+        stream = batches.from_host(
+            key, data, task.batch, start=start, stop=stop, threads=config.readers
+        )
+        for batch in stream:
             yield parallel.shard(batch, mesh)
 
 
@@ -211,7 +226,7 @@ def _fit(
 ) -> State:
     mesh = parallel.make_mesh() if mesh is None else mesh
     step_function = compile_step(task, config, mesh)
-    state = parallel.replicate(task.init(jax.random.key(config.seed)), mesh)
+    state = parallel.place(task.init(jax.random.key(config.seed)), mesh, partition(task, mesh))
     checkpoints = Checkpoints(folder, config.keep)
     if checkpoints.latest() is not None:
         state = checkpoints.restore(state)
@@ -225,6 +240,7 @@ def _fit(
     log = Log(folder, start) if first else Silence()
     progress = Progress(steps, start, shown=first)
     assess = _assessment(task, config, data, held_out, hooks, log, progress)
+    whole = partial(_whole, task, mesh)
 
     def save() -> None:
         log.flush()  # first the log: after a crash it may be ahead of the state, never behind
@@ -261,12 +277,12 @@ def _fit(
                     report(*pending)
                     pending = None
                 if due["assess"]:
-                    assess(state)
+                    assess(whole(state))
                 if due["save"] or stop:
                     save()
                 if stop and number < steps:
                     raise Interrupted
-        hooks.weights(state, "last")
+        hooks.weights(whole(state), "last")
     except Diverged:
         save()
         raise
@@ -274,6 +290,14 @@ def _fit(
         checkpoints.close()
         log.close()
     return state
+
+
+def _whole(task: Task, mesh: Mesh, state: State) -> State:
+    """`state` with whole networks on every device; those that were split have no moments then."""
+    if not task.split:
+        return state
+    nets = {name: state.nets[name].replace(opt_state=()) for name in task.split}
+    return state.replace(nets=state.nets | parallel.replicate(nets, mesh))
 
 
 def _agreed(asked: Callable[[], bool], now: bool) -> bool:

@@ -1,12 +1,13 @@
 """All parallelism: one step function, run on every device by `pmap` or by `jit` over a mesh.
 
-The step sees the axis name `AXIS`; what it returns is equal on all devices, and the state it takes
-is donated. Both ways are traced once: a second trace would be a hidden recompilation, so it raises.
+The step sees the axis name `AXIS`; what it returns is equal on all devices but for the networks
+that are split over them, and the state it takes is donated. Both ways are traced once: a second
+trace would be a hidden recompilation, so it raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lrjax.errors import InputError
+from lrjax.training.state import State
 
 AXIS = "data"
 
@@ -62,7 +64,59 @@ def share_of(batch_size: int, devices: int) -> int:
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """`tree` on every device of `mesh`. Done before the first step, or it is traced twice."""
-    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))(tree)
+    return place(tree, mesh, PartitionSpec())
+
+
+def partition(state: State, split: Collection[str], devices: int) -> Any:
+    """How `state` lies on the devices: `PartitionSpec`s of its leaves, or one for all of them.
+
+    The last axis of every array of the networks in `split` is split evenly; the rest is whole
+    everywhere. `state` may hold shapes only.
+
+    Raises:
+      InputError: an axis cannot be split evenly.
+    """
+    if not split:
+        return PartitionSpec()
+
+    def last(leaf: Any) -> PartitionSpec:
+        if leaf.ndim == 0:  # an optimiser's count of steps
+            return PartitionSpec()
+        if leaf.shape[-1] % devices:
+            raise InputError(
+                f"An axis of {leaf.shape[-1]} cannot be split over {devices} devices; train on a "
+                "number of devices that divides it, or without splitting it."
+            )
+        return PartitionSpec(*[None] * (leaf.ndim - 1), AXIS)
+
+    specs = jax.tree.map(lambda leaf: PartitionSpec(), state)
+    nets = {name: jax.tree.map(last, state.nets[name]) for name in split}
+    return specs.replace(nets=specs.nets | nets)
+
+
+def place(tree: Any, mesh: Mesh, specs: Any) -> Any:
+    """`tree` on the devices of `mesh` as its `partition` says."""
+    shardings = jax.tree.map(
+        lambda spec: NamedSharding(mesh, spec),
+        specs,
+        is_leaf=lambda node: isinstance(node, PartitionSpec),
+    )
+    return jax.jit(lambda x: x, out_shardings=shardings)(tree)
+
+
+def mean_gradients(gradients: Any, split: Collection[str]) -> Any:
+    """Gradients {network: tree} of this device's mean as those of the mean over all devices.
+
+    What another device's examples say of a network that is split has reached its gradients
+    already, through the step's own communication.
+    """
+    count = jax.lax.axis_size(AXIS)
+    return {
+        name: jax.tree.map(lambda leaf: leaf / count, tree)
+        if name in split
+        else jax.lax.pmean(tree, AXIS)
+        for name, tree in gradients.items()
+    }
 
 
 def shard(batch: Any, mesh: Mesh) -> Any:
@@ -101,18 +155,30 @@ def parallelise(
     *,
     sharded: bool,
     donate: bool = True,
+    state_specs: Any = PartitionSpec(),
 ) -> Callable[..., Any]:
     """`step(state, batch)` on all devices of `mesh`.
 
     Args:
-      step: per-device function of (state, batch); its results are equal on all devices.
+      step: per-device function of (state, batch) to (state, metrics), or to one tree if the state
+        is replicated; its results are equal on all devices but where the state is split.
       mode: "pmap", or "mesh" for `jit` of a `shard_map`; the results are the same.
       sharded: whether `batch` is split over its leading axis (`shard`) or whole on every device.
       donate: whether the state's buffers are given up.
+      state_specs: the state's `partition`; by default it is replicated.
 
     Returns:
-      A compiled function of (replicated state, batch).
+      A compiled function of (state, batch).
+
+    Raises:
+      InputError: the mode is "pmap" and the state is split.
     """
+    whole = isinstance(state_specs, PartitionSpec)
+    if mode == "pmap" and not whole:
+        raise InputError(
+            "With parallel='pmap' every device holds the whole state; set train.parallel to 'mesh' "
+            "to split a network over the devices."
+        )
     donated = (0,) if donate else ()
     spec = PartitionSpec(AXIS) if sharded else PartitionSpec()
     step = traced_once(step)
@@ -120,8 +186,8 @@ def parallelise(
         mapped = jax.shard_map(
             step,
             mesh=mesh,
-            in_specs=(PartitionSpec(), spec),
-            out_specs=PartitionSpec(),
+            in_specs=(state_specs, spec),
+            out_specs=state_specs if whole else (state_specs, PartitionSpec()),
             # With the check on, a pmean of gradients gives them N times too large.
             check_vma=False,
         )

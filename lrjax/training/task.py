@@ -26,6 +26,9 @@ class Task:
       evaluate: `(state, fields) -> sums` over the examples whose `valid` is true, `count` included.
       best: the evaluated quantity that the best checkpoint has the least of, or None.
       pictures: `(state, batch) -> {name: uint8 [n, H, W, 3]}`, drawn now and then.
+      split: names of the networks that are split over the devices: `step` sees this device's part
+        of the last axis of each of their arrays, and gives back what becomes of that part.
+        `evaluate` and `pictures` see whole ones.
     """
 
     batch: Mapping[str, int]
@@ -34,3 +37,4 @@ class Task:
     evaluate: Callable[[State, dict[str, Any]], Metrics]
     best: str | None
     pictures: Callable[[State, Batch], dict[str, jax.Array]]
+    split: frozenset[str] = frozenset()

@@ -36,6 +36,22 @@ def save_variables(path: Path, variables: dict[str, Any], metadata: dict[str, An
     write_atomically(Path(path), save(arrays, metadata=text))
 
 
+def first_misfit(found: Any, wanted: Any) -> str | None:
+    """In words, the first array by which two nested dictionaries differ in name or shape."""
+    shapes = [
+        {name: list(np.shape(leaf)) for name, leaf in flat.items()}
+        for flat in (traverse_util.flatten_dict(tree, sep=SEPARATOR) for tree in (found, wanted))
+    ]
+    there, here = shapes
+    unfit = sorted(n for n in there.keys() | here.keys() if there.get(n) != here.get(n))
+    if not unfit:
+        return None
+    return (
+        f"{unfit[0]} is {there.get(unfit[0], 'missing')} there and "
+        f"{here.get(unfit[0], 'missing')} here, as the first of {len(unfit)}"
+    )
+
+
 def load_variables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The variables (NumPy, float32 where they are floating) and the metadata of a file.
 

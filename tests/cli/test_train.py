@@ -34,8 +34,7 @@ SETTINGS = ("--set", "train.steps=3", "--set", "train.batch_size=8", "--set", "t
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Landmarks are the toy task, and the working folder is empty."""
-    for name, value in tiny.stand_ins().items():
-        monkeypatch.setattr(runs, name, value)
+    monkeypatch.setitem(runs.TASKS, "landmarks", tiny.toy_entry())
     monkeypatch.chdir(tmp_path)
 
 

@@ -16,6 +16,7 @@ import tiny
 from lrjax.cli.options import CONFIGS, find_config
 from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
 from lrjax.tasks import degradation, landmarks, runs
+from lrjax.tasks.faces import examples
 from lrjax.training import loop, parallel
 from lrjax.training.state import new_net
 
@@ -51,11 +52,10 @@ def test_every_variant_steps(name: str, stage1: str) -> None:
     config = find_config(name)
     if getattr(config, "degradation", None) == "generator":
         config = dataclasses.replace(config, stage1=stage1)
-    _, make = runs.TASKS[runs.task_name(config)]
-    task = make(config, 1000)
+    task = runs.TASKS[runs.task_name(config)].make(config, 1000)
     state = jax.eval_shape(task.init, jax.random.key(0))
     faces, _ = tiny.noise_sources(config)
-    data = {part: runs.arrays(faces[part]) for part in task.batch}
+    data = {part: examples(faces[part]).arrays for part in task.batch}
     assert task.batch["labelled"] == config.train.batch_size
     train = dataclasses.replace(config.train, parallel="mesh")
     step = loop.compile_step(task, train, parallel.make_mesh())
@@ -80,7 +80,7 @@ def test_variants_are_those_that_their_file_describes() -> None:
         for described in re.findall(rf"lrjax train {name}:?(\S*)", module.__doc__):
             assert module.get_config(*[described] * bool(described)) is not None
         for variant in module.VARIANTS:
-            assert isinstance(find_config(f"{name}:{variant}"), runs.TASKS[name][0])
+            assert isinstance(find_config(f"{name}:{variant}"), runs.TASKS[name].config)
         assert find_config(name) in [find_config(f"{name}:{v}") for v in module.VARIANTS]
 
 

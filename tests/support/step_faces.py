@@ -14,6 +14,7 @@ import tiny
 
 from lrjax.cli.options import find_config
 from lrjax.tasks import degradation, landmarks, runs
+from lrjax.tasks.faces import examples
 from lrjax.training import loop, parallel
 
 
@@ -24,10 +25,9 @@ def main(folder: Path, name: str) -> None:
     config = tiny.shrunk(find_config(name))
     if getattr(config, "degradation", None) == "generator":
         config = dataclasses.replace(config, stage1=str(tiny.stage1_run(folder / "stage1")))
-    _, make = runs.TASKS[runs.task_name(config)]
-    task = make(config, 10)
+    task = runs.TASKS[runs.task_name(config)].make(config, 10)
     faces, _ = tiny.noise_sources(config)
-    data = {part: runs.arrays(faces[part]) for part in task.batch}
+    data = {part: examples(faces[part]).arrays for part in task.batch}
     state = tiny.start(task)
     for devices, mode in ((1, "pmap"), (4, "pmap"), (4, "mesh")):
         mesh = parallel.make_mesh(jax.devices()[:devices])

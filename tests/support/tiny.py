@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import optax
 
 from lrjax.config import CriticConfig, HighToLowConfig, TrainConfig, UNetConfig, to_dict
 from lrjax.data import sources
+from lrjax.data.examples import Examples, Loaded
 from lrjax.geometry.points import SCHEMES
 from lrjax.losses.adversarial import AdversarialState
 from lrjax.models.vgg import VGG19Features
 from lrjax.tasks import degradation, landmarks, runs, super_resolution
 from lrjax.tasks.degradation import DegradationConfig
+from lrjax.tasks.faces import examples
 from lrjax.training.parallel import AXIS
 from lrjax.training.rng import per_example, stream
 from lrjax.training.state import Metrics, State, new_net, updated
@@ -212,16 +215,30 @@ def noise_sources(config: Any, seed: int = 0) -> tuple[dict[str, sources.Faces],
     return parts, faces(6, config.image_size, scheme, seed + 2)
 
 
-def stand_ins(seed: int = 0) -> dict[str, Any]:
-    """Attributes for `lrjax.tasks.runs`: landmarks become the toy, on the points of noise."""
+def noise(config: Any, data_dir: Path, align: Any = None) -> Loaded:
+    """`noise_sources` for a run."""
+    parts, held_out = noise_sources(config)
+    return Loaded(
+        {name: examples(part) for name, part in parts.items()}, examples(held_out), config
+    )
 
-    def numbers(faces: sources.Faces) -> dict[str, np.ndarray]:
-        scaled = faces.points / faces.images.shape[1] - 0.5
-        return {"x": scaled[:, :FEATURES, 0], "y": scaled[:, FEATURES, 1]}
 
-    return {
-        "load_sources": lambda config, data_dir: noise_sources(config, seed),
-        "arrays": numbers,
-        "TASKS": runs.TASKS
-        | {"landmarks": (landmarks.LandmarksConfig, lambda config, steps: toy(source="labelled"))},
-    }
+def numbers(faces: sources.Faces) -> Examples:
+    """Points of faces as numbers for the toy."""
+    scaled = faces.points / faces.images.shape[1] - 0.5
+    arrays = {"x": scaled[:, :FEATURES, 0], "y": scaled[:, FEATURES, 1]}
+    return Examples(arrays, faces.fingerprint)
+
+
+def toy_entry(
+    load_sources: Callable[[Any], tuple[dict[str, sources.Faces], sources.Faces]] = noise_sources,
+) -> runs.Entry:
+    """Landmarks as the toy, on the points of faces."""
+
+    def load(config: Any, data_dir: Path, align: Any = None) -> Loaded:
+        parts, held_out = load_sources(config)
+        return Loaded(
+            {name: numbers(part) for name, part in parts.items()}, numbers(held_out), config
+        )
+
+    return runs.Entry(landmarks.LandmarksConfig, lambda config, steps: toy(source="labelled"), load)

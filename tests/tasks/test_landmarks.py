@@ -18,7 +18,8 @@ from lrjax.config import AugmentConfig, CameraConfig
 from lrjax.data import camera
 from lrjax.errors import InputError
 from lrjax.geometry.points import FIVE
-from lrjax.tasks import landmark_views, landmarks, runs
+from lrjax.tasks import landmark_views, landmarks
+from lrjax.tasks.faces import examples
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training import loop, parallel
 from lrjax.training.state import State
@@ -54,7 +55,7 @@ def stepped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         config = dataclasses.replace(config, stage1=str(run))
     task = landmarks.make(config, 10)
     faces, _ = tiny.noise_sources(config)
-    data = {name: runs.arrays(faces[name]) for name in task.batch}
+    data = {name: examples(faces[name]).arrays for name in task.batch}
     # The true initialisation takes long to compile: once is enough.
     state = task.init(jax.random.key(0)) if request.param == "s1" else tiny.start(task)
     before = jax.device_get(state)

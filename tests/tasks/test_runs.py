@@ -17,6 +17,7 @@ from lrjax.data import sources
 from lrjax.errors import InputError
 from lrjax.tasks import runs
 from lrjax.tasks.degradation import DegradationConfig
+from lrjax.tasks.faces import load_sources
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training.progress import read
 from lrjax.training.weights import load_variables
@@ -32,13 +33,7 @@ CONFIG = LandmarksConfig(
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Landmarks are the toy task, on faces of noise."""
-    use(monkeypatch)
-
-
-def use(monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> None:
-    """The toy on the faces of a seed."""
-    for name, value in tiny.stand_ins(seed).items():
-        monkeypatch.setattr(runs, name, value)
+    monkeypatch.setitem(runs.TASKS, "landmarks", tiny.toy_entry())
 
 
 def train(folder: Path, **changes: Any) -> Any:
@@ -91,7 +86,7 @@ def test_other_data_are_refused(
 ) -> None:
     train(tmp_path, steps=2)
 
-    def changed(config: Any, data_dir: Path) -> Any:
+    def changed(config: Any) -> Any:
         faces, held_out = tiny.noise_sources(config)
         if source == "labelled":
             faces["labelled"] = tiny.faces(13, 128)
@@ -99,7 +94,7 @@ def test_other_data_are_refused(
             held_out = tiny.faces(13, 128)
         return faces, held_out
 
-    monkeypatch.setattr(runs, "load_sources", changed)
+    monkeypatch.setitem(runs.TASKS, "landmarks", tiny.toy_entry(changed))
     was = 12 if source == "labelled" else 6
     with pytest.raises(InputError) as refusal:
         train(tmp_path)
@@ -108,7 +103,7 @@ def test_other_data_are_refused(
     )
     assert f"(it had {was}, there are 13)" in str(refusal.value)
     assert "--restart" in str(refusal.value)
-    use(monkeypatch)
+    monkeypatch.setitem(runs.TASKS, "landmarks", tiny.toy_entry())
     assert int(train(tmp_path).step) == 4
 
 
@@ -162,7 +157,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, count: int, **changes: Any) -> tuple
 
     monkeypatch.setattr(sources, "load", load)
     config = dataclasses.replace(CONFIG, scheme="five", image_size=16, size=8, **changes)
-    return runs.load_sources(config, Path("nowhere"))
+    return load_sources(config, Path("nowhere"))
 
 
 def test_a_part_of_the_labelled_faces_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,54 @@
+"""Faces with landmarks for the tasks that see them: labelled ones, real ones, and held-out ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lrjax.data import sources
+from lrjax.data.examples import Examples, Loaded
+from lrjax.errors import InputError
+
+
+def load_sources(
+    config: Any, data_dir: Path
+) -> tuple[dict[str, sources.Faces], sources.Faces | None]:
+    """The faces that each part of a batch is drawn from, and those held out."""
+    scheme = getattr(config, "scheme", "ibug68")
+    labelled = sources.load(
+        config.labelled,
+        data_dir=data_dir,
+        view=config.image_size,
+        context=config.context,
+        scheme=scheme,
+    )
+    held_out = None
+    if config.holdout > 0:
+        labelled, held_out = sources.split_holdout(labelled, config.holdout, config.train.seed)
+        if not len(held_out):
+            raise InputError(
+                f"The share {config.holdout} holds out none of the {len(labelled)} labelled faces; "
+                "set holdout to more, or to 0."
+            )
+    faces = {"labelled": labelled}
+    if getattr(config, "needs_real", True):
+        faces["real"] = sources.load(
+            config.real, data_dir=data_dir, view=config.size, context=config.context, scheme=scheme
+        )
+    return faces, held_out
+
+
+def examples(faces: sources.Faces) -> Examples:
+    """The fields of faces that a step or an evaluation reads."""
+    arrays = {"images": faces.images, "points": faces.points, "visible": faces.visible}
+    return Examples(arrays, faces.fingerprint)
+
+
+def load(config: Any, data_dir: Path, align: Any = None) -> Loaded:
+    """`load_sources` for a run; nothing is to `align`, as these faces have frames already."""
+    faces, held_out = load_sources(config, data_dir)
+    return Loaded(
+        parts={name: examples(part) for name, part in faces.items()},
+        held_out=None if held_out is None else examples(held_out),
+        config=config,
+    )

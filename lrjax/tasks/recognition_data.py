@@ -1,0 +1,160 @@
+"""The pictures that a recogniser learns from: whose they are, aligned, and which are held out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lrjax.data.examples import Examples, Loaded
+from lrjax.data.identities import NOBODY, Portraits, load_portraits
+from lrjax.data.sources import digest, share_of
+from lrjax.errors import InputError
+from lrjax.geometry.templates import Template
+from lrjax.tasks.recognition import RecognitionConfig, border, face_template
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Framing:
+    """How faces are wanted.
+
+    Attributes:
+      alignment, fit, plain: see RecognitionConfig.
+      template: of the aligned face.
+      border: how many pixels more are shown on each of its sides.
+      streamed: whether faces shall be aligned when they are read, rather than all at once.
+    """
+
+    alignment: str
+    fit: str
+    plain: str
+    template: Template
+    border: int
+    streamed: bool
+
+
+class Frames(NamedTuple):
+    """Faces as they were wanted.
+
+    Attributes:
+      images: uint8 [n, H, W, 3], or what gives such images for an array or a slice of indices.
+      identity: of all that they depend on besides the pictures.
+      note: how they were aligned, and how many were not.
+    """
+
+    images: Any
+    identity: str
+    note: str
+
+
+Align = Callable[[Portraits, Framing], Frames]
+
+
+def load(config: RecognitionConfig, data_dir: Path, align: Align) -> Loaded:
+    """The data of a run, and the configuration with its number of classes.
+
+    Raises:
+      InputError: the data are not prepared, or one cannot learn to tell people apart from them.
+    """
+    config.validate()
+    portraits = load_portraits(config.labelled, data_dir)
+    classes = check_people(portraits, config)
+    rest, held = split_holdout(portraits, config.holdout, config.train.seed)
+    if config.holdout > 0 and not len(held):
+        raise InputError(
+            f"The share {config.holdout} holds out none of the {len(portraits)} pictures; set "
+            "holdout to more, or to 0."
+        )
+    framing = Framing(
+        config.alignment,
+        config.fit,
+        config.plain,
+        face_template(config),
+        border(config),
+        streamed=config.train.feed == "host",
+    )
+    frames = align(portraits, framing)
+
+    def examples(rows: np.ndarray) -> Examples:
+        return Examples(
+            {"images": rows_of(frames.images, rows), "label": portraits.label[rows]},
+            digest([portraits.fingerprint.encode(), frames.identity.encode(), rows.tobytes()]),
+            frames.note,
+        )
+
+    return Loaded(
+        parts={"labelled": examples(rest)},
+        held_out=examples(held) if len(held) else None,
+        config=dataclasses.replace(config, classes=classes),
+    )
+
+
+def check_people(portraits: Portraits, config: RecognitionConfig) -> int:
+    """How many people there are.
+
+    Raises:
+      InputError: it is one, or other than configured, or some pictures are nobody's, or some people
+        have no picture.
+    """
+    named = ", ".join(config.labelled)
+    nobody = int((portraits.label == NOBODY).sum())
+    if nobody:
+        raise InputError(
+            f"{nobody} of the {len(portraits)} pictures of {named} do not say whose they are; name "
+            "splits of people in labelled, such as 'tinyface:train'."
+        )
+    classes = portraits.classes
+    if classes < 2:
+        raise InputError(
+            f"All {len(portraits)} pictures of {named} show one person; name in labelled splits of "
+            "two people or more."
+        )
+    missing = np.flatnonzero(np.bincount(portraits.label, minlength=classes) == 0)
+    if len(missing):
+        raise InputError(
+            f"{len(missing)} of the {classes} people of {named} have no picture, the first of them "
+            f"number {missing[0]}; name whole splits in labelled."
+        )
+    if config.classes not in (None, classes):
+        raise InputError(
+            f"There are {classes} people in {named}, but classes is {config.classes}; set classes "
+            "to null, or prepare the dataset that it was written for."
+        )
+    return classes
+
+
+def split_holdout(
+    portraits: Portraits, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of (pictures to learn from, pictures held out), about `fraction` of them being held out.
+
+    A hash of the picture's name and the seed decides, but one picture of each person at least is
+    learnt from.
+    """
+    shares = np.array([share_of(name, seed) for name in portraits.names])
+    largest = np.zeros(portraits.classes)
+    np.maximum.at(largest, portraits.label, shares)
+    held = (shares < fraction) & (shares < largest[portraits.label])
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def rows_of(images: Any, rows: np.ndarray) -> Any:
+    """Some rows of images; where those are read when they are needed, so are these."""
+    return images[rows] if isinstance(images, np.ndarray) else Rows(images, rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of what gives images for an array of indices."""
+
+    images: Any
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        return self.images[self.rows[index]]
