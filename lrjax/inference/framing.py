@@ -23,7 +23,9 @@ def frames(portraits: Portraits, framing: Framing) -> Frames:
     Raises:
       InputError: there is no such aligner, or pictures lack the points that it needs.
     """
-    aligner = Aligner.load(framing.alignment, framing.template, framing.fit, plain=framing.plain)
+    aligner = Aligner.load(
+        framing.alignment, framing.template, framing.fit, plain=framing.plain, region=framing.region
+    )
     if framing.alignment == "points" and portraits.points is None:
         raise InputError(
             "These pictures come without points; set alignment to a landmark network, or to "

@@ -53,6 +53,8 @@ class RecognitionConfig:
     # What finds the five points: "shipped", the run folder or weights of a landmark network,
     # "points" for the dataset's own, "resize" for none.
     alignment: str = "shipped"
+    # The part of each picture that is the face: left, top, width, height, as shares of its size.
+    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     # Paper: "affine transformation". Ours: a similarity, which is one and keeps the face's shape.
     fit: Literal["similarity", "affine"] = "similarity"
     plain: Literal["stretch", "pad"] = "stretch"  # how faces are shown that cannot be aligned

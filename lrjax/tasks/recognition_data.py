@@ -22,13 +22,14 @@ class Framing:
     """How faces are wanted.
 
     Attributes:
-      alignment, fit, plain: see RecognitionConfig.
+      alignment, region, fit, plain: see RecognitionConfig.
       template: of the aligned face.
       border: how many pixels more are shown on each of its sides.
       streamed: whether faces shall be aligned when they are read, rather than all at once.
     """
 
     alignment: str
+    region: tuple[float, float, float, float]
     fit: str
     plain: str
     template: Template
@@ -70,6 +71,7 @@ def load(config: RecognitionConfig, data_dir: Path, align: Align) -> Loaded:
         )
     framing = Framing(
         config.alignment,
+        config.region,
         config.fit,
         config.plain,
         face_template(config),

@@ -10,14 +10,17 @@ from typing import Any
 
 import jax
 import numpy as np
+import people
 import pytest
 import tiny
 
 from lrjax.cli.options import CONFIGS, find_config
 from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
-from lrjax.tasks import degradation, landmarks, runs
+from lrjax.tasks import degradation, landmarks, recognition, runs
 from lrjax.tasks.faces import examples
+from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.training import loop, parallel
+from lrjax.training.optimizers import make_schedule
 from lrjax.training.state import new_net
 
 VARIANTS = [
@@ -26,7 +29,14 @@ VARIANTS = [
     for variant in importlib.import_module(f"configs.{name}").VARIANTS
 ]
 # The others differ from these in width or in data only; they are traced by the slow tests.
-QUICK = ("degradation:paper", "landmarks:s4-paper", "landmarks:hr-quick", "landmarks:shipped")
+QUICK = (
+    "degradation:paper",
+    "landmarks:s4-paper",
+    "landmarks:hr-quick",
+    "landmarks:shipped",
+    "recognition:l1-quick",
+    "super_resolution:srgan-small",
+)
 
 
 @pytest.fixture
@@ -48,14 +58,22 @@ def stage1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],
 )
-def test_every_variant_steps(name: str, stage1: str) -> None:
+def test_every_variant_steps(name: str, stage1: str, tmp_path: Path) -> None:
     config = find_config(name)
     if getattr(config, "degradation", None) == "generator":
         config = dataclasses.replace(config, stage1=stage1)
+    if getattr(config, "perceptual", 0) > 0:
+        vgg = tiny.vgg_file(tmp_path / "vgg.safetensors")
+        config = dataclasses.replace(config, vgg=str(vgg))
+    if isinstance(config, RecognitionConfig):
+        config = dataclasses.replace(config, classes=config.classes or 5, initial=None)
+        data = {"labelled": people.examples(config, 12).arrays}
+    else:
+        faces, _ = tiny.noise_sources(config)
+        data = {part: examples(found).arrays for part, found in faces.items()}
     task = runs.TASKS[runs.task_name(config)].make(config, 1000)
+    data = {part: data[part] for part in task.batch}
     state = jax.eval_shape(task.init, jax.random.key(0))
-    faces, _ = tiny.noise_sources(config)
-    data = {part: examples(faces[part]).arrays for part in task.batch}
     assert task.batch["labelled"] == config.train.batch_size
     train = dataclasses.replace(config.train, parallel="mesh")
     step = loop.compile_step(task, train, parallel.make_mesh())
@@ -152,3 +170,56 @@ def test_the_shipped_network_is_small_enough() -> None:
     net = jax.eval_shape(task.init, jax.random.key(0)).nets["g2"]
     numbers = sum(leaf.size for leaf in jax.tree.leaves(net.evaluation_variables))
     assert 2 * numbers < 20e6  # half precision, 20 MB
+
+
+def test_super_resolution_is_trained_as_its_papers_say() -> None:
+    srresnet, srgan, rrdb, esrgan = (
+        find_config(f"super_resolution:{name}") for name in ("srresnet", "srgan", "rrdb", "esrgan")
+    )
+    assert (srresnet.generator.blocks, rrdb.generator.blocks) == (16, 23)
+    for before, after in ((srresnet, srgan), (rrdb, esrgan)):
+        assert before.adversarial == "none"
+        assert (before.network, before.generator) == (after.network, after.generator)
+        assert before.labelled == after.labelled == degradation.DegradationConfig().labelled
+        assert before.factor == 4
+        assert before.train.batch_size == after.train.batch_size == 16
+    assert (srgan.adversarial, srgan.distance, srgan.activated) == ("gan", "mse", True)
+    assert (esrgan.adversarial, esrgan.distance, esrgan.activated) == ("relativistic", "l1", False)
+    assert (srgan.pixel, srgan.perceptual, srgan.gan) == (0, 0.006, 1e-3)
+    assert (esrgan.pixel, esrgan.perceptual, esrgan.gan) == (1e-2, 1, 5e-3)
+    for name in ("srresnet", "srgan", "rrdb", "esrgan"):
+        for size in ("small", "quick"):
+            config = find_config(f"super_resolution:{name}-{size}")
+            assert config.perceptual == 0  # nobody has VGG at hand
+            assert config.pixel == 1
+
+
+@pytest.mark.parametrize("setting", ["l1", "l2", "l3", "l4", "l5"])
+def test_recognition_is_trained_as_by_lightcnn_s_script(setting: str) -> None:
+    config = find_config(f"recognition:{setting}")
+    assert (config.network, config.width, config.classes) == ("lightcnn29_32", 1.0, 2570)
+    assert config.labelled == ("tinyface:train",)
+    assert (config.head, config.focal) == ("softmax", 0.0)
+    assert (config.train.batch_size, config.train.epochs) == (128, 80)
+    schedule = make_schedule(config.optimizer, 80 * 61)
+    rates = [float(schedule(epoch * 61 + 1)) for epoch in range(0, 80, 9)]
+    expected = [0.01 * 0.457305051927326 ** (epoch // 10) for epoch in range(0, 80, 9)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+    assert (config.initial is None) == (setting != "l5")
+    by = {"l1": "landmarks-s2", "l2": "landmarks-s3", "l3": "landmarks-tinyface"}
+    assert config.alignment == f"runs/{by.get(setting, 'landmarks-end-to-end')}"
+    for size in ("small", "quick"):
+        other = find_config(f"recognition:{setting}-{size}")
+        for field in ("network", "head", "focal", "alignment", "initial", "fit", "shift", "mirror"):
+            assert getattr(other, field) == getattr(config, field), field
+
+
+@pytest.mark.slow
+def test_weights_of_128_pixels_fit_the_network_for_32() -> None:
+    """L5 starts from what "casia" trains."""
+    shapes = []
+    for name in ("recognition:casia", "recognition:l5"):
+        config = dataclasses.replace(find_config(name), initial=None, classes=5)
+        state = jax.eval_shape(recognition.make(config, 1).init, jax.random.key(0))
+        shapes.append(jax.tree.map(lambda leaf: leaf.shape, state.nets["recogniser"].variables))
+    assert shapes[0] == shapes[1]
