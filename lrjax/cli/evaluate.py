@@ -8,6 +8,7 @@ from typing import Any
 import click
 import jax
 
+from lrjax.cli.given import command_line
 from lrjax.cli.inference import inference_options, which_option
 from lrjax.cli.options import data_dir_option
 from lrjax.errors import InputError
@@ -93,7 +94,7 @@ def evaluate(
         found = [
             measure_degraded(detector, spec, data_dir, degradation, generator) for spec in specs
         ]
-    about = {"command": _command(click.get_current_context()), "note": NOTE}
+    about = {"command": command_line(click.get_current_context()), "note": NOTE}
     table = error_table(found, f"Errors of {weights}", **about)
     click.echo(table.to_markdown())
     if out is not None:
@@ -139,27 +140,3 @@ def _generator(detector: Detector, degradation: str, stage1: Path | None) -> str
     if degradation != "generator":
         return None
     return str(stage1) if stage1 is not None else detector.config.stage1
-
-
-def _command(context: click.Context) -> str:
-    """The command line as given, without the defaults."""
-    words = ["lrjax", "evaluate"]
-    for parameter in context.command.params:
-        name, value = parameter.name, context.params[parameter.name]
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if not given or name == "data_dir":
-            continue
-        if isinstance(parameter, click.Argument):
-            words += value if isinstance(value, tuple) else [str(value)]
-        elif isinstance(value, bool):
-            words.append(parameter.opts[0] if value else parameter.secondary_opts[0])
-        else:
-            for one in value if parameter.multiple else [value]:
-                words += [parameter.opts[0], _word(one)]
-    return " ".join(words)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_word, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -19,6 +19,12 @@ COMMANDS = {
     "prepare": ("lrjax.cli.prepare", "prepare", "Turn a dataset's official files into records."),
     "experiment": ("lrjax.cli.experiment", "experiment", "Run experiments of the papers."),
     "predict": ("lrjax.cli.predict", "predict", "Find the landmarks of faces in image files."),
+    "align": ("lrjax.cli.align", "align", "Lay faces onto a template, for recognisers."),
+    "identify": (
+        "lrjax.cli.identify",
+        "identify_command",
+        "Find people again: TinyFace's protocol.",
+    ),
     "evaluate": ("lrjax.cli.evaluate", "evaluate", "Measure a landmark network on a dataset."),
     "resolve": ("lrjax.cli.resolve", "resolve", "Enlarge faces by a super-resolution network."),
     "export": ("lrjax.cli.export", "export", "Write a run's network as one file."),

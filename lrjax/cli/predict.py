@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import click
 import numpy as np
 from tqdm import tqdm
 
-from lrjax.cli.inference import inference_options, which_option
+from lrjax.cli.inference import inference_options, output_file, which_option
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.geometry.points import SCHEMES
@@ -90,7 +90,7 @@ def predict(
                 found[row] = (looked.prediction, i)
             problems |= looked.problems
             if draw is not None and looked.photo is not None:
-                _draw(_picture_file(draw, looked.file, taken), looked)
+                _draw(output_file(draw, f"{looked.file}.png", taken), looked)
             bar.update(len(looked.rows) + len(looked.problems))
     text = table_text(rows, found, scheme)
     if target is None:
@@ -114,18 +114,6 @@ def _only(row: Row, name: str) -> Row:
     if row.file == name or row.problem:
         return row
     return Row(row.cells, row.box, f"the image given with --images is {name}", row.line)
-
-
-def _picture_file(folder: Path, file: str, taken: set[Path]) -> Path:
-    """`folder/name.jpg.png` for an image `name.jpg`, never outside the folder, never twice."""
-    parts = [part for part in PurePath(file).parts if part not in ("..", PurePath(file).anchor)]
-    path = wanted = folder.joinpath(*parts[:-1], f"{parts[-1]}.png")
-    number = 1
-    while path in taken:
-        number += 1
-        path = wanted.with_suffix(f".{number}.png")
-    taken.add(path)
-    return path
 
 
 def _draw(path: Path, looked: Looked) -> None:

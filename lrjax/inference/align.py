@@ -171,7 +171,7 @@ class Aligner:
                 "These pictures come without points; prepare a dataset that has them, or align by "
                 "a network."
             )
-        decoded = ahead(lambda i: _decode(portraits, i), range(len(portraits)))
+        decoded = ahead(lambda i: decode(portraits, i), range(len(portraits)))
         with tqdm(total=len(portraits), desc="align", unit="face", dynamic_ncols=True) as bar:
             for start in range(0, len(portraits), count):
                 rows = slice(start, min(start + count, len(portraits)))
@@ -196,7 +196,9 @@ class Aligner:
           points: ([n, 5, 2], visible [n, 5]) that come with the pictures, if they are to be used.
         """
         sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
-        boxes = _region_boxes(sizes, self.region) if boxes is None else np.asarray(boxes)
+        if boxes is None:
+            boxes = [self.box(photo.size) for photo in photos]
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         factors = np.ones_like(sizes)
         if self.resolve is not None:
             large = self.resolve(photos, side=self.resolve.config.size)
@@ -223,6 +225,10 @@ class Aligner:
         there = _scaled(result.points, 1 / factors[:, None]).astype(np.float32)
         return dataclasses.replace(result, points=there, note=self.note(result.aligned))
 
+    def box(self, size: tuple[int, int]) -> np.ndarray:
+        """The box [4] of the face in a picture of (width, height) pixels: the region."""
+        return np.array(self.region) * np.tile(size, 2)
+
     def note(self, aligned: np.ndarray) -> str:
         """In words: how faces were aligned, and how many [n] were not."""
         return in_words(aligned, self.template, f"{self.words} ({self.fit})" if self.words else "")
@@ -246,18 +252,17 @@ def _finder(detector: Detector) -> Find:
     return find
 
 
-def _region_boxes(sizes: np.ndarray, region: tuple[float, float, float, float]) -> np.ndarray:
-    """The boxes [n, 4] of a region in pictures of sizes [n, 2]."""
-    shares = np.array(region).reshape(2, 2)
-    return (shares * sizes[:, None]).reshape(-1, 4)
-
-
 def _scaled(points: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Points in an image that was resized by `factors`, both (x, y) along the last axis."""
     return (points + 0.5) * factors - 0.5
 
 
-def _decode(portraits: Portraits, index: int) -> Image.Image:
+def decode(portraits: Portraits, index: int) -> Image.Image:
+    """A picture of a split as RGB.
+
+    Raises:
+      InputError: it cannot be decoded.
+    """
     try:
         return decode_rgb(portraits.images[index], portraits.names[index])
     except InputError as error:

@@ -8,8 +8,10 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lrjax.errors import InputError
-from lrjax.geometry.points import Scheme
+from lrjax.geometry.points import FIVE, SCHEMES, Scheme, convert
 from lrjax.inference.images import list_images
 from lrjax.inference.landmarks import Prediction
 
@@ -53,16 +55,68 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
       InputError: there is no such file, it is no CSV text, or a column is missing or doubled.
     """
+    header, table = _table(path)
+    places = _places(header, path)
+    return [_row(cells, places, line) for cells, line in table]
+
+
+def read_points(path: Path) -> tuple[list[Row], np.ndarray, np.ndarray]:
+    """The rows of a table as `lrjax predict` writes it, and the five points of each.
+
+    Returns:
+      the rows; points float64 [n, 5, 2], zero where not visible; visible bool [n, 5]. Where both
+      cells of a point are empty, as in a row without a prediction, it is not visible.
+
+    Raises:
+      InputError: as for `read_rows`, or there are no columns x0, y0, x1, ... of points that can be
+        made five.
+    """
+    header, table = _table(path)
+    places = _places(header, path)
+    columns = _coordinates(header, path)
+    rows, points, visible = [], [], []
+    for cells, line in table:
+        row = _row(cells, places, line)
+        chosen = [cells[i].strip() if i < len(cells) else "" for i in columns]
+        try:
+            found = np.array([float(cell or "nan") for cell in chosen]).reshape(-1, 2)
+        except ValueError:
+            found = np.full((len(columns) // 2, 2), np.nan)
+            row = dataclasses.replace(row, problem=row.problem or "a point is no number")
+        rows.append(row)
+        points.append(found)
+        visible.append(np.isfinite(found).all(-1))
+    scheme = {scheme.count: scheme for scheme in SCHEMES.values()}[len(columns) // 2]
+    shape = (len(rows), scheme.count)
+    seen = np.array(visible, bool).reshape(shape)
+    there = np.where(seen[..., None], np.array(points).reshape(*shape, 2), 0.0)
+    return rows, *convert(there, seen, scheme, FIVE)
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[list[str], int]]]:
+    """(header, (cells, number of the last line) of each row) of a CSV file."""
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
         reader = csv.reader(io.StringIO(text, newline=""))
         header = [name.strip() for name in next(reader, [])]
-        places = _places(header, path)
-        return [_row(cells, places, reader.line_num) for cells in reader if cells]
+        return header, [(cells, reader.line_num) for cells in reader if cells]
     except OSError as error:
         raise InputError(f"The table {path} cannot be read ({error.strerror}).") from error
     except csv.Error as error:
         raise InputError(f"The table {path} is not CSV text ({error}).") from error
+
+
+def _coordinates(header: Sequence[str], path: Path) -> list[int]:
+    """The places of x0, y0, x1, ..."""
+    for scheme in sorted(SCHEMES.values(), key=lambda scheme: -scheme.count):
+        names = [f"{axis}{i}" for i in range(scheme.count) for axis in "xy"]
+        if all(header.count(name) == 1 for name in names) and f"x{scheme.count}" not in header:
+            return [header.index(name) for name in names]
+    counts = ", ".join(str(scheme.count) for scheme in SCHEMES.values())
+    raise InputError(
+        f"The table {path} has no points: its first line must name x0,y0,x1,y1,... for one of "
+        f"{counts} points; write it with `lrjax predict`."
+    )
 
 
 def _places(header: Sequence[str], path: Path) -> list[int]:

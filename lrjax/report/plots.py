@@ -74,6 +74,44 @@ def ced_curves(
     return figure
 
 
+def cmc_curves(shares: Mapping[str, ArrayLike], ranks: int = 50, title: str = "") -> Figure:
+    """Cumulative match characteristics, one curve per method, with rank-1 in the legend.
+
+    Args:
+      shares: method -> share [R] of probes found up to rank 1, 2, ...
+      ranks: right end of the axis, if so many are given.
+      title: of the figure.
+    """
+    figure, axes = _single(title)
+    for i, (name, values) in enumerate(shares.items()):
+        values = 100 * np.asarray(values, np.float64)[:ranks]
+        label = f"{name} (rank 1: {values[0]:.2f} %)"
+        axes.plot(np.arange(1, len(values) + 1), values, label=label, **_line(i))
+    axes.set_xlabel("rank")
+    axes.set_ylabel("probes found / %")
+    axes.set_xlim(left=1)
+    _legend(axes)
+    return figure
+
+
+def precision_recall_curves(curves: Mapping[str, Series], title: str = "") -> Figure:
+    """Mean interpolated precision over recall, one curve per method.
+
+    Args:
+      curves: method -> (recall [n], precision [n]), fractions.
+      title: of the figure.
+    """
+    figure, axes = _single(title)
+    for i, (name, (recall, precision)) in enumerate(curves.items()):
+        percent = (100 * np.asarray(part, np.float64) for part in (recall, precision))
+        axes.plot(*percent, label=name, **_line(i))
+    axes.set_xlabel("recall / %")
+    axes.set_ylabel("precision / %")
+    axes.set_xlim(0, 100)
+    _legend(axes)
+    return figure
+
+
 def training_curves(
     series: Mapping[str, Series], ylabel: str, title: str = "", logarithmic: bool = False
 ) -> Figure:

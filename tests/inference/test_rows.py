@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from lrjax.errors import InputError
-from lrjax.geometry.points import FIVE
+from lrjax.geometry.points import AFLW19, FIVE, IBUG68, convert
 from lrjax.inference.landmarks import Prediction
-from lrjax.inference.rows import Row, image_rows, read_rows, table_text
+from lrjax.inference.rows import Row, image_rows, read_points, read_rows, table_text
 
 
 def written(tmp_path: Path, content: str | bytes) -> Path:
@@ -110,3 +110,39 @@ def test_each_image_is_one_row(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [row.file for row in image_rows(tmp_path)] == ["a.jpg", "b.png"]
     assert [row.file for row in image_rows(tmp_path / "c.txt")] == ["c.txt"]
+
+
+@pytest.mark.parametrize("scheme", [FIVE, AFLW19, IBUG68])
+def test_the_points_that_predict_wrote(tmp_path: Path, scheme) -> None:
+    """As five points; a row without a prediction has none that is visible."""
+    points = np.random.default_rng(0).uniform(0, 50, (1, scheme.count, 2))
+    sure = np.full((1, scheme.count), 0.5)
+    boxes = np.array([[1.0, 2, 3, 4]])
+    found = Prediction(points, sure.mean(-1), sure, boxes, np.zeros(1, int), scheme)
+    cells = ("a.jpg", "1", "2", "3", "4"), ("b.jpg", "", "", "", "")
+    text = table_text([Row(c) for c in cells], [(found, 0), None], scheme)
+    rows, five, visible = read_points(written(tmp_path, text))
+    expected, _ = convert(points, np.ones((1, scheme.count), bool), scheme, FIVE)
+    assert visible.tolist() == [[True] * 5, [False] * 5]
+    np.testing.assert_allclose(five[0], expected[0], atol=0.01)
+    assert [row.file for row in rows] == ["a.jpg", "b.jpg"]
+    assert rows[0].problem is None
+    assert "x is ''" in rows[1].problem
+
+
+def test_single_points_may_be_missing_or_wrong(tmp_path: Path) -> None:
+    names = ",".join(f"{axis}{i}" for i in range(5) for axis in "xy")
+    lines = (
+        f"file,{names},x,y,w,h",
+        "a.jpg,1,2,,,5,6,7,8,9,10,0,0,9,9",
+        "a.jpg,1,2,3,four,5,6,7,8,9,10,0,0,9,9",
+    )
+    rows, points, visible = read_points(written(tmp_path, "\n".join(lines)))
+    assert visible[0].tolist() == [True, False, True, True, True]
+    np.testing.assert_array_equal(points[0], [[1, 2], [0, 0], [5, 6], [7, 8], [9, 10]])
+    assert [row.problem for row in rows] == [None, "a point is no number"]
+
+
+def test_a_table_without_points_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no points"):
+        read_points(written(tmp_path, "file,x,y,w,h,x0,y0\na.jpg,1,2,3,4,5,6\n"))

@@ -104,3 +104,21 @@ def test_plotting_leaves_no_global_state() -> None:
 def test_bad_input_is_refused(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_cmc_curves_end_at_the_rank_asked_for() -> None:
+    shares = {"a": np.linspace(0.25, 1, 80), "b": [0.5, 0.75]}
+    figure = plots.cmc_curves(shares, ranks=20)
+    (axes,) = figure.axes
+    first, second = axes.get_lines()
+    np.testing.assert_array_equal(first.get_xdata(), np.arange(1, 21))
+    np.testing.assert_allclose(first.get_ydata(), 100 * shares["a"][:20])
+    np.testing.assert_allclose(second.get_ydata(), [50, 75])
+    assert first.get_label() == "a (rank 1: 25.00 %)"
+
+
+def test_precision_over_recall() -> None:
+    figure = plots.precision_recall_curves({"a": ([0.0, 0.5, 1.0], [1.0, 0.8, 0.2])})
+    (line,) = figure.axes[0].get_lines()
+    np.testing.assert_allclose(line.get_xdata(), [0, 50, 100])
+    np.testing.assert_allclose(line.get_ydata(), [100, 80, 20])
