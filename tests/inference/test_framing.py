@@ -1,0 +1,121 @@
+"""Faces for training: aligned once and kept, or when they are read, always the same ones."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrjax.data.identities import Portraits
+from lrjax.errors import InputError
+from lrjax.geometry.templates import TEMPLATES
+from lrjax.inference import align
+from lrjax.inference.align import WHOLE, Aligner
+from lrjax.inference.framing import OnDisk, WhenRead, frames
+from lrjax.inference.landmarks import Detector
+from lrjax.tasks.recognition_data import Framing, rows_of
+
+FACE32 = TEMPLATES["face32"]
+FRAMING = Framing(
+    alignment="points",
+    fit="similarity",
+    plain="stretch",
+    region=WHOLE,
+    template=FACE32,
+    border=3,
+    streamed=False,
+)
+
+
+@pytest.fixture
+def people() -> Portraits:
+    """Four pictures with points; those of the second one are useless."""
+    rng = np.random.default_rng(0)
+    encoded = []
+    for _ in range(4):
+        stream = io.BytesIO()
+        pixels = rng.integers(0, 256, (44, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(stream, "PNG")
+        encoded.append(stream.getvalue())
+    points = np.tile(FACE32.points + np.array([3, 5]), (4, 1, 1)).astype(np.float32)
+    points[1] = 8
+    names = tuple("abcd")
+    return Portraits(encoded, np.arange(4, dtype=np.int32), names, "p", points, points[..., 0] > 0)
+
+
+def test_the_middle_of_a_frame_is_the_aligned_face(people: Portraits, tmp_path: Path) -> None:
+    made = frames(people, FRAMING, tmp_path)
+    faces = Aligner.load("points", "face32")(people)
+    assert made.images.shape == (4, 38, 38, 3)
+    aligned = faces.aligned
+    assert aligned.tolist() == [True, False, True, True]
+    np.testing.assert_array_equal(made.images[aligned, 3:-3, 3:-3], faces.images[aligned])
+    assert "3 of 4 faces aligned to face32 by the dataset's points" in made.note
+
+
+def test_they_are_kept(people: Portraits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = frames(people, FRAMING, tmp_path)
+    monkeypatch.setattr(align, "decode_rgb", None)
+    again = frames(people, FRAMING, tmp_path)
+    np.testing.assert_array_equal(again.images, first.images)
+    assert (again.identity, again.note) == (first.identity, first.note)
+
+
+def test_the_users_cache_is_used_unless_told_otherwise(
+    people: Portraits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    frames(people, FRAMING)
+    assert len(list((tmp_path / "lrjax" / "aligned").iterdir())) == 1
+
+
+@pytest.mark.parametrize("alignment", ["points", "resize"])
+def test_streamed_faces_are_the_same_ones(
+    people: Portraits, tmp_path: Path, alignment: str
+) -> None:
+    framing = dataclasses.replace(FRAMING, alignment=alignment)
+    whole = frames(people, framing, tmp_path / "whole")
+    streamed = frames(people, dataclasses.replace(framing, streamed=True), tmp_path / "streamed")
+    assert isinstance(streamed.images, WhenRead)
+    assert len(streamed.images) == 4
+    assert streamed.identity == whole.identity
+    for index in (np.array([3, 1, 1]), slice(1, 3)):
+        np.testing.assert_array_equal(streamed.images[index], whole.images[index])
+    some = rows_of(streamed.images, np.array([3, 0]))
+    np.testing.assert_array_equal(some[np.array([1])], whole.images[:1])
+    assert not (tmp_path / "streamed").exists()
+
+
+def test_what_a_network_has_aligned_is_streamed_from_the_disk(
+    people: Portraits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at each face once, not once an epoch."""
+    looked = []
+
+    class Middle:
+        def detect(self, photos: list, boxes: np.ndarray, owner: np.ndarray) -> "Middle":
+            looked.append(len(photos))
+            self.points = np.stack([FACE32.points] * len(photos))
+            return self
+
+        def converted(self, points: str) -> "Middle":
+            return self
+
+    monkeypatch.setattr(Detector, "load", lambda *_: Middle())
+    framing = dataclasses.replace(FRAMING, alignment="shipped", streamed=True)
+    made = frames(people, framing, tmp_path)
+    assert isinstance(made.images, OnDisk)
+    whole = frames(people, dataclasses.replace(framing, streamed=False), tmp_path)
+    for _ in range(2):
+        np.testing.assert_array_equal(made.images[np.array([2, 0])], whole.images[[2, 0]])
+    assert looked == [4]
+
+
+def test_missing_points_are_said(people: Portraits, tmp_path: Path) -> None:
+    bare = dataclasses.replace(people, points=None, visible=None)
+    for streamed in (True, False):
+        framing = dataclasses.replace(FRAMING, streamed=streamed)
+        with pytest.raises(InputError, match="set alignment"):
+            frames(bare, framing, tmp_path)
