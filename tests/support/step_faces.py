@@ -13,7 +13,7 @@ import optax
 import tiny
 
 from lrjax.cli.options import find_config
-from lrjax.tasks import degradation, landmarks, runs
+from lrjax.tasks import degradation, landmarks, runs, super_resolution
 from lrjax.tasks.faces import examples
 from lrjax.training import loop, parallel
 
@@ -21,7 +21,8 @@ from lrjax.training import loop, parallel
 def main(folder: Path, name: str) -> None:
     """Step."""
     # Adam would hide gradients that are wrong by a factor.
-    landmarks.make_optimizer = degradation.make_optimizer = lambda config, steps: optax.sgd(1.0)
+    for module in (degradation, landmarks, super_resolution):
+        module.make_optimizer = lambda config, steps: optax.sgd(1.0)
     config = tiny.shrunk(find_config(name))
     if getattr(config, "degradation", None) == "generator":
         config = dataclasses.replace(config, stage1=str(tiny.stage1_run(folder / "stage1")))

@@ -16,6 +16,7 @@ LEARNERS = {
     "landmarks:s4": {"g2", "d2", "d3"},
     "landmarks:shipped": {"g2"},
     "degradation": {"g1", "d1"},
+    "super_resolution:esrgan-small": {"resolver", "discriminator"},
 }
 
 
@@ -23,9 +24,10 @@ LEARNERS = {
     scope="module",
     params=[
         "landmarks:s4",
-        # The two others need as long again, to compile.
+        # The others need as long again, to compile.
         pytest.param("landmarks:shipped", marks=pytest.mark.slow),
         pytest.param("degradation", marks=pytest.mark.slow),
+        pytest.param("super_resolution:esrgan-small", marks=pytest.mark.slow),
     ],
 )
 def steps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple:
