@@ -73,7 +73,11 @@ def _sized(config: SuperResolutionConfig, size: str) -> SuperResolutionConfig:
     )
     if size == "w300":
         return w300
-    narrow = {"srresnet": ResolverConfig(24, 4), "rrdb": ResolverConfig(16, 2, growth=8)}
+    # Narrow, and starting from the bicubic enlargement, which scratch takes thousands of steps for.
+    narrow = {
+        "srresnet": ResolverConfig(24, 4, residual=True),
+        "rrdb": ResolverConfig(16, 2, growth=8, residual=True),
+    }
     small = dataclasses.replace(
         w300,
         labelled=("w300:train", "wider_face_crops:hr"),

@@ -12,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.nn.initializers import Initializer
 
 from lrjax.models.blocks import Dtype, convolution, dense, kernel_init, upsample
 
@@ -42,6 +43,13 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     return x.reshape(batch, height * factor, width * factor, out)
 
 
+def enlarged(images: jax.Array, factor: int) -> jax.Array:
+    """[B, h, w, C] → [B, f h, f w, C] by bicubic interpolation."""
+    batch, height, width, channels = images.shape
+    shape = (batch, factor * height, factor * width, channels)
+    return jax.image.resize(images, shape, "bicubic")
+
+
 class SRResNet(nn.Module):
     """The generator of SRGAN (Ledig et al. 2017, figure 4).
 
@@ -54,6 +62,7 @@ class SRResNet(nn.Module):
         width: channels.
         blocks: number of residual blocks.
         factor: of the enlargement.
+        residual: beyond the paper: add to the bicubic enlargement, which is where it starts.
         dtype: compute dtype of all but the output layer.
         axis_name: device axis over which BatchNorm shares its statistics.
     """
@@ -61,6 +70,7 @@ class SRResNet(nn.Module):
     width: int = 64
     blocks: int = 16
     factor: int = 4
+    residual: bool = False
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
 
@@ -90,7 +100,10 @@ class SRResNet(nn.Module):
             name = f"double_{index}"
             x = convolution(4 * self.width, self.dtype, use_bias=True, name=name)(x)
             x = prelu(pixel_shuffle(x, 2), f"{name}_prelu")
-        return _wide(3, jnp.float32, "image")(x)
+        if not self.residual:
+            return _wide(3, jnp.float32, "image")(x)
+        change = _wide(3, jnp.float32, "image", nn.initializers.zeros)(x)
+        return enlarged(images, self.factor) + change
 
 
 class RRDBNet(nn.Module):
@@ -105,6 +118,7 @@ class RRDBNet(nn.Module):
         blocks: number of residual-in-residual dense blocks.
         growth: channels that each convolution inside a dense block adds.
         factor: of the enlargement.
+        residual: beyond the paper: add to the bicubic enlargement, which is where it starts.
         dtype: compute dtype of all but the output layer.
     """
 
@@ -112,6 +126,7 @@ class RRDBNet(nn.Module):
     blocks: int = 23
     growth: int = 32
     factor: int = 4
+    residual: bool = False
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -145,7 +160,10 @@ class RRDBNet(nn.Module):
         for index in range(doublings(self.factor)):
             x = nn.leaky_relu(conv(upsample(x), self.width, f"double_{index}"), SLOPE)
         x = nn.leaky_relu(conv(x, self.width, "last"), SLOPE)
-        image = nn.Conv(3, (3, 3), dtype=jnp.float32, kernel_init=kernel_init, name="image")(x)
+        begin = nn.initializers.zeros if self.residual else kernel_init
+        image = nn.Conv(3, (3, 3), dtype=jnp.float32, kernel_init=begin, name="image")(x)
+        if self.residual:
+            return enlarged(images, self.factor) + 2.0 * image
         return 2.0 * image - 1.0
 
 
@@ -199,6 +217,6 @@ class SharpnessDiscriminator(nn.Module):
         return dense(1, jnp.float32, name="score")(x)[:, 0]
 
 
-def _wide(width: int, dtype: Dtype, name: str) -> nn.Conv:
+def _wide(width: int, dtype: Dtype, name: str, init: Initializer = kernel_init) -> nn.Conv:
     """A 9×9 convolution to `width` channels."""
-    return nn.Conv(width, (9, 9), dtype=dtype, kernel_init=kernel_init, name=name)
+    return nn.Conv(width, (9, 9), dtype=dtype, kernel_init=init, name=name)

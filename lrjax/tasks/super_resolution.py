@@ -46,6 +46,8 @@ class ResolverConfig:
     width: int = 64
     blocks: int = 16
     growth: int = 32  # of dense blocks, which only "rrdb" has
+    # Beyond the papers: add to the bicubic enlargement. A short run then starts from there.
+    residual: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,12 +126,12 @@ class SuperResolutionConfig:
 
 
 # A network is a module `(images [B, s, s, 3] in [-1, 1], train) -> [B, f s, f s, 3]`.
-NETWORKS: dict[str, Callable[[SuperResolutionConfig, str | None], nn.Module]] = {
-    "srresnet": lambda config, axis_name: SRResNet(
-        config.generator.width, config.generator.blocks, config.factor, axis_name=axis_name
+NETWORKS: dict[str, Callable[[ResolverConfig, int, str | None], nn.Module]] = {
+    "srresnet": lambda sizes, factor, axis_name: SRResNet(
+        sizes.width, sizes.blocks, factor, sizes.residual, axis_name=axis_name
     ),
-    "rrdb": lambda config, _: RRDBNet(
-        config.generator.width, config.generator.blocks, config.generator.growth, config.factor
+    "rrdb": lambda sizes, factor, _: RRDBNet(
+        sizes.width, sizes.blocks, sizes.growth, factor, sizes.residual
     ),
 }
 DISTANCES = {"l1": regression.absolute_error, "mse": regression.pixel_error}
@@ -137,7 +139,7 @@ DISTANCES = {"l1": regression.absolute_error, "mse": regression.pixel_error}
 
 def resolver_module(config: SuperResolutionConfig, axis_name: str | None = AXIS) -> nn.Module:
     """The network as configured."""
-    return NETWORKS[config.network](config, axis_name)
+    return NETWORKS[config.network](config.generator, config.factor, axis_name)
 
 
 def load_vgg(path: str, activated: bool) -> tuple[vgg.VGG19Features, Net]:

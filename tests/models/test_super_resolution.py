@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from lrjax.models.super_resolution import (
     RRDBNet,
@@ -92,6 +93,24 @@ def test_other_factors_are_refused(factor: int) -> None:
     with pytest.raises(ValueError, match=f"factor {factor} is not a power of two"):
         doublings(factor)
     assert [doublings(2**n) for n in (1, 2, 3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("build", [SRResNet, RRDBNet])
+def test_a_residual_network_starts_from_the_bicubic_enlargement(build: Callable) -> None:
+    module = build(width=4, blocks=1, residual=True)
+    x = images(1, 8, 6, 3)
+    variables = tiny.filled(shapes(module, 1, 8, 6, 3, train=False))
+    apply = jax.jit(partial(module.apply, train=False))
+    plain = [
+        np.asarray(Image.fromarray(x[0, ..., c]).resize((24, 32), Image.Resampling.BICUBIC))
+        for c in range(3)
+    ]
+    changed = apply(variables, x)[0] - np.stack(plain, -1)
+    assert np.abs(changed).max() > 0.1
+    variables["params"]["image"] = jax.tree.map(np.zeros_like, variables["params"]["image"])
+    np.testing.assert_allclose(apply(variables, x)[0], np.stack(plain, -1), atol=1e-4)
+    start = jax.jit(partial(module.init, train=False))(jax.random.key(0), x)
+    assert not any(map(np.any, start["params"]["image"].values()))
 
 
 def test_pixel_shuffle_by_hand() -> None:
