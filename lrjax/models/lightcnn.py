@@ -36,6 +36,7 @@ def grey(images: jax.Array) -> jax.Array:
     Raises:
         ValueError: if the images have another number of channels.
     """
+    images = jnp.asarray(images)
     channels = images.shape[-1]
     if channels not in (1, 3):
         raise ValueError(f"images must have 1 or 3 channels, not {channels}")
