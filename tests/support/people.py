@@ -35,7 +35,7 @@ class Small(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """[B, 16, 16, 3] -> [B, 5]."""
-        x = nn.Conv(round(4 * self.width), (4, 4), (4, 4), name="first")(images)
+        x = nn.Conv(round(4 * self.width), (4, 4), (4, 4), use_bias=False, name="first")(images)
         x = nn.BatchNorm(
             use_running_average=not train, momentum=0.5, axis_name=self.axis_name, name="norm"
         )(x)

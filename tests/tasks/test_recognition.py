@@ -1,0 +1,347 @@
+"""Recognition with a small network: what a step sees and changes, on one device and on four."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import child
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import people
+import pytest
+import tiny
+
+from lrjax.config import OptimizerConfig, to_dict
+from lrjax.errors import InputError
+from lrjax.tasks import recognition, recognition_data, runs
+from lrjax.tasks.recognition import RecognitionConfig
+from lrjax.training import loop, parallel
+from lrjax.training.checkpoint import Checkpoints
+from lrjax.training.progress import read
+from lrjax.training.weights import load_variables, save_variables
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.fixture(autouse=True)
+def small() -> Iterator[None]:
+    """ "small" is a network."""
+    before = recognition.RECOGNISERS, recognition.TEMPLATES
+    people.use_small()
+    yield
+    recognition.RECOGNISERS, recognition.TEMPLATES = before
+
+
+# What a step does ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def devices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two steps in several ways, in a process with four devices."""
+    folder = tmp_path_factory.mktemp("devices")
+    child.finish(child.start("train_people.py", folder, devices=4))
+    return folder
+
+
+def found(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by their path."""
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("way", ["4-pmap-whole", "4-mesh-split"])
+def test_four_devices_learn_as_one_also_with_a_quarter_of_the_classes(
+    way: str, devices: Path
+) -> None:
+    one, four = (found(devices / f"{w}.npz") for w in ("1-mesh-whole", way))
+    assert set(one) == set(four)
+    assert sum("classifier" in path for path in one) > 4
+    for path, value in one.items():
+        scale = max(np.abs(value).max(), 1e-2)
+        np.testing.assert_allclose(four[path], value, atol=2e-5 * scale, err_msg=path)
+
+
+def test_one_device_continues_what_four_began_with_split_classes(
+    devices: Path, tmp_path: Path
+) -> None:
+    config = people.config(classes=6, shard_classes=True)
+    part = people.examples(config)
+
+    def run(folder: Path) -> Any:
+        task = recognition.make(config, 4)
+        return loop.fit(task, config.train, 5, {"labelled": part.arrays}, folder)
+
+    alone = run(tmp_path)
+    assert Checkpoints(devices / "run", 2).latest() == 4  # stopped once, after two steps
+    continued = run(devices / "run")
+    for a, b in zip(jax.tree.leaves(alone.nets), jax.tree.leaves(continued.nets), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_of_gradient_descent_by_hand() -> None:
+    config = people.config(classes=3, head="softmax", focal=0.0, dropout=0.0, shift=0.0, mirror=0.0)
+    config = dataclasses.replace(
+        config, optimizer=dataclasses.replace(people.DESCENT, weight_decay=0.0, groups=())
+    )
+    task = recognition.make(config, 10)
+    state = task.init(jax.random.key(3))
+    part = {k: v[:8] for k, v in people.examples(config).arrays.items()}
+    part["place"] = np.arange(8)
+    mesh = parallel.make_mesh()
+    step = parallel.parallelise(task.step, mesh, "mesh", sharded=True, donate=False)
+    new, metrics = step(parallel.replicate(state, mesh), {"labelled": part})
+
+    def features(train: bool) -> np.ndarray:
+        variables = state.nets["recogniser"].variables
+        images = part["images"] / np.float32(127.5) - 1
+        apply = jax.jit(partial(people.Small().apply, train=train, mutable=["batch_stats"]))
+        return np.asarray(apply(variables, images)[0])
+
+    x, weights = features(True).astype(np.float64), state.nets["classifier"].params
+    logits = x @ np.asarray(weights["kernel"]) + np.asarray(weights["bias"])
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    wanted = np.eye(3)[part["label"]]
+    loss = -np.log((shares * wanted).sum(1))
+    assert float(metrics["loss"]) == pytest.approx(loss.mean(), rel=1e-5)
+    assert float(metrics["cross_entropy"]) == pytest.approx(loss.mean(), rel=1e-5)
+    assert float(metrics["probability"]) == pytest.approx((shares * wanted).sum(1).mean(), rel=1e-5)
+    slope = (shares - wanted) / 8
+    moved = new.nets["classifier"].params
+    expected = np.asarray(weights["kernel"]) - 0.05 * x.T @ slope
+    np.testing.assert_allclose(moved["kernel"], expected, atol=1e-6)
+    np.testing.assert_allclose(moved["bias"], weights["bias"] - 0.05 * slope.sum(0), atol=1e-6)
+    nets = jax.device_get((new.nets, state.nets))
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), *nets)
+    assert all(jax.tree.leaves(changed["recogniser"].params["last"]))
+    assert all(jax.tree.leaves(changed["recogniser"].stats))
+    assert int(new.step) == 1
+
+    sums = task.evaluate(state, part | {"valid": np.arange(8) < 6})
+    logits = features(False) @ np.asarray(weights["kernel"]) + np.asarray(weights["bias"])
+    assert int(sums["error"]) == (logits.argmax(1) != part["label"])[:6].sum()
+    assert int(sums["count"]) == 6
+
+
+def test_crops_are_shifted_and_mirrored_and_their_middle_is_the_aligned_face() -> None:
+    config = people.config(classes=4, shift=2 / people.SIDE)
+    frames = people.examples(config, 40).arrays["images"]
+    assert frames.shape[1:3] == (20, 20)
+    part = {"images": jnp.asarray(frames), "place": jnp.arange(40)}
+    key = jax.random.key(0)
+    draw = jax.jit(partial(recognition.random_crops, config))
+    crops = np.asarray(draw(key, 3, part))
+    seen = set()
+    for frame, crop in zip(frames / np.float32(127.5) - 1, crops, strict=True):
+        ways = [
+            (y, x, flip)
+            for y in range(5)
+            for x in range(5)
+            for flip in (1, -1)
+            if np.allclose(frame[y : y + 16, x : x + 16][:, ::flip], crop, atol=1e-6)
+        ]
+        assert len(ways) == 1
+        seen.add(ways[0])
+    assert {y for y, _, _ in seen} == {x for _, x, _ in seen} == set(range(5))
+    assert {flip for _, _, flip in seen} == {1, -1}
+    # A face's crop depends on its place in the batch and on the step alone.
+    later = {name: value[30:] for name, value in part.items()}
+    np.testing.assert_array_equal(draw(key, 3, later), crops[30:])
+    assert (np.asarray(draw(key, 4, part)) != crops).any()
+    np.testing.assert_array_equal(recognition.plain_crops(config, frames), frames[:, 2:18, 2:18])
+
+
+def test_dropout_depends_on_the_example_and_not_on_its_company() -> None:
+    layer = nn.Dropout(0.5, deterministic=False)
+    keys = jax.random.split(jax.random.key(1), 12)
+
+    def dropped(keys: jax.Array, x: jax.Array) -> np.ndarray:
+        with nn.intercept_methods(lambda *call: recognition._drop_by_example(keys, *call)):
+            return np.asarray(layer.apply({}, x))
+
+    x = jnp.ones((12, 50))
+    whole = dropped(keys, x)
+    np.testing.assert_array_equal(
+        np.concatenate([dropped(keys[:5], x[:5]), dropped(keys[5:], x[5:])]), whole
+    )
+    assert set(np.unique(whole)) == {0.0, 2.0}
+    assert 0.4 < (whole > 0).mean() < 0.6
+    assert len({row.tobytes() for row in whole}) == 12
+
+
+def test_the_sheet_shows_aligned_training_faces() -> None:
+    config = people.config(classes=6)
+    task = recognition.make(config, 1)
+    part = people.examples(config, 5).arrays
+    ((name, shown),) = task.pictures(None, {"labelled": part}).items()
+    assert name == "labelled"
+    np.testing.assert_array_equal(shown["images"], part["images"][:, 1:-1, 1:-1])
+
+
+# Data and runs ------------------------------------------------------------------------------------
+
+
+def load(config: RecognitionConfig) -> Any:
+    """The data of a run, of which every dataset is what `people.prepared` said."""
+    return recognition_data.load(config, Path("nowhere"), people.darkened)
+
+
+def test_a_part_of_the_pictures_is_held_out_but_never_all_of_a_person(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    label = [i % 20 for i in range(100)] + [20, 21, 22, 23]
+    people.prepared(monkeypatch, people.portraits(label))
+    parts, held_out, config = load(people.config(holdout=0.3))
+    assert config.classes == 24
+    labels = parts["labelled"].arrays["label"]
+    assert set(labels.tolist()) == set(range(24))
+    assert 15 < len(held_out) < 45
+    assert len(parts["labelled"]) + len(held_out) == 104
+    assert set(held_out.arrays["label"].tolist()) <= set(range(20))
+    assert parts["labelled"].arrays["images"].shape == (len(labels), 18, 18, 3)
+    assert parts["labelled"].note == "3 of 4 faces aligned"
+    again = load(people.config(holdout=0.3))
+    assert again.held_out.fingerprint == held_out.fingerprint
+    np.testing.assert_array_equal(again.held_out.arrays["images"], held_out.arrays["images"])
+    # All that examples depend on is in their fingerprint.
+    other = load(people.config(holdout=0.3, alignment="points"))
+    assert other.held_out.fingerprint != held_out.fingerprint
+    assert held_out.fingerprint != parts["labelled"].fingerprint
+    assert load(people.config(holdout=0.0)).held_out is None
+
+
+@pytest.mark.parametrize(
+    ("label", "changes", "message"),
+    [
+        ([0, 0, 0], {}, "All 3 pictures of people:train show one person; name in labelled"),
+        ([0, 1, -1, -1], {}, "2 of the 4 pictures of people:train do not say whose they are"),
+        ([-1, -1], {}, "2 of the 2 pictures of people:train do not say"),
+        (
+            [0, 1, 4, 4],
+            {},
+            "2 of the 5 people of people:train have no picture, the first of them number 2",
+        ),
+        ([0, 1, 2], {"classes": 9}, "There are 3 people in people:train, but classes is 9"),
+        ([0, 1, 2], {"holdout": 0.5}, "The share 0.5 holds out none of the 3 pictures"),
+        ([0, 1], {"network": "large"}, "no network 'large'; set network to one of lightcnn29, "),
+    ],
+)
+def test_pictures_that_cannot_be_learnt_from_are_refused(
+    label: list[int], changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.prepared(monkeypatch, people.portraits(label))
+    with pytest.raises(InputError, match=message):
+        load(people.config(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": None}, "The field classes is None; set it to the number of people"),
+        ({"classes": 1}, "The field classes is 1"),
+        ({"holdout": 1.0}, "The field holdout is 1.0"),
+        ({"shift": 0.5}, "The field shift is 0.5"),
+        (
+            {"shard_classes": True, "train": {"parallel": "pmap"}},
+            "To split the classes over devices, set train.parallel to 'mesh'",
+        ),
+        (
+            {"shard_classes": True, "optimizer": {"clip_norm": 1.0}},
+            "set optimizer.clip_norm to null, or shard_classes to false",
+        ),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(changes: dict[str, Any], message: str) -> None:
+    config = people.config(classes=4)
+    nested = {
+        name: dataclasses.replace(getattr(config, name), **value)
+        for name, value in changes.items()
+        if isinstance(value, dict)
+    }
+    with pytest.raises(InputError, match=message):
+        recognition.make(dataclasses.replace(config, **changes | nested), 10)
+
+
+def test_training_starts_from_given_weights(tmp_path: Path) -> None:
+    config = people.config(classes=4)
+    given = recognition.make(config, 1).init(jax.random.key(9)).nets["recogniser"]
+    path = tmp_path / "last" / "recogniser.safetensors"
+    save_variables(path, given.variables, {"network": "small"})
+    for initial in (path, tmp_path):
+        task = recognition.make(dataclasses.replace(config, initial=str(initial)), 1)
+        nets = task.init(jax.random.key(0)).nets
+        jax.tree.map(np.testing.assert_array_equal, nets["recogniser"].variables, given.variables)
+    plain = recognition.make(config, 1).init(jax.random.key(0)).nets
+    np.testing.assert_array_equal(
+        nets["classifier"].params["kernel"], plain["classifier"].params["kernel"]
+    )
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    config = people.config(classes=4, width=2.0)
+    path = tmp_path / "wide.safetensors"
+    net = recognition.make(config, 1).init(jax.random.key(9)).nets["recogniser"]
+    save_variables(path, net.variables, {})
+    narrow = dataclasses.replace(config, width=1.0, initial=str(path))
+    with pytest.raises(InputError) as refusal:
+        recognition.make(narrow, 1).init(jax.random.key(0))
+    assert (
+        f"The weights in {path} do not fit small of width 1: batch_stats.norm.mean is [8] there "
+        in str(refusal.value)
+    )
+    assert "and [4] here, as the first of 6; set initial to weights" in str(refusal.value)
+    save_variables(path, {"params": net.params}, {})
+    with pytest.raises(InputError, match=r"batch_stats.norm.mean is missing there and \[8\] here"):
+        recognition.make(dataclasses.replace(config, initial=str(path)), 1).init(jax.random.key(0))
+    absent = dataclasses.replace(config, initial=str(tmp_path / "absent.safetensors"))
+    with pytest.raises(InputError, match=r"no weights file .*absent\.safetensors"):
+        recognition.make(absent, 1).init(jax.random.key(0))
+
+
+def test_a_run_learns_to_tell_people_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people.prepared(monkeypatch, people.portraits([i % 4 for i in range(48)]))
+    # Softmax on brightness.
+    config = people.config(
+        focal=0.0,
+        dropout=0.0,
+        optimizer=OptimizerConfig(learning_rate=0.03, b1=0.9, b2=0.99),
+        train=tiny.train_config(batch_size=16, parallel="mesh", log_every=20),
+    )
+
+    def train(folder: Path, steps: int) -> Any:
+        length = dataclasses.replace(config.train, steps=steps, evaluate_every=20)
+        changed = dataclasses.replace(config, train=length)
+        return runs.train(changed, folder, data_dir=Path("nowhere"), align=people.darkened)
+
+    train(tmp_path / "run", 40)
+    state = train(tmp_path / "run", 60)
+    records = read(tmp_path / "run" / "metrics.jsonl")
+    errors = [r["held_out/error"] for r in records if "held_out/error" in r]
+    assert errors[-1] < 0.3
+    assert runs.load_config(tmp_path / "run").classes is None
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["data"]["labelled"]["note"] == "3 of 4 faces aligned"
+    for which in ("last", "best"):
+        folder = tmp_path / "run" / which
+        assert {p.stem for p in folder.iterdir()} == {"recogniser", "classifier"}
+    variables, metadata = load_variables(tmp_path / "run" / "last" / "recogniser.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, variables, state.nets["recogniser"].variables)
+    assert metadata["network"] == "recogniser"
+    assert metadata["task"] == "recognition"
+    assert metadata["config"]["network"] == "small"
+    # Other faces, or the same ones aligned otherwise, are other data.
+    people.prepared(monkeypatch, people.portraits([i % 4 for i in range(47)]))
+    with pytest.raises(InputError, match=r"The labelled faces of the run in .* have changed"):
+        train(tmp_path / "run", 60)
+
+
+def test_configurations_are_their_json() -> None:
+    config = people.config(classes=4)
+    assert runs.from_dict(RecognitionConfig, json.loads(json.dumps(to_dict(config)))) == config
+    assert runs.task_name(config) == "recognition"
