@@ -18,10 +18,12 @@ from PIL import Image
 from lrjax.cli.options import find_config
 from lrjax.config import TrainConfig
 from lrjax.errors import InputError
-from lrjax.tasks import super_resolution
+from lrjax.inference.resolve import Resolver
+from lrjax.tasks import runs, super_resolution
 from lrjax.tasks.super_resolution import SuperResolutionConfig
 from lrjax.tasks.super_resolution_views import degrader, random_views, rows, to_bytes
 from lrjax.training import loop, parallel
+from lrjax.training.progress import read
 from lrjax.training.state import State, new_net
 from lrjax.training.weights import save_variables
 
@@ -264,3 +266,31 @@ def test_the_best_network_is_chosen_only_where_pixels_are_all_that_counts() -> N
     for name, best in (("srresnet", "mse"), ("rrdb", "mse"), ("srgan", None), ("esrgan", None)):
         task = super_resolution.make(find_config(f"super_resolution:{name}-small"), 10)
         assert task.best == best
+
+
+@pytest.mark.slow
+def test_a_run_enlarges_and_is_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = runs.TASKS["super_resolution"]
+    monkeypatch.setitem(runs.TASKS, "super_resolution", entry._replace(load=tiny.noise))
+    drawn: dict[int, Any] = {}
+    train = tiny.train_config(batch_size=4, steps=2)
+    first = tiny.shrunk(find_config("super_resolution:srresnet-small"), train=train)
+    place = {"data_dir": Path("nowhere"), "pictures": drawn.__setitem__}
+    state = runs.train(first, tmp_path / "first", **place)
+    assert drawn[2]["faces"]["images"].shape == (2, 128, 32, 3)
+    held_out = [r for r in read(tmp_path / "first" / "metrics.jsonl") if "held_out/mse" in r]
+    assert [record["step"] for record in held_out] == [2]
+    for which in ("best", "last"):
+        (large,) = Resolver.load(tmp_path / "first", which)([frames(1, 12)[0]])
+        assert large.shape == (24, 24, 3)
+    second = tiny.shrunk(
+        find_config("super_resolution:srgan-small"), train=train, initial=str(tmp_path / "first")
+    )
+    begin = super_resolution.make(second, 2).init(jax.random.key(0))
+    assert tiny.same(begin.nets["resolver"].variables, state.nets["resolver"].variables)
+    runs.train(second, tmp_path / "second", **place)
+    names = {path.name for path in (tmp_path / "second" / "last").iterdir()}
+    assert names == {"resolver.safetensors", "discriminator.safetensors"}
+    assert not (tmp_path / "second" / "best").exists()
