@@ -73,7 +73,7 @@ def _sized(config: SuperResolutionConfig, size: str) -> SuperResolutionConfig:
     )
     if size == "w300":
         return w300
-    # Narrow, and starting from the bicubic enlargement, which scratch takes thousands of steps for.
+    # Narrow, and starting from the bicubic enlargement: to get there takes thousands of steps.
     narrow = {
         "srresnet": ResolverConfig(24, 4, residual=True),
         "rrdb": ResolverConfig(16, 2, growth=8, residual=True),
