@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
 
 from configs import degradation as degradation_configs
 from configs import landmarks as landmark_configs
+from configs import recognition as recognition_configs
+from configs import super_resolution as resolution_configs
 from lrjax.cli.train import save_pictures
 from lrjax.config import override
 from lrjax.evaluation import landmarks as metrics
 from lrjax.files import write_atomically
+from lrjax.inference.framing import frames
 from lrjax.inference.landmarks import Detector, Inference
 from lrjax.report import draw
 from lrjax.report.results import Figure, Result
@@ -36,12 +39,14 @@ class Test:
       native: native low-resolution faces with points, or None.
       wild: native low-resolution faces to look at.
       high: test sets of HR-LD, by name.
+      people: dataset with the splits probe and gallery_match.
     """
 
     generated: str
     native: str | None
     wild: str
     high: dict[str, str]
+    people: str = "tinyface"
 
 
 TESTS: dict[Size, Test] = {
@@ -63,6 +68,7 @@ TESTS: dict[Size, Test] = {
         "synthetic_faces:lr_test",
         "synthetic_faces:lr_test",
         {"Synthetic": "synthetic_faces:hr_test"},
+        "synthetic_identities",
     ),
 }
 
@@ -77,6 +83,8 @@ class Context:
       results: folder for `<experiment>.json` and its pictures.
       data_dir: prepared records.
       settings: overrides for every configuration, as for `lrjax train --set`.
+      recogniser: weights or run of the recogniser that is taken as it is (Table 2b); None: one is
+        trained.
     """
 
     size: Size
@@ -84,6 +92,7 @@ class Context:
     results: Path
     data_dir: Path
     settings: tuple[str, ...] = ()
+    recogniser: Path | None = None
 
     @property
     def test(self) -> Test:
@@ -95,18 +104,60 @@ class Context:
         """The run of G1 that S2, S3 and S4 share, and that makes the generated test faces."""
         return self._ensure(f"degradation-{self.size}", degradation_configs.get_config(self.size))
 
-    def landmark_run(self, setting: str, **changes: Any) -> Path:
-        """The run of a setting: "s1" to "s4" or "hr"."""
+    @cached_property
+    def end_to_end(self) -> Path:
+        """The landmarks of settings L4 and I3: G1, too, has learned from TinyFace's faces."""
+        name = f"degradation-tinyface-{self.size}"
+        stage1 = self._ensure(name, degradation_configs.get_config(f"tinyface-{self.size}"))
+        return self.landmark_run("tinyface", name="end-to-end", stage1=stage1)
+
+    def landmark_run(
+        self, setting: str, *, name: str | None = None, stage1: Path | None = None
+    ) -> Path:
+        """The run of a setting: "s1" to "s4", "tinyface" or "hr"; `name` if it is not its own."""
         config = landmark_configs.get_config(f"{setting}-{self.size}")
         if config.degradation == "generator":
-            config = dataclasses.replace(config, stage1=str(self.stage1))
+            config = dataclasses.replace(config, stage1=str(stage1 or self.stage1))
         if config.critics and self.size in landmark_configs.CONTINUED:
             config = dataclasses.replace(
                 config,
                 initial=str(self.landmark_run("s2")),
                 train=landmark_configs.CONTINUED[self.size],
             )
-        return self._ensure(f"{setting}-{self.size}", dataclasses.replace(config, **changes))
+        return self._ensure(f"{name or setting}-{self.size}", config)
+
+    def recognition_run(self, setting: str, landmarks: Path | str) -> Path:
+        """The run of a setting, "l1" to "l5", on faces that the run `landmarks` aligns."""
+        config = recognition_configs.get_config(f"{setting}-{self._width}")
+        config = dataclasses.replace(config, alignment=str(landmarks))
+        if setting == "l5":
+            casia = recognition_configs.get_config(f"casia-{self._width}")
+            start = self._ensure(f"casia-{self.size}", casia)
+            config = dataclasses.replace(config, initial=str(start))
+        return self._ensure(f"{setting}-{self.size}", config)
+
+    @cached_property
+    def pretrained(self) -> Path:
+        """The recogniser of Table 2b, which sees faces of 112 pixels."""
+        if self.recogniser is not None:
+            return self.recogniser
+        config = recognition_configs.get_config(f"arcface-{self._width}")
+        return self._ensure(f"arcface-{self.size}", config)
+
+    def resolution_run(self, setting: str, before: str) -> Path:
+        """The run of a super-resolution network that goes on from that of the setting `before`."""
+        first = self._ensure(
+            f"{before}-{self.size}", resolution_configs.get_config(f"{before}-{self.size}")
+        )
+        config = resolution_configs.get_config(f"{setting}-{self.size}")
+        return self._ensure(
+            f"{setting}-{self.size}", dataclasses.replace(config, initial=str(first))
+        )
+
+    @property
+    def _width(self) -> str:
+        """The size of recognisers: what 300W stands for does not matter to them."""
+        return "paper" if self.size == "w300" else self.size
 
     def _ensure(self, name: str, config: runs.Config) -> Path:
         folder = self.runs / name
@@ -116,6 +167,7 @@ class Context:
                 config,
                 folder,
                 data_dir=self.data_dir,
+                align=frames,
                 pictures=lambda step, shown: save_pictures(folder, step, shown),
             )
         return folder
@@ -128,6 +180,8 @@ class Context:
         command = f"lrjax experiment {name} --size {self.size}"
         if self.settings:
             command += "".join(f" --set {setting}" for setting in self.settings)
+        if self.recogniser is not None:
+            command += f" --recogniser {self.recogniser.name}"
         result = dataclasses.replace(result, command=command, hardware=hardware())
         path = self.results / f"{name}.json"
         result.save(path)

@@ -9,7 +9,10 @@ import click
 
 from lrjax.cli.options import data_dir_option
 
-NAMES = ("shipped", "dlib68", "figure4", "table1a", "table1b", "figure6", "table4", "figure8")
+NAMES = (
+    *("shipped", "dlib68", "figure4", "table1a", "table1b", "figure6", "table4", "figure8"),
+    *("table2a", "table2b", "table3"),
+)
 
 
 @click.command()
@@ -36,6 +39,11 @@ NAMES = ("shipped", "dlib68", "figure4", "table1a", "table1b", "figure6", "table
     help="Where tables and pictures go, for `lrjax report`.",
 )
 @data_dir_option
+@click.option(
+    "--recogniser",
+    type=click.Path(path_type=Path, exists=True),
+    help="Weights (of `lrjax convert`) or run that Tables 2b and 3 use; else one is trained.",
+)
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field.")
 def experiment(
     names: tuple[str, ...],
@@ -43,12 +51,13 @@ def experiment(
     runs_dir: Path,
     results_dir: Path,
     data_dir: Path,
+    recogniser: Path | None,
     settings: tuple[str, ...],
 ) -> None:
     """Train what the experiments NAMES need and is missing, measure, and write their results."""
     from experiments.common import Context
 
-    context = Context(size, runs_dir, results_dir, data_dir, settings)
+    context = Context(size, runs_dir, results_dir, data_dir, settings, recogniser)
     for name in names:
         result = importlib.import_module(f"experiments.{name}").run(context)
         for table in result.tables:
