@@ -117,7 +117,7 @@ def identify_command(
         note += f" Probes and gallery are random halves (seed {halves}), not the official ones."
     command = command_line(click.get_current_context())
     row = {
-        "recogniser": f"{recogniser.name}, {network}",
+        "recogniser": f"{recogniser.name} ({Path(network).name})",
         "alignment": _how(aligner, alignment),
         "not aligned": _missing(aligner, aligned),
         "flip": flip,
@@ -126,7 +126,7 @@ def identify_command(
     table = identification_table([row], f"Identification on {dataset}", command, note)
     click.echo(table.to_markdown())
     if out is not None:
-        figures = save_curves({table.rows[0][0]: found}, out)
+        figures = save_curves({recogniser.name: found}, out)
         Result(
             title=table.title,
             tables=(table,),
