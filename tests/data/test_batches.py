@@ -123,3 +123,24 @@ def test_padded_batches_hold_everything_once() -> None:
         np.testing.assert_array_equal(joined[valid], value)
     np.testing.assert_array_equal(np.concatenate([p["place"] for p in parts]), np.arange(12))
     assert not list(batches.padded(arrays(0, 0), 4))
+
+
+class ReadWhenNeeded:
+    """Squares of the indices that are asked for."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        return np.square(np.arange(10)[index])
+
+
+def test_examples_may_be_read_when_they_are_needed() -> None:
+    whole = {"people": {"x": np.square(np.arange(10)), "y": np.arange(10)}}
+    lazy = {"people": whole["people"] | {"x": ReadWhenNeeded()}}
+    key = jax.random.key(5)
+    ways = [batches.from_host(key, d, {"people": 4}, start=1, stop=5) for d in (whole, lazy)]
+    for a, b in zip(*map(list, ways), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+    for a, b in zip(*(batches.padded(d["people"], 4) for d in (whole, lazy)), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, a, b)

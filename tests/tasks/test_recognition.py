@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,11 @@ import people
 import pytest
 import tiny
 
+from lrjax.cli.options import find_config
+from lrjax.cli.prepare import prepare_dataset
 from lrjax.config import OptimizerConfig, to_dict
 from lrjax.errors import InputError
+from lrjax.inference.framing import frames
 from lrjax.tasks import recognition, recognition_data, runs
 from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.training import loop, parallel
@@ -345,3 +349,29 @@ def test_configurations_are_their_json() -> None:
     config = people.config(classes=4)
     assert runs.from_dict(RecognitionConfig, json.loads(json.dumps(to_dict(config)))) == config
     assert runs.task_name(config) == "recognition"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("LRJAX_DATA" not in os.environ, reason="needs LRJAX_DATA, a folder of data")
+def test_people_of_real_pictures_are_learnt(tmp_path: Path) -> None:
+    root = Path(os.environ["LRJAX_DATA"])
+    folder = next((root / n for n in ("tinyface", "tinyface_standin") if (root / n).is_dir()), None)
+    if folder is None:
+        pytest.skip("LRJAX_DATA holds no tinyface")
+    prepare_dataset("tinyface", tmp_path / "data", folder)
+    config = find_config("recognition:l1-small")
+    config = dataclasses.replace(
+        config,
+        width=1 / 8,
+        alignment="resize",
+        train=dataclasses.replace(config.train, steps=3, evaluate_every=3, samples=4),
+    )
+    align = partial(frames, cache=tmp_path / "cache")
+    state = runs.train(config, tmp_path / "run", data_dir=tmp_path / "data", align=align)
+    assert int(state.step) == 3
+    records = read(tmp_path / "run" / "metrics.jsonl")
+    people_in_it = state.nets["classifier"].params["kernel"].shape[1]
+    # Before anything is learnt, all people are as likely.
+    assert records[0]["cross_entropy"] == pytest.approx(np.log(people_in_it), rel=0.2)
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert "resized to 32x32, none aligned" in environment["data"]["labelled"]["note"]

@@ -7,10 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from jax.sharding import PartitionSpec
 
 from lrjax.errors import InputError
 from lrjax.training import parallel
+from lrjax.training.state import State, new_net
 
 MODES = ("pmap", "mesh")
 
@@ -62,3 +65,34 @@ def test_a_batch_that_does_not_split_is_refused() -> None:
     assert parallel.share_of(32, 4) == 8
     with pytest.raises(InputError, match="batch size 30 is not a multiple of the 4 devices"):
         parallel.share_of(30, 4)
+
+
+def shapes(classes: int) -> State:
+    """A state with a network that may be split, and moments of it."""
+    params = {"kernel": jnp.zeros((3, classes)), "bias": jnp.zeros(classes)}
+    nets = {
+        "body": new_net({"params": jnp.zeros((2, 7))}, optax.adam(1.0)),
+        "classifier": new_net({"params": params}, optax.adam(1.0)),
+    }
+    return jax.eval_shape(lambda: State.create(nets, {}, jax.random.key(0)))
+
+
+def test_the_last_axis_of_a_split_network_and_of_its_moments_is_split() -> None:
+    specs = parallel.partition(shapes(8), {"classifier"}, 4)
+    whole, columns, rows = PartitionSpec(), PartitionSpec(None, "data"), PartitionSpec("data")
+    classifier = specs.nets["classifier"]
+    assert classifier.params == {"kernel": columns, "bias": rows}
+    moments = classifier.opt_state[0]
+    assert moments.mu == moments.nu == {"kernel": columns, "bias": rows}
+    assert moments.count == whole
+    others = (specs.step, specs.key, specs.nets["body"])
+    assert {*jax.tree.leaves(others, is_leaf=lambda s: s == whole)} == {whole}
+    assert parallel.partition(None, (), 4) == whole
+
+
+def test_what_cannot_be_split_is_refused() -> None:
+    with pytest.raises(InputError, match="An axis of 6 cannot be split over 4 devices"):
+        parallel.partition(shapes(6), {"classifier"}, 4)
+    specs = parallel.partition(shapes(8), {"classifier"}, 1)
+    with pytest.raises(InputError, match=r"set train\.parallel to 'mesh' to split a network"):
+        parallel.parallelise(step, parallel.make_mesh(), "pmap", sharded=False, state_specs=specs)
