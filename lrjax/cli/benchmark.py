@@ -1,17 +1,19 @@
-"""`lrjax benchmark`: how fast a training step is here, and how fast PyTorch would be."""
+"""`lrjax benchmark`: how fast a training step or identification is here, and others would be."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import jax
 from tqdm import tqdm
 
-from lrjax.benchmark import suite, timing, workload
+from lrjax.benchmark import identification, suite, timing, workload
+from lrjax.cli.benchmark_identification import identification_result
 from lrjax.cli.train import find_config
 from lrjax.config import override
 from lrjax.errors import InputError
@@ -23,7 +25,7 @@ SIZES = ("paper", "w300", "small", "quick")
 
 
 @click.command()
-@click.argument("name", metavar="[CONFIG:VARIANT]", required=False)
+@click.argument("name", metavar="[CONFIG:VARIANT | identification]", required=False)
 @click.option(
     "--size",
     type=click.Choice(SIZES),
@@ -41,6 +43,20 @@ SIZES = ("paper", "w300", "small", "quick")
 @click.option("--rounds", default=7, show_default=True, help="Samples of each contender.")
 @click.option("--seconds", default=2.0, show_default=True, help="About how long a sample takes.")
 @click.option("--faces", default=1024, show_default=True, help="Random faces in memory.")
+@click.option(
+    "--distractors",
+    type=click.IntRange(min=1),
+    default=identification.Sizes.distractors,
+    show_default=True,
+    help="Of identification: embeddings behind TinyFace's 4,443 that 3,728 probes are ranked in.",
+)
+@click.option(
+    "--largest",
+    type=click.IntRange(min=4),
+    default=1_000_000,
+    show_default=True,
+    help="Of identification: distractors streamed for the measurement of memory.",
+)
 @click.option(
     "--profile",
     type=click.Path(path_type=Path, file_okay=False),
@@ -61,6 +77,8 @@ def benchmark(
     rounds: int,
     seconds: float,
     faces: int,
+    distractors: int,
+    largest: int,
     profile: Path | None,
     results_dir: Path,
 ) -> None:
@@ -68,7 +86,22 @@ def benchmark(
 
     Contenders run in turns in one process: a step on a constant batch, with arrays on the device,
     streamed from the host, and, with PyTorch, its twin, eager and compiled.
+
+    `lrjax benchmark identification` measures how long TinyFace's protocol takes on random
+    embeddings, beside the bare product of matrices and, where it is installed, faiss's flat
+    search; and what memory galleries of growing size take.
     """
+    if name == "identification":
+        if size or settings or with_torch is not None or profile:
+            raise InputError(
+                "--size, --set, --torch and --profile are of training; leave them out."
+            )
+        sizes = identification.Sizes(distractors=distractors)
+        with tqdm(unit="turn", leave=False) as bar:
+            measured = identification.run(sizes, largest, rounds, seconds, _teller(bar))
+        command = f"lrjax benchmark identification --distractors {distractors}"
+        _save(identification_result(measured, command), measured, "identification", results_dir)
+        return
     if name and size:
         raise InputError("Name a configuration or give --size, not both.")
     on_cpu = jax.default_backend() == "cpu"
@@ -79,11 +112,6 @@ def benchmark(
     config = override(find_config(name), settings)
     effort = suite.Effort(rounds, seconds, faces, product=2048 if on_cpu else 8192)
     with tempfile.TemporaryDirectory() as temporary, tqdm(unit="turn", leave=False) as bar:
-
-        def tell(what: str) -> None:
-            bar.set_description(what)
-            bar.update()
-
         if config.degradation == "generator" and config.stage1 is None:
             of_size = name.partition("-")[2] or "paper"
             workload.untrained_degradation(find_config(f"degradation:{of_size}"), Path(temporary))
@@ -93,15 +121,32 @@ def benchmark(
             with_torch = obstacle is None
             if obstacle:
                 click.echo(f"Without PyTorch: {obstacle}.", err=True)
-        found = suite.run(config, effort, with_torch=with_torch, profile=profile, tell=tell)
+        found = suite.run(config, effort, with_torch=with_torch, profile=profile, tell=_teller(bar))
 
-    result = as_result(found, name, _command(name, settings))
-    result.save(results_dir / "benchmark.json")
-    raw = json.dumps(dataclasses.asdict(found), indent=1)
-    write_atomically(results_dir / "measurements.json", (raw + "\n").encode())
+    _save(as_result(found, name, _command(name, settings)), found, "benchmark", results_dir)
+
+
+def _teller(bar: tqdm) -> Callable[[str], None]:
+    def tell(what: str) -> None:
+        bar.set_description(what)
+        bar.update()
+
+    return tell
+
+
+def _save(
+    result: Result,
+    found: suite.Measurements | identification.Measurements,
+    name: str,
+    results_dir: Path,
+) -> None:
+    raw = "measurements" if name == "benchmark" else f"{name}-measurements"
+    result.save(results_dir / f"{name}.json")
+    text = json.dumps(dataclasses.asdict(found), indent=1)
+    write_atomically(results_dir / f"{raw}.json", (text + "\n").encode())
     for table in result.tables:
         click.echo(table.to_markdown())
-    click.echo(f"{results_dir / 'benchmark.json'} and measurements.json")
+    click.echo(f"{results_dir / name}.json and {raw}.json")
 
 
 def _command(name: str, settings: tuple[str, ...]) -> str:
