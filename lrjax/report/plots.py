@@ -82,13 +82,15 @@ def cmc_curves(shares: Mapping[str, ArrayLike], ranks: int = 50, title: str = ""
       ranks: right end of the axis, if so many are given.
       title: of the figure.
     """
+    if not shares:
+        raise InputError("There are no ranks to plot; identify with at least one method.")
     figure, axes = _single(title)
     for i, (name, values) in enumerate(shares.items()):
         values = 100 * np.asarray(values, np.float64)[:ranks]
         label = f"{name} (rank 1: {values[0]:.2f} %)"
         axes.plot(np.arange(1, len(values) + 1), values, label=label, **_line(i))
     axes.set_xlabel("rank")
-    axes.set_ylabel("probes found / %")
+    axes.set_ylabel("probes found, %")
     axes.set_xlim(left=1)
     _legend(axes)
     return figure
@@ -101,12 +103,14 @@ def precision_recall_curves(curves: Mapping[str, Series], title: str = "") -> Fi
       curves: method -> (recall [n], precision [n]), fractions.
       title: of the figure.
     """
+    if not curves:
+        raise InputError("There are no precisions to plot; identify with at least one method.")
     figure, axes = _single(title)
     for i, (name, (recall, precision)) in enumerate(curves.items()):
         percent = (100 * np.asarray(part, np.float64) for part in (recall, precision))
         axes.plot(*percent, label=name, **_line(i))
-    axes.set_xlabel("recall / %")
-    axes.set_ylabel("precision / %")
+    axes.set_xlabel("recall, %")
+    axes.set_ylabel("mean interpolated precision, %")
     axes.set_xlim(0, 100)
     _legend(axes)
     return figure

@@ -97,6 +97,8 @@ def test_plotting_leaves_no_global_state() -> None:
     ("call", "message"),
     [
         (lambda: plots.ced_curves({}, "side"), "no errors to plot"),
+        (lambda: plots.cmc_curves({}), "no ranks to plot"),
+        (lambda: plots.precision_recall_curves({}), "no precisions to plot"),
         (lambda: plots.training_curves({}, "loss"), "no series to plot"),
         (lambda: plots.training_curves({"a": ([1, 2], [1])}, "loss"), "Series 'a' has"),
     ],
