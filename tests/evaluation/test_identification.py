@@ -273,6 +273,17 @@ def test_the_device_holds_no_more_for_a_longer_stream() -> None:
     assert held[1] <= 1.01 * held[0]
 
 
+def test_a_gallery_on_disk_is_ranked_alike(tmp_path: Path) -> None:
+    probes, probe_ids, gallery, gallery_ids, distractors = people(0, "normal")
+    expected = identify(probes, probe_ids, gallery, gallery_ids, distractors, block=64)
+    on_disk = {}
+    for name, values in (("gallery", gallery), ("distractors", distractors)):
+        np.save(tmp_path / f"{name}.npy", values)
+        on_disk[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    found = identify(probes, probe_ids, gallery_ids=gallery_ids, block=64, **on_disk)
+    np.testing.assert_array_equal(found.ranks, expected.ranks)
+
+
 def test_random_halves() -> None:
     labels = np.array([5, 2, 5, -1, 2, 5, 9, 2, 2, 5, 5])
     probes, gallery = random_halves(labels, seed=0)
@@ -397,7 +408,7 @@ def test_genuine_identities_and_some_distractors() -> None:
 
 @pytest.mark.slow
 def test_the_genuine_protocol() -> None:
-    arguments = drawn(*genuine_ids(), 153_428, 128)
+    arguments = drawn(*genuine_ids(), 153_428, 32)
     found = identify(*arguments)
     assert (found.probes, found.gallery, found.distractors) == (3728, 4443, 153_428)
     assert_genuine(found, arguments)
