@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,9 @@ class DegradationConfig:
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
+
+    needs_real: ClassVar[bool] = True
+    scheme: ClassVar[str] = "five"  # points are not used, and every dataset has these
 
     def validate(self) -> None:
         """Raise InputError for combinations that mean nothing."""

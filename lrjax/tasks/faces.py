@@ -14,13 +14,12 @@ def load_sources(
     config: Any, data_dir: Path
 ) -> tuple[dict[str, sources.Faces], sources.Faces | None]:
     """The faces that each part of a batch is drawn from, and those held out."""
-    scheme = getattr(config, "scheme", "ibug68")
     labelled = sources.load(
         config.labelled,
         data_dir=data_dir,
         view=config.image_size,
         context=config.context,
-        scheme=scheme,
+        scheme=config.scheme,
     )
     held_out = None
     if config.holdout > 0:
@@ -31,9 +30,13 @@ def load_sources(
                 "set holdout to more, or to 0."
             )
     faces = {"labelled": labelled}
-    if getattr(config, "needs_real", True):
+    if config.needs_real:
         faces["real"] = sources.load(
-            config.real, data_dir=data_dir, view=config.size, context=config.context, scheme=scheme
+            config.real,
+            data_dir=data_dir,
+            view=config.size,
+            context=config.context,
+            scheme=config.scheme,
         )
     return faces, held_out
 

@@ -16,6 +16,7 @@ import tiny
 
 from lrjax.cli.options import CONFIGS, find_config
 from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
+from lrjax.geometry.points import AFLW19, IBUG68, SCHEMES, convert
 from lrjax.tasks import degradation, landmarks, recognition, runs
 from lrjax.tasks.faces import examples
 from lrjax.tasks.recognition import RecognitionConfig
@@ -134,6 +135,18 @@ def test_smaller_sizes_change_no_loss(size: str, setting: str) -> None:
     for field in losses:
         assert getattr(config, field) == getattr(paper, field), field
     assert not any("aflw" in spec for spec in config.labelled)
+
+
+@pytest.mark.parametrize("name", [v for v in VARIANTS if not v.startswith("recognition")])
+def test_the_points_wanted_are_in_every_dataset(name: str) -> None:
+    annotated = {"aflw": AFLW19, "w300": IBUG68, "synthetic_faces": IBUG68}
+    config = find_config(name)
+    for spec in config.labelled:
+        scheme = annotated.get(spec.partition(":")[0])
+        if scheme is not None:
+            zeros = np.zeros((scheme.count, 2)), np.ones(scheme.count, bool)
+            points, _ = convert(*zeros, scheme, SCHEMES[config.scheme])
+            assert points.shape == (SCHEMES[config.scheme].count, 2)
 
 
 @pytest.mark.parametrize("size", ["paper", "w300", "small"])

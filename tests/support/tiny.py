@@ -208,7 +208,7 @@ def same(a: Any, b: Any) -> bool:
 
 def noise_sources(config: Any, seed: int = 0) -> tuple[dict[str, sources.Faces], sources.Faces]:
     """Twelve faces for each part of a batch of `config`, and six held out."""
-    scheme = getattr(config, "scheme", "ibug68")
+    scheme = config.scheme
     parts = {"labelled": faces(12, config.image_size, scheme, seed)}
     if getattr(config, "needs_real", True):
         parts["real"] = faces(12, config.size, scheme, seed + 1)
