@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -99,6 +99,11 @@ class Context:
         """The test sets of this size."""
         return TESTS[self.size]
 
+    @property
+    def cache(self) -> Path:
+        """Folder of aligned faces and features, which are made once."""
+        return self.runs / "cache"
+
     @cached_property
     def stage1(self) -> Path:
         """The run of G1 that S2, S3 and S4 share, and that makes the generated test faces."""
@@ -167,7 +172,7 @@ class Context:
                 config,
                 folder,
                 data_dir=self.data_dir,
-                align=frames,
+                align=partial(frames, cache=self.cache),
                 pictures=lambda step, shown: save_pictures(folder, step, shown),
             )
         return folder

@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.common import Context, held
-from lrjax.data.identities import Portraits, load_portraits
-from lrjax.data.sources import digest
+from lrjax.data.identities import load_portraits
 from lrjax.evaluation.identification import Identification, identify
 from lrjax.inference.align import Aligner
 from lrjax.inference.embed import Recogniser, cached_embeddings
-from lrjax.inference.images import decode_rgb
 from lrjax.inference.landmarks import Inference
 from lrjax.inference.resolve import Resolver
 from lrjax.report import draw, plots
@@ -45,22 +43,30 @@ class Told:
     faces: np.ndarray
 
 
-def aligner(spec: str | Path, recogniser: Recogniser) -> Aligner:
-    """Faces as `recogniser` wants them, by a landmark network as the paper uses it: one look."""
-    return Aligner.load(spec, recogniser.template, options=Inference(flip=False, passes=1))
-
-
 def tell_apart(
-    context: Context, recogniser: Recogniser, aligner: Aligner, resolver: Resolver | None = None
+    context: Context,
+    recogniser: Recogniser,
+    landmarks: str | Path,
+    resolver: Resolver | None = None,
 ) -> Told:
-    """The closed-set protocol without distractors, as K&C use it: cosine of single features."""
+    """The closed-set protocol without distractors, as K&C use it: cosine of single features.
+
+    Args:
+      landmarks: what the faces are aligned by (see `Aligner.load`), as the paper uses its networks:
+        in one look at one view.
+      resolver: enlarges the faces first.
+    """
+    aligner = Aligner.load(
+        landmarks,
+        recogniser.template,
+        resolve=resolver,
+        options=Inference(flip=False, passes=1),
+    )
     features, portraits = {}, {}
     for split in ("probe", "gallery_match"):
         portraits[split] = load_portraits(f"{context.test.people}:{split}", context.data_dir)
-        if resolver is not None:
-            portraits[split] = resolved(portraits[split], resolver)
         features[split] = cached_embeddings(
-            recogniser, aligner, portraits[split], flip="none", cache=context.runs / "cache"
+            recogniser, aligner, portraits[split], flip="none", cache=context.cache
         )
     probe, gallery = features["probe"], features["gallery_match"]
     found = identify(
@@ -78,22 +84,6 @@ def tell_apart(
     )
     shown = next(iter(aligner.parts(first, SHOWN)))
     return Told(found, f"{aligned.sum():,} of {len(aligned):,}", shown.images)
-
-
-def resolved(portraits: Portraits, resolver: Resolver) -> Portraits:
-    """The same pictures, enlarged by a super-resolution network."""
-    small = [
-        decode_rgb(image, name)
-        for image, name in zip(portraits.images, portraits.names, strict=True)
-    ]
-    large = resolver(small, side=resolver.config.size)
-    return dataclasses.replace(
-        portraits,
-        images=[draw.encode_png(image) for image in large],
-        fingerprint=digest([portraits.fingerprint.encode(), resolver.identity.encode()]),
-        points=None,
-        visible=None,
-    )
 
 
 def table(

@@ -29,7 +29,7 @@ def run(context: Context) -> Result:
     for name, landmarks in aligned_by.items():
         folder = context.recognition_run(name.lower(), landmarks)
         recogniser = Recogniser.load(folder, "last")
-        told[name] = people.tell_apart(context, recogniser, people.aligner(landmarks, recogniser))
+        told[name] = people.tell_apart(context, recogniser, landmarks)
     result = Result(
         title="Table 2a: LightCNN trained on TinyFace, by whose landmarks its faces are aligned",
         order=2.1,

@@ -28,10 +28,7 @@ def run(context: Context) -> Result:
         "I3": context.end_to_end,
         SHIPPED: "shipped",
     }
-    told = {
-        name: people.tell_apart(context, recogniser, people.aligner(way, recogniser))
-        for name, way in ways.items()
-    }
+    told = {name: people.tell_apart(context, recogniser, way) for name, way in ways.items()}
     first = {name: one.found.cmc_at(1) for name, one in told.items()}
     result = Result(
         title="Table 2b: a pretrained recogniser, by how its faces are aligned",

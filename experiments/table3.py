@@ -18,14 +18,14 @@ PAPER = {
 def run(context: Context) -> Result:
     """Enlarge the faces with SRGAN (A1) and ESRGAN (A2), then align and tell apart as Baseline."""
     recogniser = Recogniser.load(context.pretrained)
-    aligner = people.aligner(context.landmark_run("hr"), recogniser)
+    landmarks = context.landmark_run("hr")
     resolvers = {
         "A1": Resolver.load(context.resolution_run("srgan", "srresnet"), "last"),
         "A2": Resolver.load(context.resolution_run("esrgan", "rrdb"), "last"),
         "Baseline": None,
     }
     told = {
-        name: people.tell_apart(context, recogniser, aligner, resolver)
+        name: people.tell_apart(context, recogniser, landmarks, resolver)
         for name, resolver in resolvers.items()
     }
     result = Result(
