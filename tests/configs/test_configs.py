@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lrjax.tasks import degradation, landmarks, recognition, runs
 from lrjax.tasks.faces import examples
 from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.training import loop, parallel
-from lrjax.training.optimizers import make_schedule
+from lrjax.training.optimizers import make_optimizer, make_schedule
 from lrjax.training.state import new_net
 
 VARIANTS = [
@@ -225,6 +226,25 @@ def test_recognition_is_trained_as_by_lightcnn_s_script(setting: str) -> None:
         other = find_config(f"recognition:{setting}-{size}")
         for field in ("network", "head", "focal", "alignment", "initial", "fit", "shift", "mirror"):
             assert getattr(other, field) == getattr(config, field), field
+
+
+def test_biases_and_the_classifier_learn_at_the_rates_of_lightcnn_s_script() -> None:
+    config = find_config("recognition:l1").optimizer
+    params = {"kernel": np.float32(5.0), "bias": np.float32(5.0)}
+    rates = {
+        "recogniser": ({"conv1": params}, {"conv1": {"kernel": (1, 1e-4), "bias": (2, 0)}}),
+        "classifier": (params, {"kernel": (10, 1e-4), "bias": (20, 0)}),
+    }
+    for net, (tree, expected) in rates.items():
+        optimizer = make_optimizer(config, 100, net)
+        ones = jax.tree.map(np.ones_like, tree)
+        update, _ = optimizer.update(ones, optimizer.init(tree), tree)
+        wanted = jax.tree.map(
+            lambda pair: -0.01 * pair[0] * (1 + 5.0 * pair[1]),
+            expected,
+            is_leaf=lambda node: isinstance(node, tuple),
+        )
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), update, wanted)
 
 
 @pytest.mark.slow
