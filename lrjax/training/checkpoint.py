@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 
 from lrjax.errors import InputError
 from lrjax.training.state import State
+from lrjax.training.weights import misfit
 
 
 class Checkpoints:
@@ -47,15 +48,12 @@ class Checkpoints:
         # the middle. So what fits is found out from the description, before anything is read.
         saved = _described(self._manager.item_metadata(step))
         wanted = _described(ocp.utils.serialize_tree(like, keep_empty_nodes=True))
-        unfit = sorted(
-            name for name in saved.keys() | wanted.keys() if saved.get(name) != wanted.get(name)
-        )
-        if unfit:
+        unfit = misfit(saved, wanted)
+        if unfit is not None:
             raise InputError(
                 f"The checkpoint {self.folder / str(step)} does not fit this configuration: "
-                f"{unfit[0]} is {_words(saved.get(unfit[0]))} there and "
-                f"{_words(wanted.get(unfit[0]))} here, as the first of {len(unfit)}; continue with "
-                "the configuration in the run folder's config.json, or name another run folder."
+                f"{unfit}; continue with the configuration in the run folder's config.json, or "
+                "name another run folder."
             )
         target: Any = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         return self._manager.restore(step, args=ocp.args.StandardRestore(target))
@@ -75,7 +73,3 @@ def _described(tree: Any) -> dict[str, tuple[int, ...]]:
         )
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
     }
-
-
-def _words(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else f"of shape {list(shape)}"

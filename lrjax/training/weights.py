@@ -7,6 +7,7 @@ the module again. One format serves the stages of a run, export and the shipped 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,23 @@ def save_variables(path: Path, variables: dict[str, Any], metadata: dict[str, An
 
 def first_misfit(found: Any, wanted: Any) -> str | None:
     """In words, the first array by which two nested dictionaries differ in name or shape."""
-    shapes = [
-        {name: list(np.shape(leaf)) for name, leaf in flat.items()}
+    there, here = (
+        {name: np.shape(leaf) for name, leaf in flat.items()}
         for flat in (traverse_util.flatten_dict(tree, sep=SEPARATOR) for tree in (found, wanted))
-    ]
-    there, here = shapes
+    )
+    return misfit(there, here)
+
+
+def misfit(there: Mapping[str, tuple[int, ...]], here: Mapping[str, tuple[int, ...]]) -> str | None:
+    """In words, the first name in two dictionaries of shapes that has not the same in both."""
     unfit = sorted(n for n in there.keys() | here.keys() if there.get(n) != here.get(n))
     if not unfit:
         return None
-    return (
-        f"{unfit[0]} is {there.get(unfit[0], 'missing')} there and "
-        f"{here.get(unfit[0], 'missing')} here, as the first of {len(unfit)}"
+    first, second = (
+        f"of shape {list(shapes[unfit[0]])}" if unfit[0] in shapes else "missing"
+        for shapes in (there, here)
     )
+    return f"{unfit[0]} is {first} there and {second} here, as the first of {len(unfit)}"
 
 
 def load_variables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
