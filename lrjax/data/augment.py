@@ -115,3 +115,27 @@ def tight_crop(
         return jnp.where(keep[..., None], image, 0.0)
 
     return jax.vmap(one)(images, keys)
+
+
+def random_crops(
+    frames: jax.Array, keys: jax.Array, height: int, width: int, mirror: float
+) -> jax.Array:
+    """A part [height, width] of each frame [B, H, W, C], shifted by whole pixels at random.
+
+    `mirror` is the probability that it is mirrored.
+    """
+    room = jnp.asarray([frames.shape[1] - height, frames.shape[2] - width])
+
+    def one(key: jax.Array, frame: jax.Array) -> jax.Array:
+        shift, flip = jax.random.split(key)
+        y, x = jax.random.randint(shift, (2,), 0, room + 1)
+        crop = jax.lax.dynamic_slice(frame, (y, x, 0), (height, width, frame.shape[2]))
+        return jnp.where(jax.random.bernoulli(flip, mirror), crop[:, ::-1], crop)
+
+    return jax.vmap(one)(keys, frames)
+
+
+def middles(frames: jax.Array, height: int, width: int) -> jax.Array:
+    """The middle [height, width] of each frame [B, H, W, C]; its border has whole pixels."""
+    top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
+    return frames[:, top : top + height, left : left + width]

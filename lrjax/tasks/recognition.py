@@ -17,13 +17,14 @@ import jax
 import jax.numpy as jnp
 
 from lrjax.config import OptimizerConfig, TrainConfig
+from lrjax.data import augment
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES, Template
 from lrjax.losses import identity
 from lrjax.models.recognisers import RECOGNISERS, Recogniser
 from lrjax.training.optimizers import make_optimizer
 from lrjax.training.parallel import AXIS, mean_gradients
-from lrjax.training.rng import per_example, stream
+from lrjax.training.rng import drop_by_example, per_example, stream
 from lrjax.training.state import Metrics, State, new_net, updated
 from lrjax.training.task import Batch, Task
 from lrjax.training.weights import first_misfit, load_variables
@@ -166,6 +167,7 @@ def make(config: RecognitionConfig, steps: int) -> Task:
         )
     module = build(config)
     template = face_template(config)
+    size = template.height, template.width
     split = frozenset({"classifier"} if config.shard_classes else ())
     optimizers = {
         name: make_optimizer(config.optimizer, steps, name) for name in ("recogniser", "classifier")
@@ -173,7 +175,7 @@ def make(config: RecognitionConfig, steps: int) -> Task:
     errors = _errors(config)
 
     def init(key: jax.Array) -> State:
-        image = jnp.zeros((1, template.height, template.width, 3))
+        image = jnp.zeros((1, *size, 3))
         # Not compiled as a whole: operation by operation, equal layers are compiled once.
         variables = module.init(stream(key, "init/recogniser"), image, train=False)
         if config.initial is not None:
@@ -187,13 +189,17 @@ def make(config: RecognitionConfig, steps: int) -> Task:
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         part = batch["labelled"]
-        images = random_crops(config, state.key, state.step, part)
-        keys = per_example(stream(state.key, "dropout", state.step), part["place"])
+        keys = {
+            name: per_example(stream(state.key, name, state.step), part["place"])
+            for name in ("crop", "dropout")
+        }
+        crops = augment.random_crops(part["images"], keys["crop"], *size, config.mirror)
+        images = crops / 127.5 - 1.0
         stats = state.nets["recogniser"].stats
 
         def loss(params: dict[str, Any]) -> tuple[jax.Array, tuple[Any, Metrics]]:
             variables = {"params": params["recogniser"], **stats}
-            with nn.intercept_methods(partial(_drop_by_example, keys)):
+            with nn.intercept_methods(partial(drop_by_example, keys["dropout"])):
                 features, new_stats = module.apply(
                     variables, images, train=True, mutable=list(stats)
                 )
@@ -219,9 +225,9 @@ def make(config: RecognitionConfig, steps: int) -> Task:
         batch={"labelled": config.train.batch_size},
         init=init,
         step=step,
-        evaluate=partial(_evaluate, config, module),
+        evaluate=partial(_evaluate, config, module, size),
         best="error",
-        pictures=partial(_pictures, config),
+        pictures=partial(_pictures, size),
         split=split,
     )
 
@@ -238,50 +244,15 @@ def _errors(config: RecognitionConfig) -> Callable[[jax.Array, Any, jax.Array], 
     )
 
 
-def _drop_by_example(
-    keys: jax.Array,
-    call: Callable[..., Any],
-    args: tuple,
-    kwargs: dict[str, Any],
-    context: nn.module.InterceptorContext,
-) -> Any:
-    """Dropout with a key for each example: Flax's depends on how examples lie on the devices."""
-    layer = context.module
-    if not isinstance(layer, nn.Dropout) or layer.deterministic or not layer.rate:
-        return call(*args, **kwargs)
-    (x,) = args
-    keys = jax.vmap(lambda key: stream(key, "/".join(layer.path)))(keys)
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - layer.rate, x.shape[1:]))(keys)
-    return jnp.where(kept, x / (1 - layer.rate), 0.0)
-
-
-def random_crops(
-    config: RecognitionConfig, key: jax.Array, step: jax.Array, part: dict[str, jax.Array]
-) -> jax.Array:
-    """Shifted, perhaps mirrored images [B, H, W, 3] in [-1, 1] of framed faces in 0..255."""
-    template, room = face_template(config), 2 * border(config)
-    keys = per_example(stream(key, "crop", step), part["place"])
-
-    def one(key: jax.Array, frame: jax.Array) -> jax.Array:
-        where, flip = jax.random.split(key)
-        y, x = jax.random.randint(where, (2,), 0, room + 1)
-        crop = jax.lax.dynamic_slice(frame, (y, x, 0), (template.height, template.width, 3))
-        return jnp.where(jax.random.bernoulli(flip, config.mirror), crop[:, ::-1], crop)
-
-    return jax.vmap(one)(keys, part["images"]) / 127.5 - 1.0
-
-
-def plain_crops(config: RecognitionConfig, frames: jax.Array) -> jax.Array:
-    """The middles [B, H, W, 3] of framed faces: the faces as they are aligned."""
-    template, edge = face_template(config), border(config)
-    return frames[:, edge : edge + template.height, edge : edge + template.width]
-
-
 def _evaluate(
-    config: RecognitionConfig, module: nn.Module, state: State, part: dict[str, jax.Array]
+    config: RecognitionConfig,
+    module: nn.Module,
+    size: tuple[int, int],
+    state: State,
+    part: dict[str, jax.Array],
 ) -> Metrics:
     """Sum of wrong guesses whose picture it is, and the count of pictures."""
-    images = plain_crops(config, part["images"]) / 127.5 - 1.0
+    images = augment.middles(part["images"], *size) / 127.5 - 1.0
     nets = state.nets
     features = module.apply(nets["recogniser"].evaluation_variables, images, train=False)
     weights = nets["classifier"].params
@@ -293,8 +264,6 @@ def _evaluate(
     return {"error": jnp.sum(wrong & part["valid"]), "count": part["valid"].sum()}
 
 
-def _pictures(
-    config: RecognitionConfig, state: State, batch: Batch
-) -> dict[str, dict[str, jax.Array]]:
+def _pictures(size: tuple[int, int], state: State, batch: Batch) -> dict[str, dict[str, jax.Array]]:
     """Training faces as they are aligned."""
-    return {"labelled": {"images": plain_crops(config, batch["labelled"]["images"])}}
+    return {"labelled": {"images": augment.middles(batch["labelled"]["images"], *size)}}

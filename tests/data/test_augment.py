@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -187,3 +188,36 @@ def test_a_tight_crop_is_black_around_the_face_box() -> None:
         assert rows >= columns  # faces are taller than wide
         assert image[20, 20] == 255
     np.testing.assert_array_equal(tight_crop(white, keys(64), 1.25, OFF), white)
+
+
+def test_crops_are_shifted_by_whole_pixels_and_mirrored() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (40, 9, 8, 3), dtype=np.uint8)
+    keys = jax.random.split(jax.random.key(0), 40)
+    draw = jax.jit(partial(augment.random_crops, height=7, width=5, mirror=0.3))
+    crops = np.asarray(draw(frames, keys))
+    seen = []
+    for frame, crop in zip(frames, crops, strict=True):
+        (way,) = (
+            (y, x, step)
+            for y in range(3)
+            for x in range(4)
+            for step in (1, -1)
+            if (frame[y : y + 7, x : x + 5][:, ::step] == crop).all()
+        )
+        seen.append(way)
+    ys, xs, steps = map(np.array, zip(*seen, strict=True))
+    assert set(ys) == {0, 1, 2}
+    assert set(xs) == {0, 1, 2, 3}
+    assert 0.05 < (steps < 0).mean() < 0.55
+    # A frame's crop is its own key's.
+    np.testing.assert_array_equal(draw(frames[30:], keys[30:]), crops[30:])
+    assert (np.asarray(draw(frames, keys[::-1])) != crops).any()
+    np.testing.assert_array_equal(
+        jax.jit(partial(augment.random_crops, height=9, width=8, mirror=0.0))(frames, keys), frames
+    )
+
+
+def test_the_middle_has_an_equal_border() -> None:
+    frames = np.arange(2 * 8 * 10 * 1).reshape(2, 8, 10, 1)
+    np.testing.assert_array_equal(augment.middles(frames, 4, 8), frames[:, 2:6, 1:9])
+    np.testing.assert_array_equal(augment.middles(frames, 8, 10), frames)

@@ -29,6 +29,7 @@ from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.training import loop, parallel
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.progress import read
+from lrjax.training.rng import drop_by_example
 from lrjax.training.weights import load_variables, save_variables
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -133,40 +134,12 @@ def test_a_step_of_gradient_descent_by_hand() -> None:
     assert int(sums["count"]) == 6
 
 
-def test_crops_are_shifted_and_mirrored_and_their_middle_is_the_aligned_face() -> None:
-    config = people.config(classes=4, shift=2 / people.SIDE)
-    frames = people.examples(config, 40).arrays["images"]
-    assert frames.shape[1:3] == (20, 20)
-    part = {"images": jnp.asarray(frames), "place": jnp.arange(40)}
-    key = jax.random.key(0)
-    draw = jax.jit(partial(recognition.random_crops, config))
-    crops = np.asarray(draw(key, 3, part))
-    seen = set()
-    for frame, crop in zip(frames / np.float32(127.5) - 1, crops, strict=True):
-        ways = [
-            (y, x, flip)
-            for y in range(5)
-            for x in range(5)
-            for flip in (1, -1)
-            if np.allclose(frame[y : y + 16, x : x + 16][:, ::flip], crop, atol=1e-6)
-        ]
-        assert len(ways) == 1
-        seen.add(ways[0])
-    assert {y for y, _, _ in seen} == {x for _, x, _ in seen} == set(range(5))
-    assert {flip for _, _, flip in seen} == {1, -1}
-    # A face's crop depends on its place in the batch and on the step alone.
-    later = {name: value[30:] for name, value in part.items()}
-    np.testing.assert_array_equal(draw(key, 3, later), crops[30:])
-    assert (np.asarray(draw(key, 4, part)) != crops).any()
-    np.testing.assert_array_equal(recognition.plain_crops(config, frames), frames[:, 2:18, 2:18])
-
-
 def test_dropout_depends_on_the_example_and_not_on_its_company() -> None:
     layer = nn.Dropout(0.5, deterministic=False)
     keys = jax.random.split(jax.random.key(1), 12)
 
     def dropped(keys: jax.Array, x: jax.Array) -> np.ndarray:
-        with nn.intercept_methods(lambda *call: recognition._drop_by_example(keys, *call)):
+        with nn.intercept_methods(lambda *call: drop_by_example(keys, *call)):
             return np.asarray(layer.apply({}, x))
 
     x = jnp.ones((12, 50))
@@ -296,12 +269,12 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refusal:
         recognition.make(narrow, 1).init(jax.random.key(0))
     assert (
-        f"The weights in {path} do not fit small of width 1: batch_stats.norm.mean is [8] there "
+        f"The weights in {path} do not fit small of width 1: batch_stats.norm.mean is of shape "
         in str(refusal.value)
     )
-    assert "and [4] here, as the first of 6; set initial to weights" in str(refusal.value)
+    assert "[8] there and of shape [4] here, as the first of 6; set initial" in str(refusal.value)
     save_variables(path, {"params": net.params}, {})
-    with pytest.raises(InputError, match=r"batch_stats.norm.mean is missing there and \[8\] here"):
+    with pytest.raises(InputError, match=r"norm.mean is missing there and of shape \[8\] here"):
         recognition.make(dataclasses.replace(config, initial=str(path)), 1).init(jax.random.key(0))
     absent = dataclasses.replace(config, initial=str(tmp_path / "absent.safetensors"))
     with pytest.raises(InputError, match=r"no weights file .*absent\.safetensors"):
