@@ -85,7 +85,7 @@ def _sized(config: LandmarksConfig, size: str) -> LandmarksConfig:
         small = dataclasses.replace(
             small,
             generator=UNetConfig(stem=16, widths=(16, 32, 64, 96)),
-            train=TrainConfig(batch_size=8, steps=1500),
+            train=TrainConfig(batch_size=8, steps=800),
         )
     if size == "small":
         return small
