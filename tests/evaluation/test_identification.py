@@ -361,15 +361,15 @@ def genuine_ids() -> tuple[np.ndarray, np.ndarray]:
 def drawn(
     probe_ids: np.ndarray, gallery_ids: np.ndarray, distractors: int, dimensions: int
 ) -> tuple[np.ndarray, ...]:
-    """Embeddings that a recogniser might have given: people differ less than their images."""
+    """Embeddings that a recogniser might have given: a person's images differ less than people."""
     random = np.random.default_rng(0)
-    faces = 0.5 * random.normal(size=(2570, dimensions))
+    faces = 1.5 * random.normal(size=(2570, dimensions))
     probes, gallery = (
         (faces[ids] + random.normal(size=(len(ids), dimensions))).astype(np.float32)
         for ids in (probe_ids, gallery_ids)
     )
-    nobody = random.normal(size=(distractors, dimensions)).astype(np.float32)
-    return probes, probe_ids, gallery, gallery_ids, nobody
+    nobody = np.hypot(1.5, 1) * random.normal(size=(distractors, dimensions))
+    return probes, probe_ids, gallery, gallery_ids, nobody.astype(np.float32)
 
 
 def quick_official(arguments: tuple[np.ndarray, ...]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -394,7 +394,7 @@ def assert_genuine(found: Identification, arguments: tuple[np.ndarray, ...]) -> 
     padded = np.array([np.pad(r, (0, width - len(r))) for r in ranks])
     np.testing.assert_array_equal(found.ranks, padded)
     np.testing.assert_allclose(found.ap, aps, rtol=0, atol=1e-12)
-    assert 0.001 < found.cmc_at(1) < 0.999
+    assert 0.05 < found.cmc_at(1) < 0.95
 
 
 def test_genuine_identities_and_some_distractors() -> None:
