@@ -105,8 +105,10 @@ def benchmark(
     if name and size:
         raise InputError("Name a configuration or give --size, not both.")
     on_cpu = jax.default_backend() == "cpu"
-    size = size or ("small" if on_cpu else "w300")
-    name = name or f"landmarks:s4-{size}"
+    if name is None:
+        name = f"landmarks:s4-{size or ('small' if on_cpu else 'w300')}"
+        # The paper's views, at every size: the PyTorch twin knows no others.
+        settings = ("augment.tight=0", *settings)
     if not name.startswith("landmarks:"):
         raise InputError(f"Only landmark configurations can be measured, not {name!r}.")
     config = override(find_config(name), settings)

@@ -89,7 +89,7 @@ def degrader(run: Path | str) -> Degrade:
     Raises:
       InputError: the folder holds no trained degradation.
     """
-    config = run_config(Path(run))
+    config = run_config(run)
     module = generator_module(config)
 
     def degrade(state: State, views: jax.Array, keys: jax.Array) -> jax.Array:
@@ -99,9 +99,9 @@ def degrader(run: Path | str) -> Degrade:
     return degrade
 
 
-def run_config(run: Path) -> DegradationConfig:
+def run_config(run: Path | str) -> DegradationConfig:
     """The configuration of a degradation's run folder."""
-    path = run / "config.json"
+    path = Path(run) / "config.json"
     if not path.is_file():
         raise InputError(
             f"There is no trained degradation in {run} (no config.json); train one with "
