@@ -1,4 +1,4 @@
-"""Telling people apart: softmax, ArcFace, CosFace, the focal weight, and classes over devices.
+"""Telling people apart: softmax and its margins, centres, pairs, and classes over devices.
 
 A head makes logits of embeddings, class weights and labels. A label outside of 0..K-1 names none
 of these K classes: no margin is then applied, which is how a device treats the examples whose class
@@ -93,6 +93,96 @@ def cosface_logits(
     return scale * _replaced(cosine, place, inside, target - margin)
 
 
+def sphereface_logits(
+    embeddings: jax.Array, weights: jax.Array, labels: jax.Array, ease: jax.Array | float
+) -> jax.Array:
+    """A-Softmax of margin 4 (SphereFace): ‖x‖·cos θ, lowered for the labelled class, [B, K].
+
+    The labelled class gets ‖x‖·(λ·cos θ + ψ(θ)) / (1 + λ), where ψ(θ) = (-1)^k cos 4θ - 2k for θ in
+    [kπ/4, (k+1)π/4] falls all the way from 1 to -7. Features keep their length, class weights have
+    length 1, and there is no bias.
+
+    Gradients are those of this formula; the released code rescales them to a length of its own.
+
+    Args:
+      ease: λ, a scalar from 0 on: the larger, the nearer to no margin; see `sphereface_ease`.
+    """
+    logits = embeddings @ normalised(weights, 0)
+    place, inside = _places(labels, logits.shape[1])
+    target = jnp.take_along_axis(logits, place, axis=1)
+    length = _length(embeddings)[:, None]
+    cosine = target / length
+    bends = (math.sqrt(0.5), 0.0, -math.sqrt(0.5))
+    k = sum((cosine < bend).astype(jnp.int32) for bend in bends)
+    square = jnp.square(cosine)
+    fourfold = 8 * jnp.square(square) - 8 * square + 1  # cos 4θ
+    lowered = jnp.where(k % 2 == 0, fourfold, -fourfold) - 2 * k
+    return _replaced(logits, place, inside, (ease * target + length * lowered) / (1 + ease))
+
+
+def sphereface_ease(
+    step: jax.Array | int, least: float = 5.0, first: float = 1000.0, growth: float = 0.12
+) -> jax.Array:
+    """SphereFace's λ at a step counted from 0: max(least, first / (1 + growth·step)), float32."""
+    return jnp.maximum(least, first / (1 + growth * jnp.asarray(step, jnp.float32)))
+
+
+def centre_loss(embeddings: jax.Array, centres: jax.Array, labels: jax.Array) -> jax.Array:
+    """½‖x - c‖² of each embedding [B, D] from its class's centre, float32 [B] (Wen et al. 2016).
+
+    Centres [K, D] are constants for the gradient: `updated_centres` moves them. A label outside of
+    0..K-1 has no centre, and 0.
+    """
+    place, inside = _places(labels, len(centres))
+    centre = jax.lax.stop_gradient(centres)[place[:, 0]]
+    away = embeddings.astype(jnp.float32) - centre
+    return jnp.where(inside[:, 0], 0.5 * jnp.square(away).sum(axis=1), 0.0)
+
+
+def updated_centres(
+    centres: jax.Array,
+    embeddings: jax.Array,
+    labels: jax.Array,
+    rate: float,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """Centres [K, D] after a batch: c - α·Σ(c - x) / (1 + n) over the n examples of each class.
+
+    Args:
+      embeddings: [B, D]; no gradient passes.
+      labels: [B]; those outside of 0..K-1 move nothing.
+      rate: α, 0.5 in the paper (Wen et al. 2016, equation 4).
+      axis_name: the device axis over whose examples the sums are taken.
+    """
+    classes = len(centres)
+    # Of labels that are no class; a negative one would count from the end.
+    rows = jnp.where((labels >= 0) & (labels < classes), labels, classes)
+    embeddings = jax.lax.stop_gradient(embeddings).astype(jnp.float32)
+    total = jnp.zeros((classes, embeddings.shape[1])).at[rows].add(embeddings, mode="drop")
+    count = jnp.zeros((classes, 1)).at[rows].add(1.0, mode="drop")
+    if axis_name is not None:
+        total, count = jax.lax.psum((total, count), axis_name)
+    return centres - rate * (count * centres - total) / (1 + count)
+
+
+def verification_loss(
+    first: jax.Array, second: jax.Array, same: jax.Array, margin: float | jax.Array
+) -> jax.Array:
+    """DeepID2's loss of pairs of embeddings [B, D], float32 [B] (Sun et al. 2014, equation 3).
+
+    ½ d² for two images of one person, ½ max(0, m - d)² for those of two, with d their distance.
+    Two people's embeddings that are equal have no direction in which to part, and a gradient of 0.
+
+    Args:
+      same: [B], whether a pair shows one person.
+      margin: m.
+    """
+    away = first.astype(jnp.float32) - second.astype(jnp.float32)
+    together = jnp.square(away).sum(axis=1)
+    apart = jnp.square(jax.nn.relu(margin - _length(away)))
+    return 0.5 * jnp.where(same, together, apart)
+
+
 def focal(cross_entropy: jax.Array, gamma: float = 2.0) -> jax.Array:
     """(1 - p)^γ · CE with p = exp(-CE), the labelled class's probability; shapes stay."""
     if gamma == 0:
@@ -144,6 +234,11 @@ def sharded_softmax_cross_entropy(
     target = jax.lax.psum(jnp.where(inside, found, 0.0)[:, 0], axis_name)
     error = jnp.log(total) - target
     return jax.lax.dynamic_slice_in_dim(error, lane * count, count)
+
+
+def _length(vectors: jax.Array) -> jax.Array:
+    """‖x‖ [B] of vectors [B, D]; a zero vector has 1e-6, with a gradient of 0."""
+    return jnp.sqrt(jnp.maximum(jnp.square(vectors).sum(axis=1), _LEAST_SQUARE))
 
 
 def _places(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:

@@ -41,6 +41,20 @@ def absolute_error(generated: jax.Array, wanted: jax.Array) -> jax.Array:
     return jnp.mean(jnp.abs(generated.astype(jnp.float32) - wanted.astype(jnp.float32)))
 
 
+def huber_error(generated: jax.Array, wanted: jax.Array, delta: float = 1.0) -> jax.Array:
+    """Huber's distance of two batches of images, all axes averaged: robust against few outliers.
+
+    ½ d² where |d| <= delta, delta (|d| - ½ delta) beyond (Huber 1964), for each value by itself.
+
+    Args:
+        generated, wanted: of one shape.
+        delta: difference, above 0, from which the distance grows linearly.
+    """
+    error = jnp.abs(generated.astype(jnp.float32) - wanted.astype(jnp.float32))
+    near = jnp.minimum(error, delta)
+    return jnp.mean(near * (error - 0.5 * near))
+
+
 def spatial_cross_entropy(
     logits: jax.Array,
     points: jax.Array,

@@ -142,6 +142,179 @@ def test_the_gradient_of_arcface_is_that_of_its_formula() -> None:
             assert gradient[index] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=2e-5)
 
 
+def numpy_sphereface(x: np.ndarray, w: np.ndarray, y: np.ndarray, ease: float) -> np.ndarray:
+    """By angles and their quarters, one example after the other."""
+    out = np.empty((len(x), w.shape[1]))
+    for i, feature in enumerate(x.astype(np.float64)):
+        length = np.linalg.norm(feature)
+        for j, weight in enumerate(w.T.astype(np.float64)):
+            cosine = feature @ weight / length / np.linalg.norm(weight)
+            out[i, j] = length * cosine
+            if j == y[i]:
+                theta = math.acos(cosine)
+                k = int(theta // (math.pi / 4))
+                psi = (-1) ** k * math.cos(4 * theta) - 2 * k
+                out[i, j] = length * (ease * cosine + psi) / (1 + ease)
+    return out
+
+
+@pytest.mark.parametrize("ease", [0.0, 5.0, 1000.0])
+def test_sphereface_is_its_formula(ease: float) -> None:
+    rng = np.random.default_rng(2)
+    x, w = rng.normal(size=(200, 3)).astype(np.float32), rng.normal(size=(3, 4)).astype(np.float32)
+    labels = rng.integers(0, 4, 200).astype(np.int32)
+    expected = numpy_sphereface(x, w, labels, ease)
+    angles = np.arccos(expected[np.arange(200), labels - 1] / np.linalg.norm(x, axis=1))
+    assert {*(angles // (np.pi / 4))} == {0, 1, 2, 3}  # all quarters are seen
+    found = identity.sphereface_logits(x, w, labels, ease)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    scaled = identity.sphereface_logits(2 * x, 3 * w, labels, ease)
+    np.testing.assert_allclose(scaled, 2 * found, rtol=1e-4, atol=1e-4)
+
+
+def test_sphereface_by_hand() -> None:
+    """cos 4θ falls from 1 to -1 in the first quarter, and goes on falling from there."""
+    angles = np.pi * np.array([0, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1])
+    embeddings = jnp.asarray(2 * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    labels = jnp.zeros(7, jnp.int32)
+    found = identity.sphereface_logits(embeddings, jnp.asarray([[7.0], [0.0]]), labels, 0.0)
+    expected = 2 * np.array([1, 0, -1, -2, -3, -5, -7])
+    np.testing.assert_allclose(found[:, 0], expected, atol=1e-4)
+    halves = identity.sphereface_logits(embeddings, jnp.asarray([[7.0], [0.0]]), labels, 1.0)
+    np.testing.assert_allclose(halves[:, 0], expected / 2 + np.cos(angles), atol=1e-4)
+
+
+def test_sphereface_knows_no_class_of_another_device() -> None:
+    expected = numpy_sphereface(EMBEDDINGS, WEIGHTS, np.full(6, -1), 5.0)
+    for label in (-3, 5):
+        found = identity.sphereface_logits(EMBEDDINGS, WEIGHTS, np.full(6, label, np.int32), 5.0)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_sphereface_over_devices_changes_nothing() -> None:
+    rng = np.random.default_rng(3)
+    x, w = rng.normal(size=(6, 3)).astype(np.float32), rng.normal(size=(3, 8)).astype(np.float32)
+    labels = np.array([0, 7, 4, 3, 2, 5], np.int32)
+
+    def part(x: jax.Array, w: jax.Array, labels: jax.Array) -> jax.Array:
+        def head(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
+            return identity.sphereface_logits(x, w, y, 5.0)
+
+        return identity.sharded_softmax_cross_entropy(x, w, labels, head, "data")
+
+    parts = np.split(x, 2), np.split(w, 2, axis=1), np.split(labels, 2)
+    found = jax.jit(jax.vmap(part, axis_name="data"))(*(np.stack(p) for p in parts))
+    expected = numpy_cross_entropy(numpy_sphereface(x, w, labels, 5.0), labels)
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-4)
+
+
+def test_gradients_of_sphereface() -> None:
+    """They are finite everywhere, and those of the formula where there is no bend."""
+    embeddings = jnp.asarray([(1.0, 0.0), (-1.0, 0.0), (0.0, 0.0), (0.0, 2.0), (0.6, 0.8)])
+    weights = jnp.asarray([[1.0, 0.0, 0.3], [0.0, 0.0, 1.0]])
+    labels = jnp.zeros(5, jnp.int32)
+
+    def loss(x: jax.Array, w: jax.Array) -> jax.Array:
+        logits = identity.sphereface_logits(x, w, labels, 5.0)
+        return identity.softmax_cross_entropy(logits, labels).sum()
+
+    for gradient in jax.jit(jax.grad(loss, (0, 1)))(embeddings, weights):
+        assert np.isfinite(gradient).all()
+        assert (np.asarray(gradient) != 0).any()
+
+    def theirs(x: np.ndarray) -> float:
+        return numpy_cross_entropy(numpy_sphereface(x, WEIGHTS, LABELS, 5.0), LABELS).sum()
+
+    def ours(x: jax.Array) -> jax.Array:
+        logits = identity.sphereface_logits(x, WEIGHTS, LABELS, 5.0)
+        return identity.softmax_cross_entropy(logits, LABELS).sum()
+
+    found = jax.jit(jax.grad(ours))(EMBEDDINGS)
+    for index in np.ndindex(found.shape):
+        step = np.zeros(found.shape)
+        step[index] = 1e-5
+        slope = (theirs(EMBEDDINGS + step) - theirs(EMBEDDINGS - step)) / 2e-5
+        assert found[index] == pytest.approx(slope, abs=1e-4)
+
+
+def test_the_ease_of_sphereface_falls_to_its_least() -> None:
+    steps = np.array([0, 1, 100, 1658, 1659, 28_000])
+    found = [float(identity.sphereface_ease(jnp.asarray(step))) for step in steps]
+    # 1000 / (1 + 0.12 · 1658.33) = 5
+    expected = [1000, 1000 / 1.12, 1000 / 13, 1000 / 199.96, 5, 5]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert float(identity.sphereface_ease(10, 1.0, 30.0, 0.2)) == pytest.approx(10)
+
+
+def test_centre_loss_by_hand() -> None:
+    centres = jnp.asarray([[0.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
+    embeddings = jnp.asarray([[3.0, 4.0], [1.0, 1.0], [2.0, 3.0], [5.0, 5.0]])
+    labels = jnp.asarray([0, 1, 1, -1])  # the last is nobody
+
+    def total(x: jax.Array, c: jax.Array) -> jax.Array:
+        return identity.centre_loss(x, c, labels).sum()
+
+    found = identity.centre_loss(embeddings, centres, labels)
+    np.testing.assert_allclose(found, [12.5, 0.0, 2.5, 0.0])
+    moved, fixed = jax.grad(total, (0, 1))(embeddings, centres)
+    np.testing.assert_allclose(moved, [[3, 4], [0, 0], [1, 2], [0, 0]])
+    np.testing.assert_array_equal(fixed, 0)
+
+
+def numpy_centres(c: np.ndarray, x: np.ndarray, y: np.ndarray, rate: float) -> np.ndarray:
+    """Class by class."""
+    out = c.astype(np.float64)
+    for k in range(len(c)):
+        mine = x[y == k]
+        out[k] -= rate * (c[k] - mine).sum(0) / (1 + len(mine))
+    return out
+
+
+def test_centres_move_to_their_examples() -> None:
+    centres = WEIGHTS.T
+    found = identity.updated_centres(centres, EMBEDDINGS, LABELS, 0.5)
+    np.testing.assert_allclose(found, numpy_centres(centres, EMBEDDINGS, LABELS, 0.5), rtol=1e-5)
+    # By hand: two examples of class 1, none of class 0, and two labels of nobody.
+    found = identity.updated_centres(
+        jnp.asarray([[5.0], [1.0]]),
+        jnp.asarray([[4.0], [7.0], [1.0], [2.0]]),
+        jnp.asarray([1, 1, -1, 2]),
+        0.5,
+    )
+    np.testing.assert_allclose(found, [[5.0], [1 - 0.5 * (-3 - 6) / 3]])
+
+
+def test_centres_are_those_of_all_devices() -> None:
+    labels = np.array([0, 2, 2, 0, 1, 2], np.int32)
+    expected = numpy_centres(WEIGHTS.T, EMBEDDINGS, labels, 0.3)
+
+    def part(x: jax.Array, y: jax.Array) -> jax.Array:
+        return identity.updated_centres(WEIGHTS.T, x, y, 0.3, "data")
+
+    parts = EMBEDDINGS.reshape(2, 3, 4), labels.reshape(2, 3)
+    found = jax.jit(jax.vmap(part, axis_name="data"))(*parts)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_verification_by_hand() -> None:
+    first = jnp.asarray([[3.0, 4.0], [3.0, 4.0], [0.3, 0.4], [1.0, 1.0], [1.0, 1.0]])
+    second = jnp.zeros((5, 2)).at[3:].set(1.0)
+    same = jnp.asarray([True, False, False, True, False])
+    found = identity.verification_loss(first, second, same, 2.0)
+    np.testing.assert_allclose(found, [12.5, 0, 0.5 * 1.5**2, 0, 2], rtol=1e-5)
+
+    def total(x: jax.Array, y: jax.Array) -> jax.Array:
+        return identity.verification_loss(x, y, same, 2.0).sum()
+
+    here, there = jax.jit(jax.grad(total, (0, 1)))(first, second)
+    # -(2 - 0.5) along the unit vector (0.6, 0.8); nothing where two are equal or far apart
+    np.testing.assert_allclose(
+        here, [[3, 4], [0, 0], [-0.9, -1.2], [0, 0], [0, 0]], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(there, -here)
+
+
 def test_focal_by_hand() -> None:
     errors = jnp.asarray([0.0, math.log(2), math.log(4), 200.0])
     expected = [0.0, 0.25 * math.log(2), 0.5625 * math.log(4), 200.0]

@@ -45,6 +45,20 @@ def test_absolute_error_against_numpy(rng) -> None:
     assert half.dtype == jnp.float32
 
 
+def test_huber_error_is_numpys_and_bounds_its_gradient(rng) -> None:
+    made, wanted = rng.normal(size=(2, 3, 4, 5, 2)).astype(np.float32)
+    made[0, 0, 0, 0] += 1e4  # an outlier
+    away = np.abs(made.astype(np.float64) - wanted)
+    for delta in (0.5, 2.0):
+        expected = np.where(away <= delta, away**2 / 2, delta * (away - delta / 2)).mean()
+        found = regression.huber_error(made, wanted, delta)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        gradient = jax.grad(regression.huber_error)(made, wanted, delta)
+        slopes = np.clip(made - wanted, -delta, delta) / made.size
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-4, atol=1e-8)
+    assert regression.huber_error(jnp.bfloat16(made), wanted).dtype == jnp.float32
+
+
 def test_masked_channels_give_no_gradient(rng) -> None:
     prediction, target = rng.normal(size=(2, 2, 4, 4, 3)).astype(np.float32)
     mask = np.array([[1, 0, 1], [0, 1, 1]], np.float32)
