@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import grain.python as grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrjax.errors import InputError
 from lrjax.training.parallel import AXIS
 from lrjax.training.rng import stream
 
@@ -50,6 +51,80 @@ def order_key(key: jax.Array, name: str) -> jax.Array:
     return stream(key, f"order/{name}")
 
 
+class People(NamedTuple):
+    """Where the pictures of each example's person are: int32 [size] each.
+
+    Attributes:
+      order: the examples, sorted by person.
+      rank: where in `order` each example is.
+      start: where in `order` the pictures of each example's person begin.
+      count: how many they are.
+    """
+
+    order: Any
+    rank: Any
+    start: Any
+    count: Any
+
+
+PEOPLE = "people"
+"""The name under which arrays that are drawn in pairs hold their People."""
+
+
+def paired(arrays: Arrays, name: str) -> Arrays:
+    """`arrays` of the source `name`, to be drawn in pairs; their `label` int [n] says who it is.
+
+    Raises:
+      InputError: they show fewer than two people, or some of them nobody known (a label below 0).
+    """
+    if "label" not in arrays:
+        raise InputError(f"The source {name!r} has no labels, and so cannot be drawn in pairs.")
+    label = np.asarray(arrays["label"])
+    if label.min() < 0 or label.min() == label.max():
+        raise InputError(
+            f"The source {name!r} is drawn in pairs of one person and of two; name a dataset of at "
+            "least two people, without pictures of nobody known (distractors)."
+        )
+    order = np.argsort(label, kind="stable")
+    start = np.searchsorted(label[order], label, side="left")
+    count = np.searchsorted(label[order], label, side="right") - start
+    people = People(order, np.argsort(order), start, count)
+    return {**arrays, PEOPLE: People(*(table.astype(np.int32) for table in people))}
+
+
+@jax.jit
+def partners(key: jax.Array, first: jax.Array, people: People) -> jax.Array:
+    """Another example for each of `first` int32 [n].
+
+    Even odds decide whether it is another picture of the same person, if there is one, or one of
+    somebody else; all pictures of either kind are equally likely.
+    """
+    coin, same, other = jax.random.split(key, 3)
+    rank, start, count = people.rank[first], people.start[first], people.count[first]
+    step = jax.random.randint(same, first.shape, 1, jnp.maximum(count, 2))
+    mate = start + (rank - start + step) % count
+    # Everybody's pictures but the person's, which lie together.
+    stranger = jax.random.randint(other, first.shape, 0, people.order.size - count)
+    stranger = jnp.where(stranger < start, stranger, stranger + count)
+    together = jax.random.bernoulli(coin, 0.5, first.shape) & (count > 1)
+    return people.order[jnp.where(together, mate, stranger)]
+
+
+def examples_at(
+    key: jax.Array, step: jax.Array | int, name: str, arrays: Arrays, batch: int
+) -> jax.Array:
+    """Examples int32 [batch] of the source `name` at `step`.
+
+    If its arrays are `paired`, rows 2i and 2i + 1 are a pair: the next example and its partner.
+    """
+    order = order_key(key, name)
+    if PEOPLE not in arrays:
+        return draw(order, step, size_of(arrays), batch)
+    first = draw(order, step, size_of(arrays), batch // 2)
+    second = partners(stream(key, f"partner/{name}", step), first, arrays[PEOPLE])
+    return jnp.stack([first, second], axis=1).reshape(batch)
+
+
 def from_device(step: Step, batch: Mapping[str, int], devices: int) -> Step:
     """`step(state, batch)` as `step(state, data)`, with whole arrays on every device.
 
@@ -61,14 +136,18 @@ def from_device(step: Step, batch: Mapping[str, int], devices: int) -> Step:
         parts = {}
         for name, count in batch.items():
             share = count // devices
-            chosen = draw(order_key(state.key, name), state.step, size_of(data[name]), count)
+            chosen = examples_at(state.key, state.step, name, data[name], count)
             place = lane * share + jnp.arange(share)
             mine = jax.lax.dynamic_slice_in_dim(chosen, lane * share, share)
-            parts[name] = {field: value[mine] for field, value in data[name].items()}
+            parts[name] = {field: value[mine] for field, value in _fields(data[name])}
             parts[name]["place"] = place
         return step(state, parts)
 
     return device_step
+
+
+def _fields(arrays: Arrays) -> list[tuple[str, Any]]:
+    return [(field, value) for field, value in arrays.items() if field != PEOPLE]
 
 
 class _Steps:
@@ -79,9 +158,17 @@ class _Steps:
     ) -> None:
         # A copy: the state that the key may be part of is given up by the first step.
         bits = np.array(jax.random.key_data(key))
-        bits = jax.device_put(bits, jax.local_devices(backend="cpu")[0])
-        self.key = jax.random.wrap_key_data(bits, impl=jax.random.key_impl(key))
-        self.data, self.batch, self.steps = data, batch, steps
+        cpu = jax.local_devices(backend="cpu")[0]
+        self.key = jax.random.wrap_key_data(
+            jax.device_put(bits, cpu), impl=jax.random.key_impl(key)
+        )
+        self.data = {
+            name: {**arrays, PEOPLE: jax.device_put(arrays[PEOPLE], cpu)}
+            if PEOPLE in arrays
+            else arrays
+            for name, arrays in data.items()
+        }
+        self.batch, self.steps = batch, steps
 
     def __len__(self) -> int:
         return self.steps
@@ -90,12 +177,10 @@ class _Steps:
         first, share = jax.process_index(), jax.process_count()
         parts = {}
         for name, count in self.batch.items():
-            chosen = np.asarray(
-                draw(order_key(self.key, name), step, size_of(self.data[name]), count)
-            )
+            chosen = np.asarray(examples_at(self.key, step, name, self.data[name], count))
             mine = slice(first * count // share, (first + 1) * count // share)
             parts[name] = {
-                field: np.asarray(value[chosen[mine]]) for field, value in self.data[name].items()
+                field: np.asarray(value[chosen[mine]]) for field, value in _fields(self.data[name])
             }
             parts[name]["place"] = np.arange(count, dtype=np.int32)[mine]
         return parts

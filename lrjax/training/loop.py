@@ -102,10 +102,18 @@ def _select(finite: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
 def compile_step(
     task: Task, config: TrainConfig, mesh: Mesh
 ) -> Callable[..., tuple[State, Metrics]]:
-    """The task's step on all devices: `(state, data or batch) -> (state, metrics)`."""
+    """The task's step on all devices: `(state, data or batch) -> (state, metrics)`.
+
+    Raises:
+      InputError: the batch does not split over the devices, or would split pairs.
+    """
     step = guarded(task.step, task.split)
-    for count in task.batch.values():
-        parallel.share_of(count, mesh.size)
+    for name, count in task.batch.items():
+        if parallel.share_of(count, mesh.size) % 2 and name in task.pairs:
+            raise InputError(
+                f"The {count} examples of {name!r} in a batch are pairs, which do not split over "
+                f"the {mesh.size} devices; set train.batch_size to a multiple of {2 * mesh.size}."
+            )
     specs = partition(task, mesh)
     if config.feed == "device":
         step = batches.from_device(step, task.batch, mesh.size)
@@ -129,7 +137,12 @@ def feed(
     start: int,
     stop: int,
 ) -> Iterator[Any]:
-    """What each step takes: always the same whole arrays, or the next streamed batch."""
+    """What each step takes: always the same whole arrays, or the next streamed batch.
+
+    Raises:
+      InputError: a source is to be drawn in pairs and its people do not allow it.
+    """
+    data = {n: batches.paired(data[n], n) if n in task.pairs else data[n] for n in task.batch}
     if config.feed == "device":
         resident = parallel.replicate({n: dict(data[n]) for n in task.batch}, mesh)
         for _ in range(start, stop):

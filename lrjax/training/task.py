@@ -29,6 +29,9 @@ class Task:
       split: names of the networks that are split over the devices: `step` sees this device's part
         of the last axis of each of their arrays, and gives back what becomes of that part.
         `evaluate` and `pictures` see whole ones.
+      pairs: sources that are drawn in pairs, by their `label`: rows 2i and 2i + 1 of a batch are an
+        example and, with even odds, another of the same person or one of somebody else. Half of
+        the batch are fresh examples, so passing over all of them takes twice as many steps.
     """
 
     batch: Mapping[str, int]
@@ -38,3 +41,4 @@ class Task:
     best: str | None
     pictures: Callable[[State, Batch], dict[str, jax.Array]]
     split: frozenset[str] = frozenset()
+    pairs: frozenset[str] = frozenset()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lrjax.data import batches
+from lrjax.errors import InputError
 from lrjax.training import parallel
 from lrjax.training.rng import stream
 from lrjax.training.state import State
@@ -144,3 +145,97 @@ def test_examples_may_be_read_when_they_are_needed() -> None:
         jax.tree.map(np.testing.assert_array_equal, a, b)
     for a, b in zip(*(batches.padded(d["people"], 4) for d in (whole, lazy)), strict=True):
         jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+LABEL = np.array([4, 2, 9, 4, 2, 4, 7, 4, 9, 0], np.int32)  # of persons 7 and 0 is one picture only
+
+
+def in_pairs(steps: int = 400, batch: int = 6, seed: int = 0) -> np.ndarray:
+    """Pairs of the examples of LABEL, [steps, batch / 2, 2]."""
+    arrays = batches.paired({"label": LABEL}, "people")
+    key = jax.random.key(seed)
+    chosen = [batches.examples_at(key, s, "people", arrays, batch) for s in range(steps)]
+    return np.stack(chosen).reshape(steps, batch // 2, 2)
+
+
+def test_the_first_of_each_pair_is_the_next_example() -> None:
+    pairs = in_pairs(10)
+    assert pairs.dtype == np.int32
+    key = batches.order_key(jax.random.key(0), "people")
+    for step, first in enumerate(pairs[..., 0]):
+        np.testing.assert_array_equal(first, batches.draw(key, step, len(LABEL), 3))
+
+
+def test_partners_are_other_pictures_of_the_same_person_or_anybody_elses() -> None:
+    first, second = in_pairs().reshape(-1, 2).T
+    assert (first != second).all()
+    for example, person in enumerate(LABEL):
+        met = second[first == example]
+        counts = np.bincount(met, minlength=len(LABEL))
+        mates = person == LABEL
+        strangers = ~mates
+        mates[example] = False
+        together = counts[mates].sum()
+        assert len(met) == 120  # every example is visited as often
+        assert (together == 0) == (not mates.any())
+        if mates.any():  # a half, give or take four standard deviations
+            assert abs(together - 60) < 4 * np.sqrt(120 / 4)
+        for kind in (mates, strangers):
+            if kind.any():  # nobody is left out, nor favoured
+                expected = counts[kind].sum() / kind.sum()
+                assert np.abs(counts[kind] - expected).max() < 4 * np.sqrt(expected)
+
+
+def test_partners_follow_the_key_the_step_and_the_source() -> None:
+    first = np.zeros(64, np.int32)
+    people = batches.paired({"label": LABEL}, "people")[batches.PEOPLE]
+    keys = [
+        stream(jax.random.key(seed), f"partner/{name}", step)
+        for seed, name, step in ((0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1))
+    ]
+    assert len({batches.partners(key, first, people).tobytes() for key in keys}) == 4
+    np.testing.assert_array_equal(in_pairs(3), in_pairs(3))
+    assert (in_pairs(3, seed=1) != in_pairs(3)).any()
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_pairs_are_the_same_on_the_device_from_the_host_and_on_several(devices: int) -> None:
+    key, count = jax.random.key(5), {"people": 16, "real": 8}
+    data = {
+        "people": batches.paired(arrays(10, 0) | {"label": LABEL}, "people"),
+        "real": DATA["real"],
+    }
+    step = batches.from_device(lambda state, parts: parts, count, devices)
+
+    def whole(number: jax.Array, data: dict[str, Any]) -> Any:
+        state = dataclasses.replace(State.create({}, {}, key), step=number)
+        lanes = jnp.arange(devices)
+        return jax.vmap(lambda _: step(state, data), axis_name=parallel.AXIS)(lanes)
+
+    run = jax.jit(whole)
+    streamed = list(batches.from_host(key, data, count, start=0, stop=4))
+    resumed = list(batches.from_host(key, data, count, start=3, stop=4))
+    jax.tree.map(np.testing.assert_array_equal, streamed[3:], resumed)
+    for number, theirs in enumerate(streamed):
+        ours = jax.device_get(run(jnp.asarray(number), data))
+        for part in ours["people"]["label"].reshape(devices, -1, 2):
+            assert part.shape == (8 // devices, 2)  # each device has whole pairs
+        joined = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), ours)
+        jax.tree.map(np.testing.assert_array_equal, joined, theirs)
+        assert set(theirs["people"]) == {"images", "points", "label", "place"}
+        # What is not drawn in pairs is what it was.
+        chosen = batches.draw(batches.order_key(key, "real"), number, 7, 8)
+        np.testing.assert_array_equal(theirs["real"]["points"], DATA["real"]["points"][chosen])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"label": np.zeros(4, np.int32)}, "'people' is drawn in pairs .* at least two people"),
+        ({"label": np.array([0, 1, -1])}, r"without pictures of nobody known"),
+        ({"points": np.zeros((3, 5, 2))}, "'people' has no labels"),
+    ],
+)
+def test_people_that_make_no_pairs_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        batches.paired(fields, "people")

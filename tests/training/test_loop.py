@@ -15,12 +15,14 @@ import pytest
 import tiny
 
 from lrjax.config import TrainConfig
+from lrjax.data import batches
 from lrjax.data.batches import draw, order_key
 from lrjax.errors import InputError
 from lrjax.files import exclusively
-from lrjax.training import loop, progress
+from lrjax.training import loop, parallel, progress
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.state import State
+from lrjax.training.task import Task
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -195,6 +197,47 @@ def test_streamed_batches_train_as_resident_arrays_do(
         jax.tree.leaves(streamed.nets), jax.tree.leaves(state.nets), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def pairing() -> tuple[Task, dict[str, Any]]:
+    """The toy with the share of its pairs that show one person, and data of six people."""
+    task, data = tiny.toy(), tiny.toy_data()
+    label = np.repeat(np.arange(6, dtype=np.int32), 4)
+
+    def step(state: State, batch: Any) -> Any:
+        new, metrics = task.step(state, batch)
+        label = batch["points"]["label"]
+        same = jax.lax.pmean((label[::2] == label[1::2]).mean(), parallel.AXIS)
+        return new, metrics | {"same": same}
+
+    paired = dataclasses.replace(task, step=step, pairs=frozenset({"points"}))
+    return paired, {"points": data["points"] | {"label": label}}
+
+
+def test_a_task_may_ask_for_pairs(tmp_path: Path) -> None:
+    task, data = pairing()
+    shares = {}
+    for feed in ("device", "host"):
+        config = dataclasses.replace(CONFIG, feed=feed)
+        for steps in (20,) if feed == "device" else (5, 20):  # stopped once
+            fit(tmp_path / feed, steps, config, task=task, data=data, held_out=None)
+        records = progress.read(tmp_path / feed / "metrics.jsonl")
+        shares[feed] = [r["same"] for r in records if "same" in r]
+    assert len(shares["device"]) == 20
+    assert shares["device"] == shares["host"]
+    # By chance 3 of 23 would show one person: 0.13 of the 80 pairs.
+    assert 0.3 < np.mean(shares["device"]) < 0.7
+    key = jax.random.key(CONFIG.seed)
+    arrays = batches.paired(data["points"], "points")
+    chosen = data["points"]["label"][batches.examples_at(key, 7, "points", arrays, 8)]
+    assert shares["device"][7] == (chosen[::2] == chosen[1::2]).mean()
+
+
+def test_pairs_are_not_split_over_devices(tmp_path: Path) -> None:
+    task, data = pairing()
+    odd = dataclasses.replace(task, batch={"points": 7})
+    with pytest.raises(InputError, match=r"7 examples of 'points' .* pairs.* a multiple of 2"):
+        fit(tmp_path, task=odd, data=data)
 
 
 def test_a_run_can_be_made_longer_but_not_shorter(tmp_path: Path) -> None:
