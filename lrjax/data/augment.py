@@ -139,3 +139,12 @@ def middles(frames: jax.Array, height: int, width: int) -> jax.Array:
     """The middle [height, width] of each frame [B, H, W, C]; its border has whole pixels."""
     top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
     return frames[:, top : top + height, left : left + width]
+
+
+def coarse(images: jax.Array, height: int, width: int) -> jax.Array:
+    """Images [B, H, W, C] in 0..255 shrunk to [height, width] and enlarged again, bicubically."""
+    batch, *sides, channels = images.shape
+    small = jax.image.resize(images, (batch, height, width, channels), "bicubic", antialias=True)
+    small = jnp.clip(small, 0.0, 255.0)
+    large = jax.image.resize(small, (batch, *sides, channels), "bicubic")
+    return jnp.clip(large, 0.0, 255.0)

@@ -75,8 +75,9 @@ def labelled_rows(rows: Sequence[tuple[str, Sequence[Picture]]], cell: int) -> P
     """Rows of faces with a heading above each, as in the paper's Figure 4.
 
     Args:
-      rows: (heading, square images uint8) each. Images of different rows may differ in size; each
-        is enlarged to `cell` pixels, so its side must divide `cell`.
+      rows: (heading, images uint8) each. Images may differ in size: the longer side of each becomes
+        `cell` pixels, by repeating pixels where it divides it and bicubically elsewhere, and white
+        fills up the rest of the square.
       cell: side of one face in the picture, in pixels.
     """
     if not rows or not all(len(images) for _, images in rows):
@@ -84,17 +85,26 @@ def labelled_rows(rows: Sequence[tuple[str, Sequence[Picture]]], cell: int) -> P
     columns = max(len(images) for _, images in rows)
     parts = []
     for heading, images in rows:
-        for image in images:
-            _check_image(image)
-            if image.ndim != 3 or image.shape[0] != image.shape[1] or cell % image.shape[0]:
-                raise InputError(
-                    f"Row {heading!r} has an image of shape {image.shape}; its sides must be equal "
-                    f"and divide the cell of {cell} pixels."
-                )
-        cells = np.stack([enlarge(image, cell // image.shape[0]) for image in images])
-        strip = _strip(cells, columns)
+        strip = _strip(np.stack([_in_cell(image, cell) for image in images]), columns)
         parts += [_heading(heading, strip.shape[1]), strip]
     return np.concatenate(parts)[:-_GAP]
+
+
+def _in_cell(image: Picture, cell: int) -> Picture:
+    """One image [H, W, 3] in the middle of a white square of side `cell`."""
+    _check_image(image)
+    if image.ndim != 3:
+        raise InputError(f"An image of a row has shape {image.shape}; give [height, width, 3].")
+    longer = max(image.shape[:2])
+    if cell % longer == 0:
+        image = enlarge(image, cell // longer)
+    else:
+        size = [max(1, round(cell * side / longer)) for side in image.shape[1::-1]]
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    top, left = ((cell - side) // 2 for side in image.shape[:2])
+    square = np.full((cell, cell, 3), _PAPER, np.uint8)
+    square[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return square
 
 
 def draw_points(

@@ -7,7 +7,6 @@ aligned, and, for L5, the weights that training starts from.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,18 +19,14 @@ from lrjax.config import OptimizerConfig, TrainConfig
 from lrjax.data import augment
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES, Template
-from lrjax.losses import identity
 from lrjax.models.recognisers import RECOGNISERS, Recogniser
+from lrjax.tasks import classification
 from lrjax.training.optimizers import make_optimizer
 from lrjax.training.parallel import AXIS, mean_gradients
 from lrjax.training.rng import drop_by_example, per_example, stream
 from lrjax.training.state import Metrics, State, new_net, updated
 from lrjax.training.task import Batch, Task
-from lrjax.training.weights import first_misfit, load_variables
-
-SHARDED = 128
-"""A classifier that is split has a multiple of so many columns, so that a run may go on on another
-number of devices, if that divides it. Columns beyond the classes take no part."""
+from lrjax.training.weights import first_misfit, fitting_variables, load_variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +57,21 @@ class RecognitionConfig:
     # Paper: silent. Ours: LightCNN's, a random 128-pixel crop of 144 pixels, and mirroring.
     shift: float = 8 / 128  # of the size, largest in either direction
     mirror: float = 0.5  # probability
-    head: Literal["softmax", "arcface", "cosface"] = "softmax"
+    # Beyond the papers of low resolution: all faces are shrunk to this height and width and
+    # enlarged again, bicubically, so that sharp ones teach what small ones look like.
+    coarse: tuple[int, int] | None = None
+    head: Literal["softmax", "arcface", "cosface", "sphereface"] = "softmax"
     bias: bool = True  # of "softmax"; LightCNN's version 2 has none
     scale: float = 64.0  # of "arcface" and "cosface"
     margin: float = 0.5  # radians of "arcface"; "cosface" has 0.4 of the cosine
+    # λ of "sphereface": its least value, its first one, and its growth per step (SphereFace's).
+    easing: tuple[float, float, float] = (5.0, 1000.0, 0.12)
     focal: float = 0.0  # γ of the focal loss; 0 is plain cross entropy
+    centre: float = 0.0  # λ of CentreFace's loss, whose released one is 0.008; 0 for none
+    centre_rate: float = 0.5  # α of its centres
+    # λ of DeepID2's loss of pairs, 0.05 there; batches then consist of pairs. 0 for none.
+    verification: float = 0.0
+    verification_margin: float = 1.0
     shard_classes: bool = False  # each device holds a part of the classifier
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
@@ -86,6 +91,11 @@ class RecognitionConfig:
             raise InputError(
                 "No device knows the norm of a classifier that is split; set optimizer.clip_norm "
                 "to null, or shard_classes to false."
+            )
+        if self.shard_classes and self.centre:
+            raise InputError(
+                "The centres of a classifier that is split are not: set shard_classes to false, or "
+                "centre to 0."
             )
         if self.shard_classes and self.train.parallel != "mesh":
             raise InputError("To split the classes over devices, set train.parallel to 'mesh'.")
@@ -111,46 +121,42 @@ def border(config: RecognitionConfig) -> int:
     return round(config.shift * face_template(config).height)
 
 
+def seen(config: RecognitionConfig, crops: jax.Array) -> jax.Array:
+    """Crops [B, H, W, 3] in 0..255 as the network sees them, in [-1, 1]."""
+    if config.coarse is not None:
+        crops = augment.coarse(crops, *config.coarse)
+    return crops / 127.5 - 1.0
+
+
 def initial_variables(config: RecognitionConfig, like: dict[str, Any]) -> dict[str, Any]:
     """The variables in `config.initial`.
+
+    Of a network that has learned to enlarge faces (RPCN), the convolutions alone are taken.
 
     Raises:
       InputError: there are none, or their names or shapes are not those of `like`.
     """
-    path = Path(config.initial)
-    path = path / "last" / "recogniser.safetensors" if path.is_dir() else path
-    variables, _ = load_variables(path)
-    misfit = first_misfit(variables, like)
-    if misfit is not None:
+    what = f"{config.network} of width {config.width:g}"
+    source = Path(config.initial)
+    if (
+        not (source / "last" / "resolver.safetensors").is_file()
+        or (source / "last" / "recogniser.safetensors").is_file()
+    ):
+        return fitting_variables(source, "recogniser", like, what, "initial")
+    if "features" not in like["params"]:
         raise InputError(
-            f"The weights in {path} do not fit {config.network} of width {config.width:g}: "
-            f"{misfit}; set initial to weights of that network, or network and width to theirs."
+            f"The run in {source} enlarges faces, and {config.network} shares no convolutions with "
+            "such networks; set initial to the run of a recogniser."
         )
-    return jax.tree.map(jnp.asarray, variables)
-
-
-def new_classifier(config: RecognitionConfig, key: jax.Array) -> dict[str, jax.Array]:
-    """Class weights, kernel [D, K] uniform as in PyTorch, and perhaps a bias [K]."""
-    dimensions, classes = recogniser(config).embedding, config.classes
-    bound = dimensions**-0.5
-    columns = -(-classes // SHARDED) * SHARDED if config.shard_classes else classes
-    kernel = jax.random.uniform(key, (dimensions, classes), minval=-bound, maxval=bound)
-    weights = {"kernel": jnp.pad(kernel, ((0, 0), (0, columns - classes)))}
-    if config.head == "softmax" and config.bias:
-        weights["bias"] = jnp.zeros(columns)
-    return weights
-
-
-def head(config: RecognitionConfig) -> identity.Head:
-    """The logits that training sees, with their margin."""
-    if config.head == "softmax":
-        return lambda x, weights, labels: identity.linear_logits(
-            x, weights["kernel"], weights.get("bias")
+    found, _ = load_variables(source / "last" / "resolver.safetensors")
+    params = like["params"] | {"features": found["params"].get("features", {})}
+    unfit = first_misfit({"params": params}, {"params": like["params"]})
+    if unfit is not None:
+        raise InputError(
+            f"The convolutions of the run in {source} do not fit {what}: {unfit}; set initial to a "
+            "run of rpcn of the same width."
         )
-    logits = {"arcface": identity.arcface_logits, "cosface": identity.cosface_logits}[config.head]
-    return lambda x, weights, labels: logits(
-        x, weights["kernel"], labels, config.scale, config.margin
-    )
+    return like | {"params": jax.tree.map(jnp.asarray, params)}
 
 
 def make(config: RecognitionConfig, steps: int) -> Task:
@@ -172,7 +178,7 @@ def make(config: RecognitionConfig, steps: int) -> Task:
     optimizers = {
         name: make_optimizer(config.optimizer, steps, name) for name in ("recogniser", "classifier")
     }
-    errors = _errors(config)
+    dimensions = recogniser(config).embedding
 
     def init(key: jax.Array) -> State:
         image = jnp.zeros((1, *size, 3))
@@ -180,12 +186,12 @@ def make(config: RecognitionConfig, steps: int) -> Task:
         variables = module.init(stream(key, "init/recogniser"), image, train=False)
         if config.initial is not None:
             variables = initial_variables(config, variables)
-        classifier = {"params": new_classifier(config, stream(key, "init/classifier"))}
+        weights = classification.new_classifier(config, dimensions, stream(key, "init/classifier"))
         nets = {
             "recogniser": new_net(variables, optimizers["recogniser"]),
-            "classifier": new_net(classifier, optimizers["classifier"]),
+            "classifier": new_net({"params": weights}, optimizers["classifier"]),
         }
-        return State.create(nets, {}, key)
+        return State.create(nets, classification.new_centres(config, dimensions), key)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         part = batch["labelled"]
@@ -194,32 +200,30 @@ def make(config: RecognitionConfig, steps: int) -> Task:
             for name in ("crop", "dropout")
         }
         crops = augment.random_crops(part["images"], keys["crop"], *size, config.mirror)
-        images = crops / 127.5 - 1.0
+        images = seen(config, crops)
         stats = state.nets["recogniser"].stats
 
-        def loss(params: dict[str, Any]) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        def loss(params: dict[str, Any]) -> tuple[jax.Array, tuple[Any, jax.Array, Metrics]]:
             variables = {"params": params["recogniser"], **stats}
             with nn.intercept_methods(partial(drop_by_example, keys["dropout"])):
                 features, new_stats = module.apply(
                     variables, images, train=True, mutable=list(stats)
                 )
-            cross_entropy = errors(features, params["classifier"], part["label"])
-            total = identity.focal(cross_entropy, config.focal).mean()
-            values = {
-                "loss": total,
-                "cross_entropy": cross_entropy.mean(),
-                "probability": jnp.exp(-cross_entropy).mean(),  # of the person who it is
-            }
-            return total, (new_stats, values)
+            total, values = classification.asked(
+                config, features, params["classifier"], part["label"], state.losses, state.step
+            )
+            return total, (new_stats, features, {"loss": total} | values)
 
         params = {name: net.params for name, net in state.nets.items()}
-        gradients, (new_stats, values) = jax.grad(loss, has_aux=True)(params)
+        gradients, (new_stats, features, values) = jax.grad(loss, has_aux=True)(params)
         gradients = mean_gradients(gradients, split)
         nets = {
             name: updated(state.nets[name], gradients[name], changed, optimizers[name])
             for name, changed in (("recogniser", new_stats), ("classifier", {}))
         }
-        return state.replace(step=state.step + 1, nets=nets), jax.lax.pmean(values, AXIS)
+        losses = classification.moved_centres(config, state.losses, features, part["label"])
+        state = state.replace(step=state.step + 1, nets=nets, losses=losses)
+        return state, jax.lax.pmean(values, AXIS)
 
     return Task(
         batch={"labelled": config.train.batch_size},
@@ -229,18 +233,7 @@ def make(config: RecognitionConfig, steps: int) -> Task:
         best="error",
         pictures=partial(_pictures, size),
         split=split,
-    )
-
-
-def _errors(config: RecognitionConfig) -> Callable[[jax.Array, Any, jax.Array], jax.Array]:
-    """`(features, class weights, labels) -> cross entropies`."""
-    logits = head(config)
-    if not config.shard_classes:
-        return lambda x, weights, labels: identity.softmax_cross_entropy(
-            logits(x, weights, labels), labels
-        )
-    return lambda x, weights, labels: identity.sharded_softmax_cross_entropy(
-        x, weights, labels, logits, AXIS, config.classes
+        pairs=frozenset({"labelled"} if config.verification else ()),
     )
 
 
@@ -252,15 +245,10 @@ def _evaluate(
     part: dict[str, jax.Array],
 ) -> Metrics:
     """Sum of wrong guesses whose picture it is, and the count of pictures."""
-    images = augment.middles(part["images"], *size) / 127.5 - 1.0
+    images = seen(config, augment.middles(part["images"], *size))
     nets = state.nets
     features = module.apply(nets["recogniser"].evaluation_variables, images, train=False)
-    weights = nets["classifier"].params
-    if config.head == "softmax":
-        logits = identity.linear_logits(features, weights["kernel"], weights.get("bias"))
-    else:
-        logits = identity.cosines(features, weights["kernel"])
-    wrong = logits[:, : config.classes].argmax(axis=1) != part["label"]
+    wrong = classification.guesses(config, features, nets["classifier"].params) != part["label"]
     return {"error": jnp.sum(wrong & part["valid"]), "count": part["valid"].sum()}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from safetensors import SafetensorError, safe_open
@@ -44,6 +45,33 @@ def first_misfit(found: Any, wanted: Any) -> str | None:
         for flat in (traverse_util.flatten_dict(tree, sep=SEPARATOR) for tree in (found, wanted))
     )
     return misfit(there, here)
+
+
+def fitting_variables(
+    source: str | Path, network: str, like: dict[str, Any], what: str, field: str
+) -> dict[str, Any]:
+    """The variables of a network that another run has trained, on the device.
+
+    Args:
+      source: a .safetensors file, or a run folder, of which the last weights are taken.
+      network: its name in the run.
+      like: variables with the names and shapes that are wanted.
+      what, field: what they are wanted for and the configuration's field that names them, for the
+        message.
+
+    Raises:
+      InputError: there are none, or their names or shapes are not those of `like`.
+    """
+    path = Path(source)
+    path = path / "last" / f"{network}.safetensors" if path.is_dir() else path
+    variables, _ = load_variables(path)
+    unfit = first_misfit(variables, like)
+    if unfit is not None:
+        raise InputError(
+            f"The weights in {path} do not fit {what}: {unfit}; set {field} to weights of that "
+            "network, or the configuration's network and width to theirs."
+        )
+    return jax.tree.map(jnp.asarray, variables)
 
 
 def misfit(there: Mapping[str, tuple[int, ...]], here: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -129,8 +129,15 @@ def test_labelled_rows_enlarge_to_one_cell() -> None:
     assert (picture[-16:, 20:36] == 90).all()
     assert (picture[-16:, 40:] == 255).all()
     assert picture[:heading].min() < 100
-    with pytest.raises(InputError, match="divide the cell of 18"):
-        draw.labelled_rows([("HR", high)], cell=18)
+    tall = [np.full((14, 12, 3), 70, np.uint8)]  # 14 does not divide 32
+    picture = draw.labelled_rows([("tall", tall)], cell=32)[heading:]
+    assert picture.shape == (32, 32, 3)
+    middle = 27  # 32 · 12 / 14
+    assert (picture[:, 2 : 2 + middle] == 70).all()
+    assert (picture[:, :2] == 255).all()
+    assert (picture[:, 2 + middle :] == 255).all()
+    with pytest.raises(InputError, match="give .height, width, 3."):
+        draw.labelled_rows([("stack", [np.zeros((1, 4, 4, 3), np.uint8)])], cell=16)
     with pytest.raises(InputError, match="at least one image"):
         draw.labelled_rows([("HR", [])], cell=16)
 
