@@ -81,7 +81,7 @@ def test_centres_move_by_what_all_devices_see() -> None:
     )(FEATURES.reshape(2, 4, 5), LABELS.reshape(2, 4))
     expected = np.ones((4, 5))
     for person in range(4):
-        mine = FEATURES[LABELS == person]
+        mine = FEATURES[person == LABELS]
         expected[person] -= 0.5 * (1 - mine).sum(0) / (1 + len(mine))
     np.testing.assert_allclose(moved[0], expected, rtol=1e-5)
     np.testing.assert_allclose(moved[1], expected, rtol=1e-5)
