@@ -53,6 +53,17 @@ def scaled(template: Template, height: int, name: str | None = None) -> Template
     return Template(name or f"{template.name}@{height}", height, width, points)
 
 
+def _deepid2(height: int, width: int) -> np.ndarray:
+    """The points of `centerface` as high as `height`, and in the middle of `width`.
+
+    The proportions of the two images differ by a seventh of a pixel, so that `scaled` has no width.
+    DeepID2's own patches are not known; this one is the whole face.
+    """
+    face = _CENTERFACE
+    middle = np.array([(face.width - 1) / 2, (face.height - 1) / 2])
+    return (face.points - middle) * (height / face.height) + ((width - 1) / 2, (height - 1) / 2)
+
+
 def _lightcnn(size: int, eyes: float, drop: float) -> np.ndarray:
     """The five points of LightCNN's rule, which speaks of two points only.
 
@@ -89,15 +100,21 @@ _ARCFACE = np.array(
     ]
 )
 _ARCFACE112 = Template("arcface112", 112, 112, _ARCFACE)
+# Of CentreFace and SphereFace: the same face, with 8 columns less on either side.
+_CENTERFACE = Template("centerface", 112, 96, _ARCFACE - (8, 0))
 _LIGHTCNN128 = Template("lightcnn128", 128, 128, _lightcnn(128, eyes=40, drop=48))
 
 TEMPLATES: dict[str, Template] = {
     template.name: template
     for template in (
         _ARCFACE112,
-        # Of CentreFace and SphereFace: the same face, with 8 columns less on either side.
-        Template("centerface", 112, 96, _ARCFACE - (8, 0)),
+        _CENTERFACE,
+        scaled(_CENTERFACE, 56, "centerface56"),
         scaled(_ARCFACE112, 32, "face32"),
+        scaled(_ARCFACE112, 56, "arcface56"),
+        # VGGFace was trained on looser crops, whose points nobody has published.
+        scaled(_ARCFACE112, 224, "arcface224"),
+        Template("deepid2", 55, 47, _deepid2(55, 47)),
         # The 128-pixel crop of LightCNN's tests; its training crops are shifted at random.
         _LIGHTCNN128,
         scaled(_LIGHTCNN128, 32, "lightcnn32"),

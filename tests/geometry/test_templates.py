@@ -20,7 +20,11 @@ def test_sizes_and_names() -> None:
     sizes = {name: (t.height, t.width) for name, t in TEMPLATES.items()}
     assert sizes == {
         "arcface112": (112, 112),
+        "arcface224": (224, 224),
+        "arcface56": (56, 56),
         "centerface": (112, 96),
+        "centerface56": (56, 48),
+        "deepid2": (55, 47),
         "face32": (32, 32),
         "lightcnn128": (128, 128),
         "lightcnn32": (32, 32),
@@ -43,6 +47,33 @@ def test_scaling_is_exact_at_pixel_centres() -> None:
     """Half a pixel of the large image is 1/7 pixel of the small one: -0.5 + 1/7 from x s."""
     expected = np.array(SHORT32) + 0.5 * 32 / 112 - 0.5
     np.testing.assert_allclose(TEMPLATES["face32"].points, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "factor"),
+    [
+        ("arcface56", "arcface112", 1 / 2),
+        ("arcface224", "arcface112", 2),
+        ("centerface56", "centerface", 1 / 2),
+    ],
+)
+def test_scaled_faces_keep_their_distances_to_the_edges(
+    name: str, whole: str, factor: float
+) -> None:
+    """Edges are half a pixel outside of the first and last pixel's centre."""
+    expected = factor * (TEMPLATES[whole].points + 0.5)
+    np.testing.assert_allclose(TEMPLATES[name].points + 0.5, expected)
+
+
+def test_the_face_of_deepid2_is_in_the_middle() -> None:
+    """By hand: 112 rows become 55, 96 columns 47 1/7, of which 1/14 is cut off on either side."""
+    found = TEMPLATES["deepid2"].points
+    np.testing.assert_allclose(
+        found[0], [30.7946 * 55 / 112 - 1 / 14 - 0.5, 52.1963 * 55 / 112 - 0.5]
+    )
+    np.testing.assert_allclose(
+        found[4], [63.2299 * 55 / 112 - 1 / 14 - 0.5, 92.7041 * 55 / 112 - 0.5]
+    )
 
 
 def test_scaling_there_and_back() -> None:
