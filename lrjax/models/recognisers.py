@@ -10,9 +10,14 @@ from typing import Any
 
 import flax.linen as nn
 
+from lrjax.models.centreface import CentreFace
+from lrjax.models.deepid2 import DeepID2
 from lrjax.models.inception_resnet import InceptionResNetV1
 from lrjax.models.lightcnn import LightCNN
 from lrjax.models.mobilefacenet import MobileFaceNet
+from lrjax.models.rpcn import RPCN
+from lrjax.models.sphereface import SphereFace
+from lrjax.models.vggface import VGGFace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +73,13 @@ def _lightcnn(version: int, *, first_pools: bool) -> Recogniser:
     )
 
 
+def _plain(
+    module: Callable[..., nn.Module], height: int, width: int, template: str, embedding: int
+) -> Recogniser:
+    """One without BatchNorm."""
+    return Recogniser(module, (height, width), template, embedding, has_batch_stats=False)
+
+
 RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
     {
         "lightcnn29": _lightcnn(1, first_pools=True),
@@ -77,5 +89,15 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         "lightcnn29v2_32": _lightcnn(2, first_pools=False),
         "inception_resnet_v1": Recogniser(InceptionResNetV1, (112, 112), "arcface112", 512),
         "mobilefacenet": Recogniser(MobileFaceNet, (112, 112), "arcface112", 128),
+        # Where a name ends in pixels: the same convolutions on fewer of them, for small budgets.
+        "centreface": _plain(CentreFace, 112, 96, "centerface", 512),
+        "centreface_56": _plain(CentreFace, 56, 48, "centerface56", 512),
+        "sphereface20": _plain(SphereFace, 112, 96, "centerface", 512),
+        "sphereface20_56": _plain(SphereFace, 56, 48, "centerface56", 512),
+        "vggface": _plain(VGGFace, 224, 224, "arcface224", 4096),
+        "vggface_112": _plain(VGGFace, 112, 112, "arcface112", 4096),
+        "vggface_56": _plain(VGGFace, 56, 56, "arcface56", 4096),
+        "deepid2": _plain(DeepID2, 55, 47, "deepid2", 160),
+        "rpcn": _plain(RPCN, 56, 48, "centerface56", 512),
     }
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
+from lrjax.geometry.templates import TEMPLATES
 from lrjax.models.inception_resnet import pool3
 from lrjax.models.lightcnn import LightCNN, grey
 from lrjax.models.mobilefacenet import depthwise
@@ -37,8 +38,9 @@ def size(tree: Any) -> int:
 
 
 def images(name: str, count: int = 3) -> np.ndarray:
-    side = RECOGNISERS[name].size[0]
-    return np.random.default_rng(side).uniform(-1, 1, (count, side, side, 3)).astype(np.float32)
+    height, width = RECOGNISERS[name].size
+    shape = count, height, width, 3
+    return np.random.default_rng(height).uniform(-1, 1, shape).astype(np.float32)
 
 
 @cache
@@ -109,6 +111,13 @@ def test_parameters_by_hand(name: str, by_hand: int, total: int) -> None:
     assert (output.shape, output.dtype) == ((2, recogniser.embedding), jnp.float32)
     assert size(variables["params"]) == by_hand == total
     assert ("batch_stats" in variables) == recogniser.has_batch_stats
+
+
+@every_recogniser
+def test_its_images_are_of_its_template(name: str) -> None:
+    recogniser = RECOGNISERS[name]
+    template = TEMPLATES[recogniser.template]
+    assert recogniser.size == (template.height, template.width)
 
 
 def test_vdsr_parameters_by_hand() -> None:
@@ -255,7 +264,8 @@ def test_device_axis_goes_where_there_are_statistics() -> None:
         assert getattr(module, "axis_name", None) == (
             "data" if recogniser.has_batch_stats else None
         )
-        assert name.startswith("lightcnn") != recogniser.has_batch_stats
+        normalised = name in ("inception_resnet_v1", "mobilefacenet")
+        assert normalised == recogniser.has_batch_stats
 
 
 # Parts.
