@@ -28,7 +28,6 @@ _SRRESNET = SuperResolutionConfig(train=TrainConfig(batch_size=16, steps=1_000_0
 _RRDB = dataclasses.replace(
     _SRRESNET,
     network="rrdb",
-    generator=ResolverConfig(blocks=23),
     distance="l1",
     optimizer=OptimizerConfig(2e-4, 0.9, 0.999, drops=(0.2, 0.4, 0.6, 0.8)),
 )

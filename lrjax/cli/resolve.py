@@ -26,7 +26,8 @@ from lrjax.report.draw import save_png
     "--weights",
     type=click.Path(path_type=Path),
     required=True,
-    help="Run folder of `lrjax train super_resolution`, or its resolver.safetensors.",
+    help="Run folder of `lrjax train super_resolution`, or its resolver.safetensors, or VDSR as "
+    "`lrjax convert` writes it.",
 )
 @which_option
 @click.option(
@@ -36,12 +37,24 @@ from lrjax.report.draw import save_png
     "learned with faces of about 26 on 32.  [default: as they are]",
 )
 @click.option(
+    "--factor",
+    type=click.FloatRange(1, 16),
+    help="Enlarge so many times; SRCNN, VDSR and DRRN can by any factor.  [default: as trained]",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     help="Folder of the results: NAME.jpg becomes NAME.jpg.png.",
 )
-def resolve(images: Path, weights: Path, which: str | None, side: int | None, out: Path) -> None:
+def resolve(
+    images: Path,
+    weights: Path,
+    which: str | None,
+    side: int | None,
+    factor: float | None,
+    out: Path,
+) -> None:
     """Enlarge the faces in --images with a super-resolution network.
 
     A file that cannot be used is named at the end; the exit status is then 1.
@@ -49,7 +62,7 @@ def resolve(images: Path, weights: Path, which: str | None, side: int | None, ou
     if not images.exists():
         raise InputError(f"There are no images in {images}, which does not exist; check --images.")
     files = [images] if images.is_file() else [images / name for name in list_images(images)]
-    resolver = Resolver.load(weights, which)
+    resolver = Resolver.load(weights, which, factor)
     problems: dict[Path, InputError] = {}
     found = resolve_files(resolver, files, side)
     for path, result in tqdm(found, total=len(files), desc="resolve", unit="image"):

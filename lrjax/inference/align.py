@@ -201,7 +201,7 @@ class Aligner:
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         factors = np.ones_like(sizes)
         if self.resolve is not None:
-            large = self.resolve(photos, side=self.resolve.config.size)
+            large = self.resolve(photos, side=max(self.resolve.config.size))
             photos = [Image.fromarray(image) for image in large]
             factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / sizes
             boxes = boxes * np.tile(factors, 2)

@@ -1,8 +1,10 @@
 """Networks that enlarge faces, and those that judge the enlarged ones (SRGAN, ESRGAN).
 
 A resolver takes images [B, h, w, 3] in [-1, 1] and gives [B, f h, f w, 3], about in the same range
-(nothing bounds it), for a factor f that is a power of two. It is fully convolutional: h and w are
-free. `train` means: normalise by the batch and update the running statistics, where there are any.
+(nothing bounds it). It is fully convolutional: h and w are free. SRResNet and RRDBNet enlarge as
+they go, by a factor f that is a power of two; the networks of other files sharpen what has been
+enlarged before, by any factor (`PreUpsampled`). `train` means: normalise by the batch and update
+the running statistics, where there are any.
 Its blocks are unrolled: in a loop, XLA runs convolutions on one core of a CPU.
 """
 
@@ -18,6 +20,8 @@ from lrjax.models.blocks import Dtype, convolution, dense, kernel_init, upsample
 
 # Both papers: LeakyReLU with 0.2, and residual scaling by 0.2.
 SLOPE, SCALING = 0.2, 0.2
+# Of red, green and blue, as in JFIF.
+LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def doublings(factor: int) -> int:
@@ -43,10 +47,15 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     return x.reshape(batch, height * factor, width * factor, out)
 
 
-def enlarged(images: jax.Array, factor: int) -> jax.Array:
-    """[B, h, w, C] → [B, f h, f w, C] by bicubic interpolation."""
+def enlarged_size(height: int, width: int, factors: tuple[float, float]) -> tuple[int, int]:
+    """Height and width after an enlargement by the factors of either, to whole pixels."""
+    return round(factors[0] * height), round(factors[1] * width)
+
+
+def enlarged(images: jax.Array, factors: tuple[float, float]) -> jax.Array:
+    """[B, h, w, C] → [B, fy h, fx w, C] by bicubic interpolation, to whole pixels."""
     batch, height, width, channels = images.shape
-    shape = (batch, factor * height, factor * width, channels)
+    shape = (batch, *enlarged_size(height, width, factors), channels)
     return jax.image.resize(images, shape, "bicubic")
 
 
@@ -103,7 +112,7 @@ class SRResNet(nn.Module):
         if not self.residual:
             return _wide(3, jnp.float32, "image")(x)
         change = _wide(3, jnp.float32, "image", nn.initializers.zeros)(x)
-        return enlarged(images, self.factor) + change
+        return enlarged(images, (self.factor, self.factor)) + change
 
 
 class RRDBNet(nn.Module):
@@ -163,8 +172,52 @@ class RRDBNet(nn.Module):
         begin = nn.initializers.zeros if self.residual else kernel_init
         image = nn.Conv(3, (3, 3), dtype=jnp.float32, kernel_init=begin, name="image")(x)
         if self.residual:
-            return enlarged(images, self.factor) + 2.0 * image
+            return enlarged(images, (self.factor, self.factor)) + 2.0 * image
         return 2.0 * image - 1.0
+
+
+class PreUpsampled(nn.Module):
+    """A network that sharpens images, and before it their enlargement by bicubic interpolation.
+
+    Its variables are the network's own, without a level more.
+
+    Attributes:
+        network: `(images [B, H, W, 3] in [-1, 1], train) -> images` of the same size.
+        factors: of height and width, which need be neither whole nor equal.
+    """
+
+    network: nn.Module
+    factors: tuple[float, float]
+
+    def setup(self) -> None:
+        nn.share_scope(self, self.network)
+
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Images [B, h, w, 3] in [-1, 1] → [B, fy h, fx w, 3], to whole pixels."""
+        return self.sharpen(enlarged(images, self.factors), train)
+
+    def sharpen(self, images: jax.Array, train: bool) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] that have their final size already → [B, H, W, 3]."""
+        return self.network(images, train)
+
+
+class LuminanceOnly(nn.Module):
+    """A network for one channel on colour images: it changes their luminance, and not their hue.
+
+    Attributes:
+        inner: `(images [B, H, W, 1] in [-1, 1], train) -> images` of the same size.
+    """
+
+    inner: nn.Module
+
+    def setup(self) -> None:
+        nn.share_scope(self, self.inner)
+
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] → [B, H, W, 3]."""
+        luminance = images @ jnp.asarray(LUMINANCE)[:, None]
+        # What is added to all three channels alike leaves Cb and Cr as they are.
+        return images + self.inner(luminance, train) - luminance
 
 
 class SharpnessDiscriminator(nn.Module):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lrjax.data import sources
 from lrjax.data.examples import Examples, Loaded
 from lrjax.errors import InputError
@@ -17,7 +19,8 @@ def load_sources(
     labelled = sources.load(
         config.labelled,
         data_dir=data_dir,
-        view=config.image_size,
+        # Frames are square; of a height and a width they leave room for either.
+        view=int(np.max(config.image_size)),
         context=config.context,
         scheme=config.scheme,
     )

@@ -1,4 +1,4 @@
-"""Super-resolution of faces: the networks of K&C's settings A1 (SRGAN) and A2 (ESRGAN).
+"""Super-resolution of faces: K&C's settings A1 (SRGAN) and A2 (ESRGAN), and what CSRI starts from.
 
 What distinguishes them is configuration, not code:
 
@@ -8,12 +8,14 @@ What distinguishes them is configuration, not code:
 | SRGAN (A1) | srresnet | gan | mse | mse, after activation |
 | ESRGAN's pre-training | rrdb | none | l1 | |
 | ESRGAN (A2) | rrdb | relativistic | l1 | l1, before activation |
+| SRCNN, VDSR, DRRN | srcnn, vdsr, drrn | none | mse | |
+
+The last three sharpen faces that were enlarged bicubically, by any factor.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -27,9 +29,10 @@ from lrjax.errors import InputError
 from lrjax.evaluation import images as quality
 from lrjax.losses import adversarial, regression
 from lrjax.models import vgg
-from lrjax.models.super_resolution import RRDBNet, SharpnessDiscriminator, SRResNet, doublings
+from lrjax.models.super_resolution import SharpnessDiscriminator, doublings
 from lrjax.tasks import degradation
 from lrjax.tasks.landmark_views import to_unit
+from lrjax.tasks.resolvers import DOUBLERS, SHARPENERS, ResolverConfig, build_resolver
 from lrjax.tasks.super_resolution_views import degrader, random_views, rows, to_bytes
 from lrjax.training.optimizers import make_optimizer, players_gradients
 from lrjax.training.parallel import AXIS
@@ -37,17 +40,6 @@ from lrjax.training.rng import per_example, stream
 from lrjax.training.state import Metrics, Net, State, new_net, updated
 from lrjax.training.task import Batch, Task
 from lrjax.training.weights import load_variables
-
-
-@dataclasses.dataclass(frozen=True)
-class ResolverConfig:
-    """The network that enlarges. The defaults are SRResNet's; ESRGAN's has 23 blocks."""
-
-    width: int = 64
-    blocks: int = 16
-    growth: int = 32  # of dense blocks, which only "rrdb" has
-    # Beyond the papers: add to the bicubic enlargement. A short run then starts from there.
-    residual: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +58,8 @@ class SuperResolutionConfig:
     # the high-resolution faces on which K&C train G1, made small.
     labelled: tuple[str, ...] = degradation.DegradationConfig().labelled
     holdout: float = 0.05
-    image_size: int = 128
-    size: int = 32
+    image_size: tuple[int, int] = (128, 128)  # height and width of sharp faces
+    size: tuple[int, int] = (32, 32)  # and of the same made small
     context: float = 1.25
     # SRGAN and ESRGAN: bicubic. "generator" is G1 of the run in `stage1`.
     degradation: Literal["bicubic", "subsample", "generator"] = "bicubic"
@@ -76,7 +68,7 @@ class SuperResolutionConfig:
     # face, whole pixels at a time, so that no interpolation dulls what is to be learned.
     translation: float = 20 / 128  # of the view's side, at most 1/4
     flip: float = 0.5  # probability
-    network: Literal["srresnet", "rrdb"] = "srresnet"
+    network: Literal["srresnet", "rrdb", "srcnn", "vdsr", "drrn"] = "srresnet"
     generator: ResolverConfig = ResolverConfig()
     initial: str | None = None  # run folder of the same network, trained without a discriminator
     adversarial: Literal["none", "gan", "relativistic"] = "none"
@@ -97,19 +89,27 @@ class SuperResolutionConfig:
     scheme: ClassVar[str] = "five"  # points are not used, and every dataset has these
 
     @property
-    def factor(self) -> int:
-        """How many times larger the result is."""
-        return self.image_size // self.size
+    def factors(self) -> tuple[float, float]:
+        """How many times larger the result is, in height and width."""
+        (height, width), (low, narrow) = self.image_size, self.size
+        return height / low, width / narrow
 
     def validate(self) -> None:
         """Raise InputError for combinations that mean nothing."""
-        try:
-            doublings(self.factor)
-        except ValueError as error:
-            raise InputError(f"The sizes do not fit: {error}.") from error
-        if self.image_size != self.size * self.factor:
+        (height, width), (low, narrow) = self.image_size, self.size
+        if not (1 <= low <= height and 1 <= narrow <= width):
             raise InputError(
-                f"The image_size {self.image_size} is no multiple of the size {self.size}."
+                f"Faces of {_sides(self.image_size)} pixels cannot be made small to "
+                f"{_sides(self.size)}; set size to at least 1 and at most image_size, in height "
+                "and width."
+            )
+        if self.network in DOUBLERS:
+            _check_doublings(self)
+        if self.degradation != "bicubic" and (height != width or low != narrow or height % low):
+            raise InputError(
+                f"The degradation {self.degradation!r} makes square faces smaller by a whole "
+                f"number, but image_size is {_sides(self.image_size)} and size "
+                f"{_sides(self.size)}; set them so, or degradation to 'bicubic'."
             )
         if not 0 <= self.translation <= 0.25:
             raise InputError(f"The translation {self.translation} must be between 0 and 0.25.")
@@ -125,21 +125,32 @@ class SuperResolutionConfig:
             )
 
 
-# A network is a module `(images [B, s, s, 3] in [-1, 1], train) -> [B, f s, f s, 3]`.
-NETWORKS: dict[str, Callable[[ResolverConfig, int, str | None], nn.Module]] = {
-    "srresnet": lambda sizes, factor, axis_name: SRResNet(
-        sizes.width, sizes.blocks, factor, sizes.residual, axis_name=axis_name
-    ),
-    "rrdb": lambda sizes, factor, _: RRDBNet(
-        sizes.width, sizes.blocks, sizes.growth, factor, sizes.residual
-    ),
-}
+def _sides(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))
+
+
+def _check_doublings(config: SuperResolutionConfig) -> None:
+    """Raise InputError unless the network can enlarge by the factors."""
+    height, width = config.factors
+    try:
+        if height != width or not height.is_integer():
+            raise ValueError("they are not one whole number")
+        doublings(round(height))
+    except ValueError as error:
+        raise InputError(
+            f"The network {config.network!r} doubles height and width together, but from "
+            f"{_sides(config.size)} to {_sides(config.image_size)} pixels the factors are "
+            f"{height:g} and {width:g}: {error}. Set image_size to 2, 4, 8, ... times size, or "
+            f"network to one of {', '.join(SHARPENERS)}, which enlarge by any factor."
+        ) from error
+
+
 DISTANCES = {"l1": regression.absolute_error, "mse": regression.pixel_error}
 
 
 def resolver_module(config: SuperResolutionConfig, axis_name: str | None = AXIS) -> nn.Module:
     """The network as configured."""
-    return NETWORKS[config.network](config.generator, config.factor, axis_name)
+    return build_resolver(config.network, config.generator, config.factors, axis_name)
 
 
 def load_vgg(path: str, activated: bool) -> tuple[vgg.VGG19Features, Net]:
@@ -193,11 +204,11 @@ def make(config: SuperResolutionConfig, steps: int) -> Task:
     distance = DISTANCES[config.distance]
 
     def init(key: jax.Array) -> State:
-        def start(name: str, side: int) -> Net:
+        def start(name: str, size: tuple[int, int]) -> Net:
             begin = partial(modules[name].init, train=False)
             if name != "resolver":
                 begin = jax.jit(begin)  # else operation by operation: it has many equal layers
-            image = jnp.zeros((1, side, side, 3))
+            image = jnp.zeros((1, *size, 3))
             return new_net(begin(stream(key, f"init/{name}"), image), optimizer)
 
         nets = {"resolver": start("resolver", config.size)}
@@ -313,7 +324,7 @@ def _pictures(
 ) -> dict[str, dict[str, jax.Array]]:
     """Each face four times, one below the other: in small pixels, bicubic, resolved, and sharp."""
     shown = rows(config, module, degrade, state, batch["labelled"])
-    for axis in (1, 2):
-        shown["small"] = jnp.repeat(shown["small"], config.factor, axis)
+    shape = shown["sharp"].shape
+    shown["small"] = jax.image.resize(shown["small"], shape, "nearest")
     strips = jnp.concatenate(list(shown.values()), axis=1)
     return {"faces": {"images": to_bytes(strips)}}

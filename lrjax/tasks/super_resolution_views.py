@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from lrjax.data import augment, camera
-from lrjax.geometry import warp
 from lrjax.tasks import degradation
 from lrjax.tasks.landmark_views import to_unit
 from lrjax.training.rng import per_example, stream
@@ -23,40 +22,38 @@ if TYPE_CHECKING:
 
 
 def degrader(config: SuperResolutionConfig) -> degradation.Degrade:
-    """`(state, views [B, V, V, 3] in 0..255, keys [B])` to small images [B, s, s, 3]."""
+    """`(state, views [B, H, W, 3] in 0..255, keys [B])` to small images [B, h, w, 3]."""
     if config.degradation == "generator":
         learned = degradation.degrader(config.stage1)
         return lambda state, views, keys: learned(state, to_unit(views), keys)
     ways = {
         "bicubic": lambda views: jnp.clip(bicubic(views, config.size), 0.0, 255.0),
-        "subsample": lambda views: camera.subsample(views, config.factor),
+        "subsample": lambda views: camera.subsample(views, round(config.factors[0])),
     }
     way = ways[config.degradation]
     return lambda state, views, keys: to_unit(way(views))
 
 
-def bicubic(images: jax.Array, size: int) -> jax.Array:
-    """Images [B, H, W, C] at `size` × `size` pixels, antialiased where they shrink."""
-    shape = (len(images), size, size, images.shape[3])
+def bicubic(images: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Images [B, H, W, C] at a height and width, antialiased where they shrink."""
+    shape = (len(images), *size, images.shape[3])
     return jax.image.resize(images, shape, "bicubic", antialias=True)
+
+
+def border(config: SuperResolutionConfig) -> int:
+    """Pixels on each side of a view from which shifted views take what they show."""
+    return int(config.translation * max(config.image_size))
 
 
 def random_views(
     config: SuperResolutionConfig, key: jax.Array, step: jax.Array, part: dict[str, jax.Array]
 ) -> jax.Array:
-    """Shifted and mirrored views [B, V, V, 3] in 0..255."""
-
-    def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        u = jax.random.uniform(key, (3,), minval=-1.0)
-        return jnp.round(u[:2] * config.translation * config.image_size), u[2]
-
-    shift, u = jax.vmap(one)(per_example(stream(key, "view", step), part["place"]))
-    view_to_frame = warp.view_transform(
-        part["images"].shape[1], config.image_size, jnp.zeros_like(u), jnp.ones_like(u), shift
-    )
-    views = warp.warp(part["images"], view_to_frame, config.image_size)
-    mirrored = (u + 1.0) / 2.0 < config.flip
-    return jnp.where(mirrored[:, None, None, None], warp.flip_images(views), views)
+    """Shifted and mirrored views [B, H, W, 3] in 0..255 of the middles of frames."""
+    height, width = config.image_size
+    room = 2 * border(config)
+    frames = augment.middles(part["images"], height + room, width + room)
+    keys = per_example(stream(key, "view", step), part["place"])
+    return augment.random_crops(frames, keys, height, width, config.flip).astype(jnp.float32)
 
 
 def rows(
@@ -67,9 +64,7 @@ def rows(
     part: dict[str, jax.Array],
 ) -> dict[str, jax.Array]:
     """Faces made small, enlarged in two ways, and as they were: all in about [-1, 1]."""
-    frames = part["images"]
-    plain = augment.identity_view(frames.shape[1], config.image_size, len(frames))
-    views = warp.warp(frames, plain, config.image_size)
+    views = augment.middles(part["images"], *config.image_size).astype(jnp.float32)
     keys = per_example(stream(jax.random.key(0), "evaluate"), part["place"])
     small = degrade(state, views, keys)
     return {

@@ -65,6 +65,17 @@ def test_one_image_resized_first(photos: Path, run: Path) -> None:
         assert image.size == (52, 64)
 
 
+def test_a_network_that_sharpens_enlarges_by_any_factor(photos: Path) -> None:
+    run = tiny.resolver_run(
+        photos.parent / "vdsr", network="vdsr", image_size=(28, 24), size=(10, 10)
+    )
+    given = ("--images", photos / "a.png", "--weights", run, "--out", photos.parent / "out")
+    for arguments, size in (((), (38, 56)), (("--factor", 1.5), (24, 30))):
+        assert resolve(*given, *arguments).exit_code == 0
+        with Image.open(photos.parent / "out" / "a.png.png") as image:
+            assert image.size == size  # of 16x20 pixels
+
+
 @pytest.mark.parametrize(
     ("images", "weights", "message"),
     [

@@ -21,6 +21,7 @@ from lrjax.geometry.points import AFLW19, IBUG68, SCHEMES, convert
 from lrjax.tasks import degradation, landmarks, recognition, runs
 from lrjax.tasks.faces import examples
 from lrjax.tasks.recognition import RecognitionConfig
+from lrjax.tasks.super_resolution import resolver_module
 from lrjax.training import loop, parallel
 from lrjax.training.optimizers import make_optimizer, make_schedule
 from lrjax.training.state import new_net
@@ -190,12 +191,12 @@ def test_super_resolution_is_trained_as_its_papers_say() -> None:
     srresnet, srgan, rrdb, esrgan = (
         find_config(f"super_resolution:{name}") for name in ("srresnet", "srgan", "rrdb", "esrgan")
     )
-    assert (srresnet.generator.blocks, rrdb.generator.blocks) == (16, 23)
+    assert [resolver_module(config).blocks for config in (srresnet, rrdb)] == [16, 23]
     for before, after in ((srresnet, srgan), (rrdb, esrgan)):
         assert before.adversarial == "none"
         assert (before.network, before.generator) == (after.network, after.generator)
         assert before.labelled == after.labelled == degradation.DegradationConfig().labelled
-        assert before.factor == 4
+        assert before.factors == (4, 4)
         assert before.train.batch_size == after.train.batch_size == 16
     assert (srgan.adversarial, srgan.distance, srgan.activated) == ("gan", "mse", True)
     assert (esrgan.adversarial, esrgan.distance, esrgan.activated) == ("relativistic", "l1", False)

@@ -240,7 +240,7 @@ class Enlarger:
     """Stands for a super-resolution network of faces with 20 pixels: enlarges them four times."""
 
     identity = "four times"
-    config = SimpleNamespace(size=20)
+    config = SimpleNamespace(size=(20, 16))
 
     def __call__(self, images: list[Image.Image], side: int) -> list[np.ndarray]:
         sizes = [np.array(image.size) * side // max(image.size) * 4 for image in images]

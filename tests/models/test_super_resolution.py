@@ -1,4 +1,4 @@
-"""The networks of SRGAN and ESRGAN: sizes, counts by hand, and values of PyTorch references."""
+"""The networks that enlarge: sizes, counts by hand, and values of PyTorch references."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ import pytest
 import tiny
 from PIL import Image
 
+from lrjax.models.drrn import DRRN
+from lrjax.models.srcnn import SRCNN
 from lrjax.models.super_resolution import (
+    LuminanceOnly,
+    PreUpsampled,
     RRDBNet,
     SharpnessDiscriminator,
     SRResNet,
     doublings,
     pixel_shuffle,
 )
+from lrjax.models.vdsr import VDSR
 from lrjax.models.vgg import VGG19Features
 from lrjax.training.foreign import converted
 
@@ -77,6 +82,36 @@ def test_vgg_has_vggs_parameters() -> None:
     assert sorted(found["params"]) == layers
 
 
+@pytest.mark.parametrize(("middle", "weights"), [(1, 8_032), (5, 57_184)])
+def test_srcnn_has_the_papers_parameters(middle: int, weights: int) -> None:
+    found = shapes(SRCNN(channels=1, middle=middle), 1, 8, 8, 1, train=False)
+    assert count(found) == weights + 64 + 32 + 1  # the paper counts no biases
+    colour = conv(3, 64, 9) + conv(64, 32, middle) + conv(32, 3, 5)
+    assert count(shapes(SRCNN(middle=middle), 1, 8, 8, 3, train=False)) == colour
+
+
+@pytest.mark.parametrize(("units", "depth"), [(9, 20), (25, 52)])
+def test_drrn_has_the_papers_parameters_and_depth(units: int, depth: int) -> None:
+    module = DRRN(channels=1, units=units)
+    found = shapes(module, 1, 8, 8, 1, train=False)
+    kernels = [leaf.size for leaf in jax.tree.leaves(found["params"]) if len(leaf.shape) == 4]
+    assert sorted(kernels) == [9 * 128, 9 * 128, 9 * 128 * 128, 9 * 128 * 128]
+    assert sum(kernels) == 297_216  # "297K" for both, as recursions cost nothing
+    biases, norms = 3 * 128 + 1, 2 * (1 + 2 * units * 128 + 128)
+    assert count(found) == 297_216 + biases + norms
+    image = jnp.zeros((1, 8, 8, 1))
+    made = jax.make_jaxpr(partial(module.apply, train=False))(found, image)
+    assert str(made).count("conv_general_dilated[") == depth
+
+
+def test_drrn_in_three_blocks_has_three_pairs_to_share() -> None:
+    found = shapes(DRRN(channels=3, features=5, blocks=3, units=2), 1, 8, 8, 3, train=False)
+    shared = [name for name in found["params"] if name.endswith(("_first", "_second"))]
+    assert sorted(shared) == [f"block_{b}_{name}" for b in range(3) for name in ("first", "second")]
+    norms = 2 * (3 + 2 * 5 + 3 * 4 * 5 + 5)
+    assert count(found) == conv(3, 5) + 2 * conv(5, 5) + 6 * conv(5, 5) + conv(5, 3) + norms
+
+
 @pytest.mark.parametrize("build", [SRResNet, RRDBNet])
 @pytest.mark.parametrize("factor", [2, 4])
 def test_any_size_is_enlarged_by_the_factor(build: Callable, factor: int) -> None:
@@ -111,6 +146,76 @@ def test_a_residual_network_starts_from_the_bicubic_enlargement(build: Callable)
     np.testing.assert_allclose(apply(variables, x)[0], np.stack(plain, -1), atol=1e-4)
     start = jax.jit(partial(module.init, train=False))(jax.random.key(0), x)
     assert not any(map(np.any, start["params"]["image"].values()))
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[h, w, C] enlarged bicubically by Pillow."""
+    bands = [Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(image, -1, 0)]
+    return np.stack([b.resize((width, height), Image.Resampling.BICUBIC) for b in bands], -1)
+
+
+def sharpeners(**changes: Any) -> list[Any]:
+    """Small ones of each kind, for three channels."""
+    return [
+        SRCNN(features=4, residual=changes.get("identity", False)),
+        VDSR(channels=3, features=4, layers=3, use_bias=True, **changes),
+        DRRN(features=4, units=2, **changes),
+    ]
+
+
+@pytest.mark.parametrize("network", sharpeners(), ids=["srcnn", "vdsr", "drrn"])
+def test_images_are_sharpened_after_an_enlargement_by_any_factors(network: Any) -> None:
+    module, x = PreUpsampled(network, (112 / 20, 6.0)), images(1, 5, 4, 3)
+    found = shapes(module, 1, 5, 4, 3, train=False)
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(
+        jnp.shape, shapes(network, 1, 28, 24, 3, train=False)
+    )
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(
+        jnp.shape, shapes(module, 1, 28, 24, 3, train=False, method="sharpen")
+    )
+    variables = tiny.filled(found)
+    large = resized(x[0], 28, 24)[None]
+    ways = jax.jit(
+        lambda v: (
+            module.apply(v, x, train=False),
+            module.apply(v, large, train=False, method="sharpen"),
+            network.apply(v, large, train=False),
+        )
+    )
+    made, sharpened, alone = ways(variables)
+    assert made.shape == (1, 28, 24, 3)
+    assert made.dtype == jnp.float32
+    np.testing.assert_array_equal(sharpened, alone)
+    np.testing.assert_allclose(made, alone, atol=1e-4)
+    assert np.abs(made - large).max() > 0.1
+
+
+@pytest.mark.parametrize("network", sharpeners(identity=True), ids=["srcnn", "vdsr", "drrn"])
+def test_a_sharpener_may_start_by_changing_nothing(network: Any) -> None:
+    x = images(1, 6, 5, 3)
+    variables = jax.jit(partial(network.init, train=False))(jax.random.key(0), x)
+    np.testing.assert_array_equal(network.apply(variables, x, train=False), x)
+
+
+def test_it_is_made_for_whole_pixels() -> None:
+    module = PreUpsampled(VDSR(channels=3, features=2, layers=2), (1.5, 2.4))
+    found = shapes(module, 1, 8, 8, 3, train=False)
+    made = jax.eval_shape(partial(module.apply, train=False), found, jnp.zeros((2, 7, 9, 3)))
+    assert made.shape == (2, 10, 22, 3)  # of 10.5 and 21.6
+
+
+def test_luminance_changes_alone() -> None:
+    network = VDSR(features=4, layers=3)
+    module, x = LuminanceOnly(network), images(2, 6, 5, 3)
+    variables = tiny.filled(shapes(module, 2, 6, 5, 3, train=False))
+    made = np.asarray(jax.jit(partial(module.apply, train=False))(variables, x))
+    grey = x @ np.array([0.299, 0.587, 0.114], np.float32)
+    wanted = network.apply(variables, grey[..., None])[..., 0]
+    np.testing.assert_allclose(made @ np.array([0.299, 0.587, 0.114]), wanted, atol=1e-5)
+    for one, other in ((0, 1), (1, 2)):
+        before, after = (y[..., one] - y[..., other] for y in (x, made))
+        np.testing.assert_allclose(after, before, atol=1e-5)
+    assert np.abs(wanted - grey).max() > 0.1
 
 
 def test_pixel_shuffle_by_hand() -> None:
@@ -159,12 +264,13 @@ class Reference:
         weight = torch_array(layer["kernel"])
         return self.functional.conv2d(x, weight, bias, stride, weight.shape[-1] // 2)
 
-    def norm(self, x: Any, name: str) -> Any:
+    def norm(self, x: Any, name: str, train: bool = False) -> Any:
         layer, stats = self.params[name], self.stats[name]
         return self.functional.batch_norm(
             x,
             *(self.vector(stats[key]) for key in ("mean", "var")),
             *(self.vector(layer[key]) for key in ("scale", "bias")),
+            training=train,
         )
 
     def prelu(self, x: Any, name: str) -> Any:
@@ -182,9 +288,11 @@ class Reference:
 def compare(module: Any, reference: Callable, shape: tuple[int, ...], **mode: Any) -> None:
     """`reference(Reference, images [B, C, H, W])` gives what the module does."""
     torch = pytest.importorskip("torch")
-    variables = tiny.filled(shapes(module, *shape, **mode))
+    variables = tiny.filled(shapes(module, *shape, train=False))
     x = images(*shape)
     found = jax.jit(partial(module.apply, **mode))(variables, x)
+    if "mutable" in mode:
+        found, _ = found
     wanted = reference(Reference(variables), torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy()
     if wanted.ndim == 4:
         wanted = wanted.transpose(0, 2, 3, 1)
@@ -227,6 +335,48 @@ def test_rrdbnet_is_the_references() -> None:
         return 2 * r.conv(r.leaky(r.conv(x, "last")), "image") - 1
 
     compare(RRDBNet(width=4, blocks=2, growth=3), reference, (2, 5, 6, 3), train=False)
+
+
+@pytest.mark.parametrize("middle", [1, 5])
+def test_srcnn_is_the_references(middle: int) -> None:
+    def reference(r: Reference, x: Any) -> Any:
+        y = r.functional.relu(r.conv((x + 1) / 2, "conv_0"))
+        return 2 * r.conv(r.functional.relu(r.conv(y, "conv_1")), "conv_2") - 1
+
+    compare(SRCNN(features=6, middle=middle), reference, (2, 7, 6, 3), train=False)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_drrn_is_the_references(train: bool) -> None:
+    """Weights shared by all units, statistics by none; in training those of the batch."""
+
+    def reference(r: Reference, x: Any) -> Any:
+        def unit(y: Any, name: str, norm: str) -> Any:
+            return r.conv(r.functional.relu(r.norm(y, f"{norm}_norm", train)), name)
+
+        y = (x + 1) / 2
+        for block in ("block_0", "block_1"):
+            y = start = unit(y, f"{block}_start", f"{block}_start")
+            for index in range(3):
+                for part in ("first", "second"):
+                    y = unit(y, f"{block}_{part}", f"{block}_unit_{index}_{part}")
+                y = y + start
+        return x + 2 * unit(y, "image", "image")
+
+    module = DRRN(features=4, blocks=2, units=3)
+    mode = {"train": True, "mutable": "batch_stats"} if train else {"train": False}
+    compare(module, reference, (2, 5, 6, 3), **mode)
+
+
+def test_vdsr_of_another_depth_is_the_references() -> None:
+    def reference(r: Reference, x: Any) -> Any:
+        y = (x + 1) / 2
+        for layer in range(3):
+            y = r.functional.relu(r.conv(y, f"conv_{layer}"))
+        return x + 2 * r.conv(y, "conv_3")
+
+    module = VDSR(channels=3, features=4, layers=4, use_bias=True)
+    compare(module, reference, (2, 5, 6, 3), train=False)
 
 
 def test_the_discriminator_is_the_references() -> None:

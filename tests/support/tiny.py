@@ -21,6 +21,7 @@ from lrjax.models.vgg import VGG19Features
 from lrjax.tasks import degradation, landmarks, runs, super_resolution
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.tasks.faces import examples
+from lrjax.tasks.resolvers import SHARPENERS
 from lrjax.training.parallel import AXIS
 from lrjax.training.rng import per_example, stream
 from lrjax.training.state import Metrics, State, new_net, updated
@@ -109,6 +110,10 @@ def shrunk(config: Any, **changes: Any) -> Any:
     small: dict[str, Any] = {"image_size": 32, "size": 16}
     if config.size == config.image_size:
         small["image_size"] = 16
+    if isinstance(config, super_resolution.SuperResolutionConfig):
+        # Neither square nor enlarged by whole numbers, where it need not be.
+        shape = ((30, 27), (12, 10)) if config.network in SHARPENERS else ((32, 32), (16, 16))
+        small["image_size"], small["size"] = shape
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, UNetConfig):
@@ -118,7 +123,9 @@ def shrunk(config: Any, **changes: Any) -> Any:
         elif isinstance(value, HighToLowConfig):
             small[field.name] = HighToLowConfig(stem=4, encoder=(4,), decoder=(4,), noise=4)
         elif isinstance(value, super_resolution.ResolverConfig):
-            small[field.name] = super_resolution.ResolverConfig(width=4, blocks=1, growth=2)
+            small[field.name] = super_resolution.ResolverConfig(
+                width=4, blocks=1, growth=2, layers=3, units=2
+            )
         elif isinstance(value, super_resolution.DiscriminatorConfig):
             small[field.name] = super_resolution.DiscriminatorConfig(widths=(4, 4), hidden=4)
         elif isinstance(value, TrainConfig):
@@ -209,10 +216,11 @@ def same(a: Any, b: Any) -> bool:
 def noise_sources(config: Any, seed: int = 0) -> tuple[dict[str, sources.Faces], sources.Faces]:
     """Twelve faces for each part of a batch of `config`, and six held out."""
     scheme = config.scheme
-    parts = {"labelled": faces(12, config.image_size, scheme, seed)}
+    view = int(np.max(config.image_size))
+    parts = {"labelled": faces(12, view, scheme, seed)}
     if getattr(config, "needs_real", True):
         parts["real"] = faces(12, config.size, scheme, seed + 1)
-    return parts, faces(6, config.image_size, scheme, seed + 2)
+    return parts, faces(6, view, scheme, seed + 2)
 
 
 def noise(config: Any, data_dir: Path, align: Any = None) -> Loaded:

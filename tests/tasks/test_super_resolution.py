@@ -241,9 +241,16 @@ def test_training_goes_on_from_another_run_of_the_same_network(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"size": 12}, "image_size 32 is no multiple of the size 12"),
-        ({"size": 32}, "factor 1 is not a power of two"),
-        ({"image_size": 48}, "factor 3 is not a power of two"),
+        ({"size": (12, 12)}, "from 12x12 to 32x32 .* 2.66667: they are not one whole number"),
+        ({"size": (16, 8)}, "'srresnet' doubles .* factors are 2 and 4: they are not one"),
+        ({"size": (32, 32)}, "factor 1 is not a power of two"),
+        ({"image_size": (48, 48)}, "factor 3 is not a power of two.* one of srcnn, vdsr, drrn"),
+        ({"size": (0, 0)}, "32x32 pixels cannot be made small to 0x0"),
+        ({"size": (16, 64)}, "32x32 pixels cannot be made small to 16x64"),
+        (
+            {"network": "vdsr", "size": (16, 12), "degradation": "subsample"},
+            "'subsample' makes square faces smaller by a whole number, but .* size 16x12",
+        ),
         ({"translation": 0.3}, "translation 0.3 must be between 0 and 0.25"),
         ({"degradation": "generator"}, "stage1 is empty but degradation is 'generator'"),
         ({"perceptual": 1.0}, "set perceptual and vgg"),
