@@ -85,10 +85,10 @@ def paired(arrays: Arrays, name: str) -> Arrays:
             f"The source {name!r} is drawn in pairs of one person and of two; name a dataset of at "
             "least two people, without pictures of nobody known (distractors)."
         )
-    order = np.argsort(label, kind="stable")
-    start = np.searchsorted(label[order], label, side="left")
-    count = np.searchsorted(label[order], label, side="right") - start
-    people = People(order, np.argsort(order), start, count)
+    order, counts = np.argsort(label, kind="stable"), np.bincount(label)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    people = People(order, rank, (np.cumsum(counts) - counts)[label], counts[label])
     return {**arrays, PEOPLE: People(*(table.astype(np.int32) for table in people))}
 
 
