@@ -6,11 +6,15 @@ import io
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 import tensorflow_datasets as tfds
 
+from lrjax.cli.options import settings_option
+from lrjax.config import override, to_dict
+from lrjax.data.identities import load_portraits
 from lrjax.errors import InputError
 from lrjax.files import exclusively
 from tfds_builders.common import REPORT_FILE, DatasetError, Report
@@ -26,6 +30,7 @@ FOLDERS: dict[str, tuple[str, ...] | None] = {
     "celeba": ("CelebA", "celeba"),
     "casia_webface": ("CASIA-WebFace", "CASIA-maxpy-clean", "casia_webface"),
     "face_records": ("faces_emore", "faces_ms1m_112x112", "ms1m-retinaface-t1", "face_records"),
+    "synlr": ("MegaFace2", "MF2"),
     "synthetic_faces": None,
     "synthetic_identities": None,
 }
@@ -38,7 +43,11 @@ def builder_class(name: str) -> type[tfds.core.DatasetBuilder]:
 
 
 def prepare_dataset(
-    name: str, data_dir: pathlib.Path, manual_dir: pathlib.Path | None = None, force: bool = False
+    name: str,
+    data_dir: pathlib.Path,
+    manual_dir: pathlib.Path | None = None,
+    force: bool = False,
+    settings: Sequence[str] = (),
 ) -> bool:
     """Prepares a dataset unless it is prepared; whole, or not at all.
 
@@ -47,22 +56,33 @@ def prepare_dataset(
       data_dir: records go to `<data_dir>/<name>/<version>`.
       manual_dir: the official files; by default the dataset's folder in $LRJAX_DATA.
       force: replace what is prepared, once the new records are complete.
+      settings: `field=value` for a dataset that has settings, such as synlr.
 
     Returns:
       Whether anything was written.
 
     Raises:
-      InputError: if the official files are missing or unusable, or the folder cannot be written.
+      InputError: if the official files are missing or unusable, the folder cannot be written, or a
+        setting is not one of the dataset's.
     """
     builder_type = builder_class(name)
+    chosen = _settings(name, builder_type, settings)
     target = builder_type(data_dir=data_dir).data_path
     if not force and (target / "dataset_info.json").exists():
         return False
-    if FOLDERS[name] is not None:
+    options = {"settings": chosen} if chosen is not None else {}
+    if getattr(chosen, "source", None) is not None:
+        if manual_dir is not None:
+            raise InputError(
+                f"The people of '{name}' are to come from {chosen.source} and from {manual_dir}; "
+                "leave out the setting source or --manual-dir."
+            )
+        options["portraits"] = load_portraits(chosen.source, data_dir)
+    elif FOLDERS[name] is not None:
         manual_dir = _manual_folder(name, manual_dir, builder_type)
     try:
         with _workplace(data_dir, name) as work:
-            builder = builder_type(data_dir=work)
+            builder = builder_type(data_dir=work, **options)
             with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces temporary folders
                 builder.download_and_prepare(
                     download_dir=work / "downloads",
@@ -80,6 +100,26 @@ def prepare_dataset(
     except OSError as error:
         raise InputError(f"'{name}' cannot be prepared in {data_dir}: {error}.") from error
     return True
+
+
+def _settings(name: str, builder_type: type[tfds.core.DatasetBuilder], given: Sequence[str]) -> Any:
+    """The dataset's settings with those that are given, or None if it has none."""
+    settings_type = getattr(builder_type, "SETTINGS", None)
+    defaults = settings_type() if settings_type is not None else None
+    fields = _paths(to_dict(defaults)) if settings_type is not None else []
+    for setting in given:
+        if setting.partition("=")[0] not in fields:
+            has = f"it has {', '.join(fields)}" if fields else "it has none"
+            raise InputError(f"'{name}' has no setting {setting!r}; {has}.")
+    return override(defaults, given) if settings_type is not None else None
+
+
+def _paths(fields: dict[str, Any]) -> list[str]:
+    return [
+        path
+        for name, value in fields.items()
+        for path in ([f"{name}.{p}" for p in _paths(value)] if isinstance(value, dict) else [name])
+    ]
 
 
 @contextlib.contextmanager
@@ -165,15 +205,23 @@ def default_data_dir() -> pathlib.Path:
     show_default="$TFDS_DATA_DIR or ~/tensorflow_datasets",
     help="Where the records go.",
 )
+@settings_option
 @click.option("--force", is_flag=True, help="Prepare again what is prepared.")
 def prepare(
-    name: str, manual_dir: pathlib.Path | None, data_dir: pathlib.Path, force: bool
+    name: str,
+    manual_dir: pathlib.Path | None,
+    data_dir: pathlib.Path,
+    settings: tuple[str, ...],
+    force: bool,
 ) -> None:
     """Turn the official files of the dataset NAME into records that training reads.
 
     Ends with the faces per split and with everything that was left out and why. Files that are
     missing or damaged are counted and named, never fatal, unless nothing at all can be read.
+
+    synlr has settings: --set source=celeba:train makes it of a prepared dataset; its other fields
+    are in the README of tfds_builders/synlr.
     """
-    if not prepare_dataset(name, data_dir, manual_dir, force):
+    if not prepare_dataset(name, data_dir, manual_dir, force, settings):
         click.echo("Already prepared; --force prepares it again.")
     click.echo(describe(name, data_dir))

@@ -1,6 +1,7 @@
 """`lrjax prepare`: whole or not at all, and a report at the end."""
 
 import fcntl
+import io
 import os
 import pathlib
 import re
@@ -14,6 +15,7 @@ from PIL import Image
 import tfds_builders.common.face_builder
 from lrjax.cli.prepare import FOLDERS, builder_class, prepare, prepare_dataset
 from lrjax.data import sources
+from lrjax.data.identities import load_portraits
 from lrjax.errors import InputError
 
 
@@ -168,6 +170,71 @@ def test_missing_files_are_an_input_error(
     with pytest.raises(InputError, match="holidays"):
         prepare_dataset(name, records, tmp_path / "holidays")
     assert not list(records.glob("**/*.json"))
+
+
+SMALL = [
+    f"counts.{name}={count}"
+    for name, count in (
+        *(("train_people", 2), ("train", 4), ("test_people", 1), ("probe", 1)),
+        *(("gallery_match", 1), ("distractors", 2)),
+    )
+]
+
+
+@pytest.fixture
+def people(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Five people with two pictures each."""
+    for i in range(10):
+        folder = tmp_path / "people" / f"{i // 2:07d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (20 * i, 90, 120)).save(folder / f"{i % 2}.jpg")
+    return tmp_path / "people"
+
+
+def test_settings_and_a_prepared_source_are_given_on_the_command_line(
+    people: pathlib.Path, run: Callable[..., str], tmp_path: pathlib.Path
+) -> None:
+    run("casia_webface", "--manual-dir", str(people))
+    settings = [*SMALL, "source=casia_webface:train", "people=[0.2, 1]", "width=24"]
+    output = run("synlr", *(word for setting in settings for word in ("--set", setting)))
+    assert "Made of 4 of the 5 people of casia_webface:train, who have 8 pictures." in output
+    assert re.search(r"^split +asked for +drawn +written$", output, re.M)
+    assert re.search(r"^train +4 +4 +4$", output, re.M)
+    splits = ("train", "probe", "gallery_match", "distractors")
+    found = {split: load_portraits(f"synlr:{split}", tmp_path / "records") for split in splits}
+    labels = {split: portraits.label.tolist() for split, portraits in found.items()}
+    assert labels == {
+        "train": [0, 0, 1, 1], "probe": [0], "gallery_match": [0], "distractors": [-1, -1],
+    }  # fmt: skip
+    names = {name.partition("/")[0] for portraits in found.values() for name in portraits.names}
+    assert names == {f"{person:07d}" for person in (1, 2, 3, 4)}
+    with Image.open(io.BytesIO(found["probe"].images[0])) as image:
+        assert image.size == (24, 20)
+    # The same of the files themselves.
+    settings = [s for s in settings if not s.startswith("source")]
+    prepare_dataset("synlr", tmp_path / "again", people, settings=settings)
+    again = load_portraits("synlr:train", tmp_path / "again")
+    assert again.names == found["train"].names
+
+
+def test_settings_that_do_not_fit_are_input_errors(
+    people: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    for name, settings, manual, message in (
+        ("w300", ["width=3"], None, "'w300' has no setting 'width=3'; it has none"),
+        ("synlr", ["size=3"], None, r"no setting 'size=3'; it has source, people, counts\.train_"),
+        ("synlr", ["width=wide"], people, "'wide' is not of type int"),
+        (
+            "synlr",
+            ["source=celeba:train"],
+            None,
+            r"'celeba' is not prepared .*lrjax prepare celeba",
+        ),
+        ("synlr", ["source=celeba:train"], people, "leave out the setting source or --manual-dir"),
+        ("synlr", ["width=0"], people, "at least 1 pixel"),
+    ):
+        with pytest.raises(InputError, match=message):
+            prepare_dataset(name, tmp_path / "records", manual, settings=settings)
 
 
 def test_a_folder_that_cannot_be_written_is_an_input_error(

@@ -1,0 +1,1 @@
+"""SynLR: sharp pictures of people, shrunk and split as TinyFace is."""
