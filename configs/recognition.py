@@ -1,4 +1,4 @@
-"""Recognition: LightCNN on aligned low-resolution faces, K&C's settings L1 to L5; and others.
+"""Recognition: K&C's settings L1 to L5, and the recognisers that CSRI is compared with.
 
 lrjax train recognition:l1         K&C's sizes and schedule; faces aligned by runs/landmarks-s2
 lrjax train recognition:l2         ... by runs/landmarks-s3
@@ -10,6 +10,12 @@ lrjax train recognition:l5 --set initial=lightcnn29-casia.safetensors
 lrjax train recognition:casia      LightCNN on CASIA-WebFace at 128 pixels
 lrjax train recognition:arcface    Inception-ResNet v1 with ArcFace and the focal loss, on records
                                    of the MS-Celeb-1M family that are streamed from the host
+lrjax train recognition:centreface CSRI's Table 3: trained on CelebA (also sphereface, vggface,
+                                   deepid2, and rpcn after super_resolution:rpcn)
+lrjax train recognition:centreface_tuned
+                                   ... and fine-tuned on TinyFace, from runs/recognition-centreface
+lrjax train recognition:centreface_synlr
+                                   ... or on SynLR (Table 4; also vggface_synlr)
 lrjax train recognition:l1-small   narrow, and a short schedule, for a CPU (all have these suffixes;
                                    CelebA takes the place of the larger datasets)
 lrjax train recognition:l1-quick   on drawn people (`lrjax prepare synthetic_identities`)
@@ -46,6 +52,77 @@ _PAPER = RecognitionConfig(
 )
 # In the aligned pictures of CelebA, and roughly in those of CASIA-WebFace, the face is here.
 _MIDDLE = (0.25, 0.3, 0.5, 0.5)
+# CentreFace's and SphereFace's solver: 28,000 steps of 256, a tenth of the rate after 16,000 and
+# 24,000. CSRI: "the parameter settings suggested by the original authors".
+SOLVER = OptimizerConfig(
+    method="sgd",
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=5e-4,
+    drops=(16 / 28, 24 / 28),
+    drop_factor=0.1,
+)
+# CSRI says nothing of alignment: the faces are resized as they are.
+_CELEBA = RecognitionConfig(
+    labelled=("celeba:all",),
+    classes=10_177,
+    network="centreface",
+    alignment="resize",
+    region=_MIDDLE,
+    shift=0.0,  # the released solver only mirrors
+    optimizer=SOLVER,
+    train=TrainConfig(batch_size=256, steps=28_000, feed="host", readers=8),
+)
+# VGGFace: rate 0.01, a tenth of it twice, batches of 64, a random crop of 224 from 256 pixels.
+_VGG_SOLVER = dataclasses.replace(SOLVER, learning_rate=0.01, drops=(1 / 3, 2 / 3))
+# CSRI's Table 3, first step; `_tuned` and `_synlr` follow from them.
+GENERIC = {
+    "centreface": dataclasses.replace(_CELEBA, centre=0.008),
+    "sphereface": dataclasses.replace(
+        _CELEBA, network="sphereface20", head="sphereface", bias=False
+    ),
+    "vggface": dataclasses.replace(
+        _CELEBA,
+        network="vggface",
+        shift=16 / 224,
+        optimizer=_VGG_SOLVER,
+        train=dataclasses.replace(_CELEBA.train, batch_size=64, steps=100_000),
+    ),
+    # DeepID2 says its λ, not its schedule. Ours: VGGFace's rate, for as many steps as CentreFace.
+    "deepid2": dataclasses.replace(
+        _CELEBA, network="deepid2", verification=0.05, optimizer=_VGG_SOLVER
+    ),
+    # "SR as pre-training": its convolutions come from the run of super_resolution:rpcn, and it sees
+    # CelebA as small as TinyFace is.
+    "rpcn": dataclasses.replace(
+        _CELEBA,
+        network="rpcn",
+        coarse=(20, 16),
+        initial="runs/super_resolution-rpcn",
+        optimizer=_VGG_SOLVER,
+    ),
+}
+
+
+def _tuned(name: str, dataset: str = "tinyface") -> RecognitionConfig:
+    """Its second step, of which the paper says no more: a tenth of the rate and of the steps."""
+    config = GENERIC[name]
+    return dataclasses.replace(
+        config,
+        labelled=(f"{dataset}:train",),
+        classes=2570,
+        region=RecognitionConfig.region,
+        coarse=None,
+        initial=f"runs/recognition-{name}",
+        # A-Softmax goes on where it was.
+        easing=(5.0, 5.0, 0.0),
+        optimizer=dataclasses.replace(
+            config.optimizer, learning_rate=config.optimizer.learning_rate / 10
+        ),
+        train=dataclasses.replace(config.train, steps=config.train.steps // 10, feed="device"),
+    )
+
+
 SETTINGS = {
     # Table 2: by whose landmarks training and test faces are aligned.
     "l1": dataclasses.replace(_PAPER, alignment="runs/landmarks-s2"),
@@ -89,6 +166,9 @@ SETTINGS = {
         ),
         train=TrainConfig(batch_size=512, epochs=16, feed="host", readers=8, parallel="mesh"),
     ),
+    **GENERIC,
+    **{f"{name}_tuned": _tuned(name) for name in GENERIC},
+    **{f"{name}_synlr": _tuned(name, "synlr") for name in ("centreface", "vggface")},
 }
 SIZES = ("paper", "small", "quick")
 VARIANTS = tuple(f"{setting}-{size}" for setting in SETTINGS for size in SIZES)
@@ -117,7 +197,7 @@ def _small(setting: str, config: RecognitionConfig) -> RecognitionConfig:
         width=1 / 6,
         dropout=0.2,
         optimizer=_SHORT,
-        train=TrainConfig(batch_size=32, steps=1500, evaluate_every=250, checkpoint_every=250),
+        train=TrainConfig(batch_size=32, steps=500, evaluate_every=250, checkpoint_every=250),
     )
     if setting == "casia":
         return dataclasses.replace(
@@ -136,20 +216,44 @@ def _small(setting: str, config: RecognitionConfig) -> RecognitionConfig:
             scale=32.0,
             margin=0.2,
         )
-    return small
+    name, _, tuned = setting.partition("_")
+    if name not in GENERIC:
+        return small
+    initial = config.initial
+    return dataclasses.replace(
+        small,
+        # Half as high and wide, which is still more than the pictures have.
+        network=f"{config.network}_56" if name not in ("deepid2", "rpcn") else config.network,
+        width=1 / 4,
+        dropout=None,
+        # A-Softmax with a λ of 5 does not begin to learn within so few steps.
+        easing=(50.0, 1000.0, 0.12) if not tuned else (50.0, 50.0, 0.0),
+        initial=initial if initial is None else f"{initial}-small",
+        train=TrainConfig(
+            batch_size=32,
+            steps=300 if tuned else 900,
+            evaluate_every=300,
+            checkpoint_every=300,
+        ),
+    )
 
 
 def _quick(setting: str, config: RecognitionConfig) -> RecognitionConfig:
+    small = _small(setting, config)
     quick = dataclasses.replace(
-        _small(setting, config),
+        small,
         labelled=("synthetic_identities:train",),
         region=RecognitionConfig.region,
         width=1 / 8,
+        initial=small.initial and small.initial.replace("-small", "-quick"),
         train=TrainConfig(batch_size=32, steps=200, samples=0),
     )
-    if setting in ("casia", "arcface"):
+    if setting in ("casia", "arcface", *GENERIC):
         train = TrainConfig(batch_size=16, steps=150, samples=0, feed="host")
+        alignment = "points" if setting in ("casia", "arcface") else small.alignment
         quick = dataclasses.replace(
-            quick, labelled=("synthetic_identities:hr",), alignment="points", train=train
+            quick, labelled=("synthetic_identities:hr",), alignment=alignment, train=train
         )
+    elif setting.partition("_")[0] in GENERIC:
+        quick = dataclasses.replace(quick, train=TrainConfig(batch_size=16, steps=60, samples=0))
     return dataclasses.replace(quick, holdout=0.1)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
+from configs import csri as csri_configs
 from configs import degradation as degradation_configs
 from configs import landmarks as landmark_configs
 from configs import recognition as recognition_configs
@@ -39,7 +40,8 @@ class Test:
       native: native low-resolution faces with points, or None.
       wild: native low-resolution faces to look at.
       high: test sets of HR-LD, by name.
-      people: dataset with the splits probe and gallery_match.
+      people: dataset with the splits probe, gallery_match and distractors.
+      shrunk: another one, whose faces are sharp ones made small.
     """
 
     generated: str
@@ -47,6 +49,7 @@ class Test:
     wild: str
     high: dict[str, str]
     people: str = "tinyface"
+    shrunk: str = "synlr"
 
 
 TESTS: dict[Size, Test] = {
@@ -131,33 +134,48 @@ class Context:
             )
         return self._ensure(f"{name or setting}-{self.size}", config)
 
-    def recognition_run(self, setting: str, landmarks: Path | str) -> Path:
+    def lightcnn_run(self, setting: str, landmarks: Path | str) -> Path:
         """The run of a setting, "l1" to "l5", on faces that the run `landmarks` aligns."""
-        config = recognition_configs.get_config(f"{setting}-{self._width}")
-        config = dataclasses.replace(config, alignment=str(landmarks))
+        changes = {"alignment": str(landmarks)}
         if setting == "l5":
-            casia = recognition_configs.get_config(f"casia-{self._width}")
-            start = self._ensure(f"casia-{self.size}", casia)
-            config = dataclasses.replace(config, initial=str(start))
-        return self._ensure(f"{setting}-{self.size}", config)
+            changes["initial"] = str(self.recognition_run("casia"))
+        return self.recognition_run(setting, **changes)
+
+    def recognition_run(self, setting: str, **changes: Any) -> Path:
+        """The run of a recogniser, and those of what it goes on from."""
+        config = recognition_configs.get_config(f"{setting}-{self._width}")
+        base, _, tuned = setting.partition("_")
+        if tuned:
+            changes["initial"] = str(self.recognition_run(base))
+        elif base == "rpcn":
+            changes["initial"] = str(self.resolution_run("rpcn"))
+        return self._ensure(f"{setting}-{self.size}", dataclasses.replace(config, **changes))
 
     @cached_property
     def pretrained(self) -> Path:
         """The recogniser of Table 2b, which sees faces of 112 pixels."""
-        if self.recogniser is not None:
-            return self.recogniser
-        config = recognition_configs.get_config(f"arcface-{self._width}")
-        return self._ensure(f"arcface-{self.size}", config)
+        return self.recogniser or self.recognition_run("arcface")
 
-    def resolution_run(self, setting: str, before: str) -> Path:
-        """The run of a super-resolution network that goes on from that of the setting `before`."""
-        first = self._ensure(
-            f"{before}-{self.size}", resolution_configs.get_config(f"{before}-{self.size}")
-        )
+    def resolution_run(self, setting: str, before: str | None = None) -> Path:
+        """The run of a super-resolution network; SRGAN and ESRGAN go on from `before`."""
         config = resolution_configs.get_config(f"{setting}-{self.size}")
-        return self._ensure(
-            f"{setting}-{self.size}", dataclasses.replace(config, initial=str(first))
-        )
+        if before is not None:
+            config = dataclasses.replace(config, initial=str(self.resolution_run(before)))
+        return self._ensure(f"{setting}-{self.size}", config)
+
+    def csri_run(self, setting: str) -> Path:
+        """The run of a joint network, or of independent ones, and what they go on from."""
+        config = csri_configs.get_config(f"{setting}-{self._width}")
+        resolver, _, recogniser = setting.partition("_")
+        if setting in ("csri", "joint_tuned"):
+            config = dataclasses.replace(config, initial=str(self.csri_run("joint")))
+        elif setting != "joint":
+            config = dataclasses.replace(
+                config,
+                resolver=str(self.resolution_run(csri_configs.RESOLVERS[resolver])),
+                recogniser=str(self.recognition_run(recogniser)),
+            )
+        return self._ensure(f"{setting}-{self.size}", config)
 
     @property
     def _width(self) -> str:

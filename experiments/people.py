@@ -8,20 +8,53 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.common import Context, held
-from lrjax.data.identities import load_portraits
+from experiments.common import Context, figure, held
+from lrjax.data.identities import Portraits, load_portraits
 from lrjax.evaluation.identification import Identification, identify
+from lrjax.evaluation.scores import Metric
 from lrjax.inference.align import Aligner
 from lrjax.inference.embed import Recogniser, cached_embeddings
 from lrjax.inference.landmarks import Inference
 from lrjax.inference.resolve import Resolver
 from lrjax.report import draw, plots
+from lrjax.report.results import Result
 from lrjax.report.tables import Table, beside_paper
 
 SHOWN = 12
-COLUMNS = ("top-1", "top-5", "top-10", "top-20", "mAP")
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How a paper measures.
+
+    Attributes:
+      metric: of features, which are those of a face without its mirror image.
+      distractors: whether the gallery holds pictures of nobody.
+      ranks: where it reports the CMC, besides mAP.
+      size: of the paper's test set, in words.
+    """
+
+    metric: Metric
+    distractors: bool
+    ranks: tuple[int, ...]
+    size: str
+
+    @property
+    def words(self) -> str:
+        """For a table's note."""
+        metric = {"cosine": "Cosine", "euclidean": "Euclidean distance"}[self.metric]
+        return f"{metric}, {'with' if self.distractors else 'no'} distractors, no mirror image."
+
+
+KUMAR = Protocol("cosine", False, (1, 5, 10, 20), "3,728 probes and 4,443 gallery pictures")
+CHENG = Protocol(
+    "euclidean",
+    True,
+    (1, 20, 50),
+    "3,728 probes, 4,443 gallery pictures and 153,428 distractors",
+)
 STAND_IN = (
-    "Measured on {data}; paper: on TinyFace's 3,728 and 4,443 pictures. What stands in "
+    "Measured on {data}; paper: on TinyFace's {paper}. What stands in "
     "for them at a CPU's sizes shows whether the order of the settings holds, not their level: its "
     "people are fewer, their pictures were shrunk by a rule, and the recognisers are narrow or "
     "were trained on little."
@@ -48,13 +81,18 @@ def tell_apart(
     recogniser: Recogniser,
     landmarks: str | Path,
     resolver: Resolver | None = None,
+    *,
+    protocol: Protocol = KUMAR,
+    dataset: str | None = None,
 ) -> Told:
-    """The closed-set protocol without distractors, as K&C use it: cosine of single features.
+    """The closed-set protocol.
 
     Args:
       landmarks: what the faces are aligned by (see `Aligner.load`), as the paper uses its networks:
         in one look at one view.
       resolver: enlarges the faces first.
+      protocol: the paper's.
+      dataset: with the splits probe, gallery_match and perhaps distractors; None for this size's.
     """
     aligner = Aligner.load(
         landmarks,
@@ -62,9 +100,12 @@ def tell_apart(
         resolve=resolver,
         options=Inference(flip=False, passes=1),
     )
+    splits = ["probe", "gallery_match"] + ["distractors"] * protocol.distractors
     features, portraits = {}, {}
-    for split in ("probe", "gallery_match"):
-        portraits[split] = load_portraits(f"{context.test.people}:{split}", context.data_dir)
+    for split in splits:
+        portraits[split] = load_portraits(
+            f"{dataset or context.test.people}:{split}", context.data_dir
+        )
         features[split] = cached_embeddings(
             recogniser, aligner, portraits[split], flip="none", cache=context.cache
         )
@@ -74,33 +115,84 @@ def tell_apart(
         portraits["probe"].label,
         gallery.features,
         portraits["gallery_match"].label,
-        metric="cosine",
+        features["distractors"].features if protocol.distractors else None,
+        metric=protocol.metric,
     )
     aligned = np.concatenate([probe.aligned, gallery.aligned])
-    first = dataclasses.replace(
-        portraits["probe"],
-        images=portraits["probe"].images[:SHOWN],
-        names=portraits["probe"].names[:SHOWN],
-    )
-    shown = next(iter(aligner.parts(first, SHOWN)))
+    shown = next(iter(aligner.parts(first_of(portraits["probe"], SHOWN), SHOWN)))
     return Told(found, f"{aligned.sum():,} of {len(aligned):,}", shown.images)
 
 
+def first_of(portraits: Portraits, count: int) -> Portraits:
+    """The first pictures of a split."""
+    return dataclasses.replace(
+        portraits, images=portraits.images[:count], names=portraits.names[:count]
+    )
+
+
+def conclude(
+    context: Context,
+    name: str,
+    title: str,
+    order: float,
+    paper: Mapping[str, Mapping[str, float]],
+    told: Mapping[str, Told],
+    claims: Sequence[Sequence[str]],
+    *,
+    protocol: Protocol = KUMAR,
+    note: str = "",
+    notes: Sequence[str] = (),
+) -> Result:
+    """Write an experiment's table, its CMC curves and its faces, and whether its orders held.
+
+    Args:
+      name: of the experiment.
+      title, order: of the section on the page.
+      paper: row -> column -> the paper's figure, in percent.
+      told: row -> ours.
+      claims: rows by the paper's rank-1, best first.
+      note: more to say below the table.
+      notes: more paragraphs.
+    """
+    data = sizes(told)
+    result = Result(
+        title=title,
+        order=order,
+        tables=(table(title, paper, told, protocol, note),),
+        figures=(
+            figure(f"{name}-cmc.png", "Cumulative match characteristics."),
+            figure(f"{name}-faces.png", "The first probes, as each recogniser is given them."),
+        ),
+        notes=(
+            *orders(told, claims),
+            *notes,
+            STAND_IN.format(data=data, paper=protocol.size),
+        ),
+        data=data,
+    )
+    context.save(name, result, pictures(name, told))
+    return result
+
+
 def table(
-    title: str, paper: Mapping[str, Mapping[str, float]], told: Mapping[str, Told], note: str = ""
+    title: str,
+    paper: Mapping[str, Mapping[str, float]],
+    told: Mapping[str, Told],
+    protocol: Protocol,
+    note: str = "",
 ) -> Table:
     """CMC at the paper's ranks and mAP in percent, paper beside ours."""
     ours: dict[str, dict[str, str | float]] = {}
     for name, one in told.items():
-        values = {f"top-{rank}": 100 * one.found.cmc_at(rank) for rank in (1, 5, 10, 20)}
+        values = {f"rank-{rank}": 100 * one.found.cmc_at(rank) for rank in protocol.ranks}
         ours[name] = values | {"mAP": 100 * one.found.mean_ap, "aligned": one.aligned}
     return beside_paper(
         title,
         "Setting",
-        (*COLUMNS, "aligned"),
+        (*(f"rank-{rank}" for rank in protocol.ranks), "mAP", "aligned"),
         {name: dict(values) for name, values in paper.items()},
         ours,
-        note="In percent. Cosine, no distractors, no mirror image. " + note,
+        note=f"In percent. {protocol.words} {note}".strip(),
         data=sizes(told),
     )
 
@@ -108,7 +200,8 @@ def table(
 def sizes(told: Mapping[str, Told]) -> str:
     """What was told apart, in words."""
     found = next(iter(told.values())).found
-    return f"{found.probes:,} probes, {found.gallery:,} gallery pictures, distractors: no"
+    count = "no" if found.distractors is None else f"{found.distractors:,}"
+    return f"{found.probes:,} probes, {found.gallery:,} gallery pictures, distractors: {count}"
 
 
 def orders(told: Mapping[str, Told], claims: Sequence[Sequence[str]]) -> tuple[str, ...]:

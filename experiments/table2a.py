@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from experiments import people
-from experiments.common import Context, figure
+from experiments.common import Context
 from lrjax.inference.embed import Recogniser
 from lrjax.report.results import Result
 
 PAPER = {
-    "L1": {"top-1": 31.17},
-    "L2": {"top-1": 35.11},
-    "L3": {"top-1": 39.03},
-    "L4": {"top-1": 39.87},
-    "L5": {"top-1": 43.82},
+    "L1": {"rank-1": 31.17},
+    "L2": {"rank-1": 35.11},
+    "L3": {"rank-1": 39.03},
+    "L4": {"rank-1": 39.87},
+    "L5": {"rank-1": 43.82},
 }
 
 
@@ -27,22 +27,14 @@ def run(context: Context) -> Result:
     }
     told = {}
     for name, landmarks in aligned_by.items():
-        folder = context.recognition_run(name.lower(), landmarks)
-        recogniser = Recogniser.load(folder, "last")
+        recogniser = Recogniser.load(context.lightcnn_run(name.lower(), landmarks), "last")
         told[name] = people.tell_apart(context, recogniser, landmarks)
-    result = Result(
-        title="Table 2a: LightCNN trained on TinyFace, by whose landmarks its faces are aligned",
-        order=2.1,
-        tables=(people.table("Table 2a: identification", PAPER, told),),
-        figures=(
-            figure("table2a-cmc.png", "Cumulative match characteristics."),
-            figure("table2a-faces.png", "The first probes, as each setting aligns them."),
-        ),
-        notes=(
-            *people.orders(told, [("L2", "L1"), ("L3", "L2"), ("L4", "L3"), ("L5", "L4")]),
-            people.STAND_IN.format(data=people.sizes(told)),
-        ),
-        data=people.sizes(told),
+    return people.conclude(
+        context,
+        "table2a",
+        "Table 2a: LightCNN trained on TinyFace, by whose landmarks its faces are aligned",
+        2.1,
+        PAPER,
+        told,
+        [("L2", "L1"), ("L3", "L2"), ("L4", "L3"), ("L5", "L4")],
     )
-    context.save("table2a", result, people.pictures("table2a", told))
-    return result

@@ -12,6 +12,7 @@ from lrjax.cli.options import data_dir_option
 NAMES = (
     *("shipped", "dlib68", "figure4", "table1a", "table1b", "figure6", "table4", "figure8"),
     *("table2a", "table2b", "table3"),
+    *("csri_table3", "csri_table4", "csri_table5", "csri_table6", "csri_table7", "csri_figure8"),
 )
 
 
@@ -42,7 +43,7 @@ NAMES = (
 @click.option(
     "--recogniser",
     type=click.Path(path_type=Path, exists=True),
-    help="Weights (of `lrjax convert`) or run that Tables 2b and 3 use; else one is trained.",
+    help="Weights (of `lrjax convert`) or run that table2b and table3 use; else one is trained.",
 )
 @click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field.")
 def experiment(
@@ -54,7 +55,11 @@ def experiment(
     recogniser: Path | None,
     settings: tuple[str, ...],
 ) -> None:
-    """Train what the experiments NAMES need and is missing, measure, and write their results."""
+    """Train what the experiments NAMES need and is missing, measure, and write their results.
+
+    table1a to table4 and figure4 to figure8 are Kumar and Chellappa's; csri_table3 to csri_table7
+    and csri_figure8 those of CSRI, whose Figure 7 is drawn with csri_table5.
+    """
     from experiments.common import Context
 
     context = Context(size, runs_dir, results_dir, data_dir, settings, recogniser)

@@ -50,6 +50,17 @@ class Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from experiments.systems import SYSTEMS, state
+
+        with formatter.section("Systems of the papers (see `lrjax train` and `lrjax experiment`)"):
+            formatter.write_dl(
+                [
+                    (f"{one.name} ({one.paper})", f"{one.config}, {one.experiment}: {state(one)}")
+                    for one in SYSTEMS
+                ]
+            )
+
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(lrjax.__version__, prog_name="lrjax")

@@ -11,7 +11,7 @@ import click
 
 from lrjax.errors import InputError
 
-CONFIGS = ("degradation", "landmarks", "recognition", "super_resolution")
+CONFIGS = ("degradation", "landmarks", "recognition", "super_resolution", "csri")
 
 
 def find_config(name: str) -> Any:

@@ -1,18 +1,20 @@
 """`lrjax report`: all results in one page."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from lrjax.errors import InputError
-from lrjax.report.page import section, write_page
+from lrjax.report.page import Section, section, write_page
 from lrjax.report.results import gather
+from lrjax.report.tables import Table
 
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, metavar="RESULTS_DIR...", type=Path)
 @click.option("--out", type=Path, required=True, help="The HTML file to write.")
-@click.option("--title", default="Landmarks on low-resolution faces", show_default=True)
+@click.option("--title", default="Low-resolution faces", show_default=True)
 def report(results: tuple[Path, ...], out: Path, title: str) -> None:
     """Gather the results below the given folders into one self-contained HTML page.
 
@@ -24,7 +26,18 @@ def report(results: tuple[Path, ...], out: Path, title: str) -> None:
             f"No result lies below {', '.join(map(str, results))}; run an experiment first."
         )
     sections = [section(result, path.parent) for path, result in found]
+    sections.append(overview(results))
     write_page(out, title, sections)
     tables = sum(len(s.tables) for s in sections)
     pictures = sum(len(s.pictures) for s in sections)
     click.echo(f"{out}: {len(sections)} results, {tables} tables, {pictures} pictures")
+
+
+def overview(results: Sequence[Path]) -> Section:
+    """Every system of both papers, and which of them `results` hold."""
+    from experiments.systems import rows
+
+    columns = ("System", "Paper", "Training", "Measurement", "State")
+    return Section(
+        "All systems", tables=[Table("Every system of both papers", columns, tuple(rows(results)))]
+    )

@@ -30,7 +30,7 @@ class Loaded(NamedTuple):
     """The data of a run.
 
     Attributes:
-      parts: name -> examples, "labelled" among them, whose number an epoch has.
+      parts: name -> examples; an epoch has as many as the first of them.
       held_out: examples for the task's `evaluate`, or None.
       config: the configuration, with what it left to the data.
     """

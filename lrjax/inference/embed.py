@@ -25,8 +25,10 @@ from lrjax.geometry.templates import Template
 from lrjax.inference.align import Aligner
 from lrjax.inference.networks import locate_network
 from lrjax.models.recognisers import RECOGNISERS
-from lrjax.tasks import recognition
+from lrjax.tasks import csri, recognition
+from lrjax.tasks.csri import CSRIConfig
 from lrjax.tasks.recognition import RecognitionConfig, face_template
+from lrjax.tasks.super_resolution_views import to_bytes
 from lrjax.training.weights import first_misfit, load_variables
 
 Flip = Literal["none", "sum", "concatenate", "norm_weighted"]
@@ -81,7 +83,8 @@ class Recogniser:
         """The recogniser of a run folder or of a converted .safetensors file.
 
         Args:
-          spec: run folder of `lrjax train recognition`, or file of `lrjax convert`.
+          spec: run folder of `lrjax train recognition` or of `lrjax train csri`, whose sharpening
+            network then comes first; or file of `lrjax convert`.
           which: of a run folder, "best" (the default, where there is one) or "last".
 
         Raises:
@@ -90,7 +93,16 @@ class Recogniser:
         path = locate_network(Path(spec), "recogniser", "recognition", which)
         variables, metadata = load_variables(path)
         config = _config(path, metadata)
-        module, template = recognition.build(config, axis_name=None), face_template(config)
+        files = [path]
+        if isinstance(config, CSRIConfig):
+            joint, module = config, csri.build(config, axis_name=None)
+            config = next(iter(csri.branches(joint).values()))
+            files.append(path.with_name("resolver.safetensors"))
+            resolver, _ = load_variables(files[-1])
+            variables = csri.joined({"resolver": resolver, "recogniser": variables})
+        else:
+            module = recognition.build(config, axis_name=None)
+        template = face_template(config)
         image = jnp.zeros((1, template.height, template.width, 3))
         wanted = jax.eval_shape(lambda: module.init(jax.random.key(0), image, train=False))
         misfit = first_misfit(variables, wanted)
@@ -99,12 +111,11 @@ class Recogniser:
                 f"The arrays in {path} are not those of {config.network} of width "
                 f"{config.width:g}: {misfit}; convert or train it again."
             )
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
         return cls(
             name=config.network,
             template=template,
-            identity=key_of("recogniser", _VERSION, digest),
+            identity=key_of("recogniser", _VERSION, *digests),
             module=module,
             variables=jax.tree.map(jnp.asarray, variables),
         )
@@ -152,6 +163,18 @@ class Recogniser:
                 yield self._finish(*waiting.popleft(), flip)
         while waiting:
             yield self._finish(*waiting.popleft(), flip)
+
+    def sharpened(self, images: np.ndarray) -> np.ndarray:
+        """What the network of a CSRI run sees after sharpening faces uint8 [n, H, W, 3]: uint8.
+
+        Raises:
+          InputError: the network sharpens nothing.
+        """
+        if not isinstance(self.module, csri.ResolvingRecogniser):
+            raise InputError(
+                f"{self.name} does not sharpen faces; name a run of `lrjax train csri`."
+            )
+        return np.asarray(_sharpened(self.module, self.variables, images))
 
     def _finish(self, running: list[jax.Array], count: int, flip: Flip) -> np.ndarray:
         """The first `count` features, when they are there."""
@@ -256,9 +279,17 @@ def _features(
     return fused
 
 
-def _config(path: Path, metadata: dict[str, Any]) -> RecognitionConfig:
+@partial(jax.jit, static_argnums=0)
+def _sharpened(module: nn.Module, variables: dict[str, Any], pixels: jax.Array) -> jax.Array:
+    images = pixels.astype(jnp.float32) / 127.5 - 1.0
+    return to_bytes(module.apply(variables, images, method="sharpen"))
+
+
+def _config(path: Path, metadata: dict[str, Any]) -> RecognitionConfig | CSRIConfig:
     """What the metadata of a weights file say of its recogniser."""
     name = metadata.get("network")
+    if name == "recogniser" and metadata.get("task") == "csri":
+        return from_dict(CSRIConfig, metadata.get("config", {}))
     if name == "recogniser" and metadata.get("task") == "recognition":
         return from_dict(RecognitionConfig, metadata.get("config", {}))
     if name not in RECOGNISERS:

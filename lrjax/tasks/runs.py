@@ -23,6 +23,7 @@ from lrjax.config import from_dict, to_dict
 from lrjax.data.examples import Examples, Loaded
 from lrjax.errors import InputError
 from lrjax.tasks import (
+    csri,
     degradation,
     faces,
     landmarks,
@@ -40,6 +41,7 @@ Config = (
     | landmarks.LandmarksConfig
     | recognition.RecognitionConfig
     | super_resolution.SuperResolutionConfig
+    | csri.CSRIConfig
 )
 
 
@@ -63,6 +65,7 @@ TASKS: dict[str, Entry] = {
     "landmarks": Entry(landmarks.LandmarksConfig, landmarks.make),
     "recognition": Entry(recognition.RecognitionConfig, recognition.make, recognition_data.load),
     "super_resolution": Entry(super_resolution.SuperResolutionConfig, super_resolution.make),
+    "csri": Entry(csri.CSRIConfig, csri.make, csri.load),
 }
 
 
@@ -191,7 +194,7 @@ def train(
     """Train `config` in `folder`, or finish what was begun there.
 
     Args:
-      align: aligns the pictures of people, which "recognition" needs.
+      align: aligns the pictures of people, which all tasks need that learn from people.
       pictures: see `loop.Hooks`.
 
     Raises:
@@ -204,7 +207,7 @@ def train(
     parts, held_out, complete = TASKS[name].load(config, data_dir, align)
     everything = parts if held_out is None else parts | {"held_out": held_out}
     check_data(everything, folder)
-    steps = loop.total_steps(config.train, len(parts["labelled"]))
+    steps = loop.total_steps(config.train, len(next(iter(parts.values()))))
     task = TASKS[name].make(complete, steps)
     if jax.process_index() == 0:
         write_json(folder / "environment.json", environment(everything))

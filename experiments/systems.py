@@ -1,0 +1,80 @@
+"""Every system of both papers: which configuration trains it, which experiment measures it, and
+whether that has been done. Nothing here imports JAX: `lrjax --help` shows it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+"""The results that come along."""
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A system.
+
+    Attributes:
+      name: the paper's.
+      paper: "K&C" or "CSRI".
+      config: what `lrjax train` makes it of.
+      experiment: what `lrjax experiment` measures it with.
+    """
+
+    name: str
+    paper: str
+    config: str
+    experiment: str
+
+
+SYSTEMS = (
+    *(System(f"S{i}", "K&C", f"landmarks:s{i}", "table1b") for i in (1, 2, 3, 4)),
+    System("HR-LD", "K&C", "landmarks:hr", "table4"),
+    *(System(f"L{i}", "K&C", f"recognition:l{i}", "table2a") for i in (1, 2, 3, 4, 5)),
+    System("Baseline", "K&C", "landmarks:hr", "table2b"),
+    System("I1", "K&C", "landmarks:s3", "table2b"),
+    System("I2", "K&C", "landmarks:tinyface", "table2b"),
+    System("I3", "K&C", "landmarks:tinyface", "table2b"),
+    System("A1", "K&C", "super_resolution:srgan", "table3"),
+    System("A2", "K&C", "super_resolution:esrgan", "table3"),
+    System("DeepID2", "CSRI", "recognition:deepid2_tuned", "csri_table3"),
+    # Paper: "fails to converge in fine-tuning on TinyFace", so that of CelebA was tested.
+    System("SphereFace", "CSRI", "recognition:sphereface", "csri_table3"),
+    System("VggFace", "CSRI", "recognition:vggface_tuned", "csri_table3"),
+    System("CentreFace", "CSRI", "recognition:centreface_tuned", "csri_table3"),
+    *(
+        System(f"{sr} + {fr}", "CSRI", f"csri:{sr.lower()}_{fr.lower()}", "csri_table5")
+        for fr in ("CentreFace", "VggFace")
+        for sr in ("SRCNN", "VDSR", "DRRN")
+    ),
+    System("RPCN", "CSRI", "recognition:rpcn_tuned", "csri_table5"),
+    System("joint", "CSRI", "csri:joint_tuned", "csri_table6"),
+    System("CSRI", "CSRI", "csri:csri", "csri_table7"),
+)
+
+
+def state(system: System, folders: Sequence[Path] = (RESULTS,)) -> str:
+    """ "measured (small)", with the size of the configurations; or "not measured here"."""
+    for folder in folders:
+        for file in sorted(Path(folder).rglob(f"{system.experiment}.json")):
+            size = re.search(r"--size (\w+)", json.loads(file.read_text()).get("command", ""))
+            return f"measured ({size[1] if size else 'paper'})"
+    return "not measured here"
+
+
+def rows(folders: Sequence[Path] = (RESULTS,)) -> list[tuple[str, str, str, str, str]]:
+    """(system, paper, command that trains it, command that measures it, state)."""
+    return [
+        (
+            one.name,
+            one.paper,
+            f"lrjax train {one.config}",
+            f"lrjax experiment {one.experiment}",
+            state(one, folders),
+        )
+        for one in SYSTEMS
+    ]

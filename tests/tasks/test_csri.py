@@ -1,0 +1,240 @@
+"""CSRI with small networks: what its branches see, lose and change."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import people
+import pytest
+import tiny
+from PIL import Image
+
+from lrjax.errors import InputError
+from lrjax.inference import embed
+from lrjax.inference.embed import Recogniser
+from lrjax.tasks import csri, recognition, runs
+from lrjax.tasks.csri import CSRIConfig
+from lrjax.tasks.resolvers import ResolverConfig
+from lrjax.training import parallel
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+CONFIG = CSRIConfig(
+    labelled=("celeba:all",),
+    classes=3,
+    native=("tinyface:train",),
+    native_classes=2,
+    holdout=0.2,
+    size=(5, 4),
+    sharpener="srcnn",
+    generator=ResolverConfig(width=4),
+    network="small",
+    dropout=0.3,
+    shift=1 / 16,
+    optimizer=dataclasses.replace(people.DESCENT, weight_decay=0.0, groups=()),
+    train=tiny.train_config(batch_size=8, parallel="mesh"),
+)
+PLAIN = dataclasses.replace(CONFIG, dropout=0.0, shift=0.0, mirror=0.0)
+
+
+@pytest.fixture(autouse=True)
+def small() -> Iterator[None]:
+    """ "small" is a network."""
+    before = recognition.RECOGNISERS, recognition.TEMPLATES
+    people.use_small()
+    yield
+    recognition.RECOGNISERS, recognition.TEMPLATES = before
+
+
+def batch(config: CSRIConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
+    """`count` faces for each branch."""
+    return {
+        name: {k: v[:count] for k, v in people.examples(branch, seed=i).arrays.items()}
+        | {"place": np.arange(count)}
+        for i, (name, branch) in enumerate(csri.branches(config).items())
+    }
+
+
+def stepped(config: CSRIConfig, state: Any = None) -> tuple[Any, Any, dict[str, Any]]:
+    """(state before, state after, metrics) of one step, and what it saw."""
+    task = csri.make(config, 10)
+    state = task.init(jax.random.key(3)) if state is None else state
+    mesh = parallel.make_mesh()
+    step = parallel.parallelise(task.step, mesh, "mesh", sharded=True, donate=False)
+    seen = batch(config, next(iter(task.batch.values())))
+    new, metrics = step(parallel.replicate(state, mesh), seen)
+    return state, new, jax.device_get(metrics)
+
+
+def coarse(images: np.ndarray) -> np.ndarray:
+    """Shrunk to 5 × 4 pixels and enlarged again by Pillow."""
+
+    def one(channel: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(channel.astype(np.float32))
+        small = np.clip(np.asarray(image.resize((4, 5), Image.Resampling.BICUBIC)), 0, 255)
+        large = Image.fromarray(small).resize((16, 16), Image.Resampling.BICUBIC)
+        return np.clip(np.asarray(large), 0, 255)
+
+    return np.stack([np.stack([one(face[..., c]) for c in range(3)], -1) for face in images])
+
+
+def test_a_step_adds_both_branches_and_the_weighted_pixels() -> None:
+    state, new, values = stepped(PLAIN)
+    parts = batch(PLAIN, 4)
+    shown = np.concatenate([coarse(parts["labelled"]["images"]), parts["native"]["images"]])
+    modules = csri.build(PLAIN, axis_name=None)
+    nets = state.nets
+    resolved = modules.resolver.apply(
+        nets["resolver"].variables, shown / 127.5 - 1, train=False, method="sharpen"
+    )
+    features, _ = modules.recogniser.apply(
+        nets["recogniser"].variables, resolved, train=True, mutable=["batch_stats"]
+    )
+
+    def error(features: Any, name: str, labels: np.ndarray) -> float:
+        weights = nets[name].params
+        logits = np.asarray(features @ weights["kernel"] + weights["bias"], np.float64)
+        shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        return -np.log(shares[np.arange(4), labels]).mean()
+
+    synthetic = error(features[:4], "classifier", parts["labelled"]["label"])
+    native = error(features[4:], "native_classifier", parts["native"]["label"])
+    sharp = parts["labelled"]["images"] / 127.5 - 1
+    # Caffe: half of the sum over the batch, by its size, of pixels (x - 127.5) / 128.
+    pixels = 0.5 * np.square((np.asarray(resolved[:4]) - sharp) * 127.5 / 128).sum() / 4
+    assert values["labelled/cross_entropy"] == pytest.approx(synthetic, rel=1e-3)
+    assert values["native/cross_entropy"] == pytest.approx(native, rel=1e-3)
+    assert values["sr"] == pytest.approx(pixels, rel=1e-3)
+    assert values["loss"] == pytest.approx(synthetic + native + 0.003 * pixels, rel=1e-3)
+    assert values["weighted/sr_to_identity"] == pytest.approx(
+        0.003 * pixels / (synthetic + native), rel=1e-3
+    )
+    for name in ("resolver", "recogniser", "classifier", "native_classifier"):
+        before, after = jax.device_get((nets[name].params, new.nets[name].params))
+        assert any(
+            (a != b).any() for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True)
+        ), name
+
+
+@pytest.mark.parametrize("reduction", ["caffe", "sum", "mean"])
+@pytest.mark.parametrize(("pixels", "scale"), [("centred", 127.5 / 128), ("unit", 0.5)])
+def test_pixel_errors_in_all_their_readings(reduction: str, pixels: str, scale: float) -> None:
+    made, sharp = np.random.default_rng(1).normal(size=(2, 3, 6, 4, 3))
+    config = dataclasses.replace(CONFIG, reduction=reduction, pixels=pixels)
+    each = np.square(scale * (made - sharp)).reshape(3, -1)
+    expected = {
+        "caffe": each.sum() / (2 * 3),
+        "sum": each.sum(1).mean(),
+        "mean": each.mean(),
+    }[reduction]
+    found = csri.pixel_error(config, jnp.asarray(made), jnp.asarray(sharp))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_native_faces_it_is_the_first_step_which_others_go_on_from(
+    tmp_path: Path,
+) -> None:
+    joint = dataclasses.replace(PLAIN, native=(), native_classes=None)
+    task = csri.make(joint, 10)
+    assert task.batch == {"labelled": 8}
+    state = task.init(jax.random.key(3))
+    assert set(state.nets) == {"resolver", "recogniser", "classifier"}
+    runs.weights_writer(tmp_path, joint)(state, "last")
+
+    both = csri.make(dataclasses.replace(PLAIN, initial=str(tmp_path)), 10)
+    assert both.batch == {"labelled": 4, "native": 4}
+    second = both.init(jax.random.key(4))
+    for name in ("resolver", "recogniser", "classifier"):
+        for a, b in zip(
+            *(jax.tree.leaves(s.nets[name].params) for s in (state, second)), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+
+    tuned = dataclasses.replace(
+        PLAIN, labelled=(), classes=None, frozen=True, initial=str(tmp_path)
+    )
+    before, after, values = stepped(tuned)
+    assert set(before.nets) == {"resolver", "recogniser", "native_classifier"}
+    assert before.nets["resolver"].opt_state == ()
+    pairs = [jax.device_get(s.nets["resolver"].params) for s in (state, after)]
+    for a, b in zip(*map(jax.tree.leaves, pairs), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert "sr" not in values
+    moved = jax.device_get((before.nets["recogniser"].params, after.nets["recogniser"].params))
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, moved), strict=True))
+
+    other = dataclasses.replace(PLAIN, initial=str(tmp_path), classes=4)
+    with pytest.raises(InputError, match=r"these people's classifier.*set initial to"):
+        csri.make(other, 10).init(jax.random.key(0))
+
+
+def test_held_out_faces_are_those_of_the_last_branch() -> None:
+    for config, more in (
+        (PLAIN, set()),
+        (dataclasses.replace(PLAIN, native=(), native_classes=None), {"psnr", "psnr_bicubic"}),
+    ):
+        task = csri.make(config, 10)
+        state = task.init(jax.random.key(3))
+        name = list(csri.branches(config))[-1]
+        part = batch(config, 4)[name] | {"valid": np.array([True, True, True, False])}
+        sums = jax.device_get(task.evaluate(state, part))
+        assert set(sums) == {"error", "count"} | more
+        assert sums["count"] == 3
+        assert 0 <= sums["error"] <= 3
+        shown = jax.device_get(task.pictures(state, batch(config, 4)))
+        rows = {"labelled": 3, "native": 2}
+        for branch, sheet in shown.items():
+            assert sheet["images"].shape == (4, 16 * rows[branch], 16, 3)
+
+
+def test_data_are_two_datasets_and_the_networks_of_a_run_look_at_faces_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(embed, "RECOGNISERS", recognition.RECOGNISERS)
+    people.prepared(monkeypatch, people.portraits([0, 1, 1, 2, 0, 2, 1, 0] * 3))
+    config = dataclasses.replace(CONFIG, classes=None, native_classes=None)
+    loaded = csri.load(config, tmp_path, people.darkened)
+    assert list(loaded.parts) == ["labelled", "native"]
+    assert (loaded.config.classes, loaded.config.native_classes) == (3, 3)
+    assert loaded.held_out is not None
+    state = runs.train(config, tmp_path / "run", data_dir=tmp_path, align=people.darkened)
+    found = Recogniser.load(tmp_path / "run", "last")
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    modules = csri.build(config, axis_name=None)
+    resolved = modules.resolver.apply(
+        state.nets["resolver"].variables, images / 127.5 - 1, train=False, method="sharpen"
+    )
+    expected = modules.recogniser.apply(state.nets["recogniser"].variables, resolved, train=False)
+    np.testing.assert_allclose(found.embed(images, "none", 4), expected, rtol=1e-4, atol=1e-5)
+    sharp = np.clip(np.round((np.asarray(resolved) + 1) * 127.5), 0, 255)
+    assert np.abs(found.sharpened(images).astype(int) - sharp).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labelled": (), "native": ()}, "set labelled, native, or both"),
+        ({"initial": "a", "resolver": "b"}, "names both networks"),
+        ({"frozen": True}, "must have learned before"),
+        ({"train": tiny.train_config(batch_size=7)}, "to an even number, not 7"),
+        ({"network": "nobody"}, "no network 'nobody'"),
+    ],
+)
+def test_configurations_that_mean_nothing_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        csri.make(dataclasses.replace(CONFIG, **changes), 1)
+
+
+def test_recognition_data_are_those_of_each_branch() -> None:
+    branches = csri.branches(CONFIG)
+    assert branches["labelled"].labelled == ("celeba:all",)
+    assert branches["native"].labelled == ("tinyface:train",)
+    assert branches["native"].region == (0.0, 0.0, 1.0, 1.0)
