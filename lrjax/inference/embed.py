@@ -29,6 +29,7 @@ from lrjax.tasks import csri, recognition
 from lrjax.tasks.csri import CSRIConfig
 from lrjax.tasks.recognition import RecognitionConfig, face_template
 from lrjax.tasks.super_resolution_views import to_bytes
+from lrjax.training.foreign import FOREIGN
 from lrjax.training.weights import first_misfit, load_variables
 
 Flip = Literal["none", "sum", "concatenate", "norm_weighted"]
@@ -295,7 +296,8 @@ def _config(path: Path, metadata: dict[str, Any]) -> RecognitionConfig | CSRICon
     if name not in RECOGNISERS:
         raise InputError(
             f"The weights file {path} holds {name or 'no network'!r}, which is no recogniser; name "
-            f"a run of `lrjax train recognition`, or one of {', '.join(RECOGNISERS)} converted by "
+            "a run of `lrjax train recognition` or `lrjax train csri`, or one of "
+            f"{', '.join(name for name in FOREIGN if name in RECOGNISERS)} converted by "
             "`lrjax convert`."
         )
     return RecognitionConfig(network=name)
