@@ -54,6 +54,19 @@ class _Pictures(_Lazy):
             raise damaged_records(*self._origin) from error
 
 
+class _Chosen(_Lazy):
+    """Some items of a sequence, in the order of `rows`."""
+
+    def __init__(self, items: Sequence[bytes], rows: np.ndarray) -> None:
+        self._items, self._rows = items, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _read(self, index: int) -> bytes:
+        return self._items[int(self._rows[index])]
+
+
 class _Joined(_Lazy):
     """Sequences one after another."""
 
@@ -120,6 +133,40 @@ def load_portraits(
     if limit is not None and limit < 1:
         raise InputError(f"The limit of {limit} pictures must be at least 1.")
     return _join([_load(one, pathlib.Path(data_dir), limit) for one in specs])
+
+
+def some_people(portraits: Portraits, share: tuple[float, float]) -> Portraits:
+    """The pictures of a part of all people, and of nobody else; they are numbered from 0 again.
+
+    Args:
+      portraits: pictures of K people.
+      share: of the people, those from number ⌊K·first⌋ on to before ⌊K·second⌋.
+
+    Raises:
+      InputError: the share is none, or holds nobody.
+    """
+    first, second = share
+    if not 0 <= first < second <= 1:
+        raise InputError(
+            f"The share of people {list(share)} is none; give its beginning and end, between 0 and 1."
+        )
+    start, stop = (int(portraits.classes * end) for end in share)
+    rows = np.flatnonzero((portraits.label >= start) & (portraits.label < stop))
+    if not len(rows):
+        raise InputError(
+            f"The share {list(share)} of {portraits.classes} people holds no picture; give a "
+            "larger one."
+        )
+    if len(rows) == len(portraits):
+        return portraits
+    return Portraits(
+        images=_Chosen(portraits.images, rows),
+        label=portraits.label[rows] - np.int32(start),
+        names=tuple(portraits.names[row] for row in rows),
+        fingerprint=digest([portraits.fingerprint.encode(), rows.tobytes()]),
+        points=None if portraits.points is None else portraits.points[rows],
+        visible=None if portraits.visible is None else portraits.visible[rows],
+    )
 
 
 def _join(parts: Sequence[Portraits]) -> Portraits:

@@ -59,6 +59,7 @@ class CSRIConfig:
     # Paper: CelebA, 202,599 pictures of 10,177 people. Empty: no synthetic branch.
     labelled: tuple[str, ...] = ("celeba:train+valid+test",)
     classes: int | None = None  # people in `labelled`; null: as many as there are
+    people: tuple[float, float] = (0.0, 1.0)  # the part of them that is learnt from
     # The part of each of these pictures that is the face. Ours: what TinyFace's crops show.
     region: tuple[float, float, float, float] = (0.25, 0.3, 0.5, 0.5)
     # Paper: TinyFace's training split. Empty: no native branch.
@@ -137,7 +138,11 @@ def branches(config: CSRIConfig) -> dict[str, RecognitionConfig]:
     found = {}
     if config.labelled:
         found["labelled"] = dataclasses.replace(
-            both, labelled=config.labelled, classes=config.classes, region=config.region
+            both,
+            labelled=config.labelled,
+            people=config.people,
+            classes=config.classes,
+            region=config.region,
         )
     if config.native:
         found["native"] = dataclasses.replace(

@@ -35,6 +35,9 @@ class RecognitionConfig:
 
     # Paper: "the training split of TinyFace dataset".
     labelled: tuple[str, ...] = ("tinyface:train",)
+    # Beyond the papers: the part of these people that is learnt from, by their numbers, so that
+    # others can be made a test of.
+    people: tuple[float, float] = (0.0, 1.0)
     # Paper: no validation. Ours: some pictures of the same people, never a person's only one.
     holdout: float = 0.05
     classes: int | None = None  # people in `labelled`; null: as many as there are

@@ -11,7 +11,7 @@ import scipy.io
 from PIL import Image
 
 from lrjax.cli.prepare import prepare_dataset
-from lrjax.data.identities import NOBODY, load_portraits
+from lrjax.data.identities import NOBODY, Portraits, load_portraits, some_people
 from lrjax.data.sources import load, open_split
 from lrjax.errors import InputError
 
@@ -186,3 +186,26 @@ def test_damaged_records_are_an_input_error(data_dir: pathlib.Path, tmp_path: pa
     path.write_bytes(path.read_bytes()[:30])
     with pytest.raises(InputError, match=r"'celeba'.* damaged; run .*--force"):
         load_portraits("celeba:train", tmp_path)
+
+
+def test_some_people_are_numbered_from_0_again() -> None:
+    everybody = Portraits(
+        images=[bytes([i]) for i in range(7)],
+        label=np.array([0, 3, 1, 2, 3, 0, 2], np.int32),
+        names=tuple("abcdefg"),
+        fingerprint="all",
+        points=np.arange(70, dtype=np.float32).reshape(7, 5, 2),
+        visible=np.ones((7, 5), bool),
+    )
+    found = some_people(everybody, (0.5, 1.0))  # of four
+    assert found.label.tolist() == [1, 0, 1, 0]
+    assert found.names == ("b", "d", "e", "g")
+    assert list(found.images) == [b"\1", b"\3", b"\4", b"\6"]
+    assert found.images[1:3] == [b"\3", b"\4"]
+    assert found.points[:, 0, 0].tolist() == [10, 30, 40, 60]
+    assert found.classes == 2
+    assert found.fingerprint != everybody.fingerprint
+    assert some_people(everybody, (0.0, 1.0)) is everybody
+    for share, message in (((0.5, 0.5), "is none"), ((0.0, 0.2), "holds no picture")):
+        with pytest.raises(InputError, match=message):
+            some_people(everybody, share)
