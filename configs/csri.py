@@ -102,6 +102,7 @@ def _small(setting: str, config: CSRIConfig) -> CSRIConfig:
             )
         },
         classes=None,
+        people=(0.0, 0.6667),  # as in recognition's small variants
         native_classes=None,
         network=f"{config.network}_56",
         width=1 / 4,
@@ -117,6 +118,7 @@ def _quick(small: CSRIConfig) -> CSRIConfig:
     return dataclasses.replace(
         small,
         labelled=small.labelled and ("synthetic_identities:hr",),
+        people=(0.0, 1.0),
         region=(0.0, 0.0, 1.0, 1.0),
         native=small.native and ("synthetic_identities:train",),
         holdout=0.1,

@@ -226,6 +226,8 @@ def _small(setting: str, config: RecognitionConfig) -> RecognitionConfig:
         network=f"{config.network}_56" if name not in ("deepid2", "rpcn") else config.network,
         width=1 / 4,
         dropout=None,
+        # The last third of CelebA's people makes SynLR.
+        people=(0.0, 1.0) if tuned else (0.0, 0.6667),
         # A-Softmax with a λ of 5 does not begin to learn within so few steps.
         easing=(50.0, 1000.0, 0.12) if not tuned else (50.0, 50.0, 0.0),
         initial=initial if initial is None else f"{initial}-small",
@@ -243,6 +245,7 @@ def _quick(setting: str, config: RecognitionConfig) -> RecognitionConfig:
     quick = dataclasses.replace(
         small,
         labelled=("synthetic_identities:train",),
+        people=(0.0, 1.0),
         region=RecognitionConfig.region,
         width=1 / 8,
         initial=small.initial and small.initial.replace("-small", "-quick"),
