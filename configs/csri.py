@@ -21,7 +21,7 @@ import dataclasses
 from configs import super_resolution
 from configs.recognition import SOLVER
 from lrjax.config import OptimizerConfig, TrainConfig
-from lrjax.tasks.csri import CSRIConfig
+from lrjax.tasks.csri_networks import CSRIConfig
 
 # Paper: no schedule. Ours: CentreFace's in step 1, and a tenth of its rate after that, as VDSR's
 # part of the network has learned by then.

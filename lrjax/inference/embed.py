@@ -25,8 +25,8 @@ from lrjax.geometry.templates import Template
 from lrjax.inference.align import Aligner
 from lrjax.inference.networks import locate_network
 from lrjax.models.recognisers import RECOGNISERS
-from lrjax.tasks import csri, recognition
-from lrjax.tasks.csri import CSRIConfig
+from lrjax.tasks import csri_networks, recognition
+from lrjax.tasks.csri_networks import CSRIConfig
 from lrjax.tasks.recognition import RecognitionConfig, face_template
 from lrjax.tasks.super_resolution_views import to_bytes
 from lrjax.training.foreign import FOREIGN
@@ -96,11 +96,11 @@ class Recogniser:
         config = _config(path, metadata)
         files = [path]
         if isinstance(config, CSRIConfig):
-            joint, module = config, csri.build(config, axis_name=None)
-            config = next(iter(csri.branches(joint).values()))
+            joint, module = config, csri_networks.build(config, axis_name=None)
+            config = next(iter(csri_networks.branches(joint).values()))
             files.append(path.with_name("resolver.safetensors"))
             resolver, _ = load_variables(files[-1])
-            variables = csri.joined({"resolver": resolver, "recogniser": variables})
+            variables = csri_networks.joined({"resolver": resolver, "recogniser": variables})
         else:
             module = recognition.build(config, axis_name=None)
         template = face_template(config)
@@ -171,7 +171,7 @@ class Recogniser:
         Raises:
           InputError: the network sharpens nothing.
         """
-        if not isinstance(self.module, csri.ResolvingRecogniser):
+        if not isinstance(self.module, csri_networks.ResolvingRecogniser):
             raise InputError(
                 f"{self.name} does not sharpen faces; name a run of `lrjax train csri`."
             )

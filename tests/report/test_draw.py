@@ -136,7 +136,7 @@ def test_labelled_rows_enlarge_to_one_cell() -> None:
     assert (picture[:, 2 : 2 + middle] == 70).all()
     assert (picture[:, :2] == 255).all()
     assert (picture[:, 2 + middle :] == 255).all()
-    with pytest.raises(InputError, match="give .height, width, 3."):
+    with pytest.raises(InputError, match=r"give \[height, width, 3\]"):
         draw.labelled_rows([("stack", [np.zeros((1, 4, 4, 3), np.uint8)])], cell=16)
     with pytest.raises(InputError, match="at least one image"):
         draw.labelled_rows([("HR", [])], cell=16)

@@ -19,7 +19,7 @@ from lrjax.errors import InputError
 from lrjax.inference import embed
 from lrjax.inference.embed import Recogniser
 from lrjax.tasks import csri, recognition, runs
-from lrjax.tasks.csri import CSRIConfig
+from lrjax.tasks.csri_networks import CSRIConfig, branches, build
 from lrjax.tasks.resolvers import ResolverConfig
 from lrjax.training import parallel
 
@@ -57,7 +57,7 @@ def batch(config: CSRIConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
     return {
         name: {k: v[:count] for k, v in people.examples(branch, seed=i).arrays.items()}
         | {"place": np.arange(count)}
-        for i, (name, branch) in enumerate(csri.branches(config).items())
+        for i, (name, branch) in enumerate(branches(config).items())
     }
 
 
@@ -88,7 +88,7 @@ def test_a_step_adds_both_branches_and_the_weighted_pixels() -> None:
     state, new, values = stepped(PLAIN)
     parts = batch(PLAIN, 4)
     shown = np.concatenate([coarse(parts["labelled"]["images"]), parts["native"]["images"]])
-    modules = csri.build(PLAIN, axis_name=None)
+    modules = build(PLAIN, axis_name=None)
     nets = state.nets
     resolved = modules.resolver.apply(
         nets["resolver"].variables, shown / 127.5 - 1, train=False, method="sharpen"
@@ -181,7 +181,7 @@ def test_held_out_faces_are_those_of_the_last_branch() -> None:
     ):
         task = csri.make(config, 10)
         state = task.init(jax.random.key(3))
-        name = list(csri.branches(config))[-1]
+        name = list(branches(config))[-1]
         part = batch(config, 4)[name] | {"valid": np.array([True, True, True, False])}
         sums = jax.device_get(task.evaluate(state, part))
         assert set(sums) == {"error", "count"} | more
@@ -206,7 +206,7 @@ def test_data_are_two_datasets_and_the_networks_of_a_run_look_at_faces_together(
     state = runs.train(config, tmp_path / "run", data_dir=tmp_path, align=people.darkened)
     found = Recogniser.load(tmp_path / "run", "last")
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    modules = csri.build(config, axis_name=None)
+    modules = build(config, axis_name=None)
     resolved = modules.resolver.apply(
         state.nets["resolver"].variables, images / 127.5 - 1, train=False, method="sharpen"
     )
@@ -234,7 +234,7 @@ def test_configurations_that_mean_nothing_are_refused(
 
 
 def test_recognition_data_are_those_of_each_branch() -> None:
-    branches = csri.branches(CONFIG)
-    assert branches["labelled"].labelled == ("celeba:all",)
-    assert branches["native"].labelled == ("tinyface:train",)
-    assert branches["native"].region == (0.0, 0.0, 1.0, 1.0)
+    found = branches(CONFIG)
+    assert found["labelled"].labelled == ("celeba:all",)
+    assert found["native"].labelled == ("tinyface:train",)
+    assert found["native"].region == (0.0, 0.0, 1.0, 1.0)
