@@ -1,4 +1,5 @@
-"""Super-resolution of faces, 32 to 128 pixels: SRGAN and ESRGAN (K&C's settings A1 and A2).
+"""Super-resolution of faces: SRGAN and ESRGAN, 32 to 128 pixels (K&C's settings A1 and A2), and
+what CSRI starts from and is compared with, 20x16 to 112x96: SRCNN, VDSR and DRRN.
 
 lrjax train super_resolution:srresnet         SRGAN's network, by the squared error of pixels
 lrjax train super_resolution:srgan --set vgg=FILE --set initial=runs/super_resolution-srresnet
@@ -6,18 +7,21 @@ lrjax train super_resolution:srgan --set vgg=FILE --set initial=runs/super_resol
 lrjax train super_resolution:rrdb             ESRGAN's network, by the absolute error of pixels
 lrjax train super_resolution:esrgan --set vgg=FILE --set initial=runs/super_resolution-rrdb
                                               ESRGAN, from there
-lrjax train super_resolution:srgan-w300 ...   the same without AFLW (each has these suffixes)
+lrjax train super_resolution:srgan-w300 ...   the same without AFLW (each of these four)
+lrjax train super_resolution:vdsr             VDSR on CelebA (also srcnn, drrn_b1u9, drrn_b1u25)
 lrjax train super_resolution:srgan-small ...  narrow and without VGG, a short schedule: for a CPU
-lrjax train super_resolution:srgan-quick ...  the same on synthetic faces
+                                              (all have this suffix)
+lrjax train super_resolution:srgan-quick ...  the same on drawn faces (all have this suffix)
 
-Schedules and weights are those of the two papers; K&C say nothing about them.
+Schedules and weights are those of the networks' own papers. K&C say nothing about them, and Cheng
+et al. that they took "the authors suggested parameter settings".
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from lrjax.config import OptimizerConfig, TrainConfig
+from lrjax.config import GroupConfig, OptimizerConfig, TrainConfig
 from lrjax.tasks.super_resolution import (
     DiscriminatorConfig,
     ResolverConfig,
@@ -31,7 +35,7 @@ _RRDB = dataclasses.replace(
     distance="l1",
     optimizer=OptimizerConfig(2e-4, 0.9, 0.999, drops=(0.2, 0.4, 0.6, 0.8)),
 )
-SETTINGS = {
+GANS = {
     "srresnet": _SRRESNET,
     "srgan": dataclasses.replace(
         _SRRESNET,
@@ -54,14 +58,123 @@ SETTINGS = {
         train=TrainConfig(batch_size=16, steps=400_000),
     ),
 }
+# CSRI: "We trained these SR models on the CelebA images (202,599 LR/HR face pairs from 10,177
+# identities)", and faces are made small to TinyFace's average size. What of a picture is its face,
+# and how large a sharp one is, it does not say. Ours: what CentreFace sees of the aligned pictures'
+# middles, in red, green and blue (the three networks are published for luminance).
+_CELEBA = SuperResolutionConfig(
+    labelled=("celeba:all",),
+    image_size=(112, 96),
+    size=(20, 16),
+    alignment="resize",
+    region=(0.25, 0.3, 0.5, 0.5),
+    translation=1 / 16,
+    train=TrainConfig(batch_size=64, epochs=80, feed="host", readers=8),
+)
+_SGD = OptimizerConfig(method="sgd", learning_rate=0.1, momentum=0.9, weight_decay=1e-4)
+
+
+def _euclidean(side: int) -> float:
+    """The weight of the mean over pixels in [-1, 1] that makes it the loss of the three papers.
+
+    In Caffe that is half of the sum over the pixels, in [0, 1], of a piece of `side` pixels. So
+    gradients are as large as theirs, and the rates and clips mean what they do there, although
+    whole faces are larger than their pieces.
+    """
+    return side**2 / 8
+
+
+_DRRN = dataclasses.replace(
+    _CELEBA,
+    network="drrn",
+    generator=ResolverConfig(units=9),
+    pixel=_euclidean(31),
+    # The authors' files: the rate halves every 10 epochs, biases of convolutions learn at a tenth
+    # of it, and 2,000,000 steps are a limit only. Ours: 50 epochs. Their Caffe clips the norm.
+    # Paper: VDSR's way, element by element.
+    optimizer=dataclasses.replace(
+        _SGD,
+        drops=(0.2, 0.4, 0.6, 0.8),
+        drop_factor=0.5,
+        adjustable_clip=0.01,
+        groups=(GroupConfig(r"(?<!_norm)\.bias$", rate=0.1),),
+    ),
+    train=dataclasses.replace(_CELEBA.train, batch_size=128, epochs=50),
+)
+PRE_UPSAMPLED = {
+    # Rate 1e-4, a tenth of it in the last layer. 8e8 pieces of 33 pixels, of which 21 are compared,
+    # have as many pixels as 170 epochs of these faces.
+    "srcnn": dataclasses.replace(
+        _CELEBA,
+        network="srcnn",
+        pixel=_euclidean(21),
+        optimizer=dataclasses.replace(
+            _SGD,
+            learning_rate=1e-4,
+            weight_decay=0.0,
+            drops=(),
+            groups=(GroupConfig(r"\bconv_2\.", rate=0.1),),
+        ),
+        train=dataclasses.replace(_CELEBA.train, batch_size=128, epochs=170),
+    ),
+    # Rate 0.1, a tenth of it every 20 of 80 epochs; pieces of 41 pixels; θ = 0.01.
+    "vdsr": dataclasses.replace(
+        _CELEBA,
+        network="vdsr",
+        pixel=_euclidean(41),
+        optimizer=dataclasses.replace(
+            _SGD, drops=(0.25, 0.5, 0.75), drop_factor=0.1, adjustable_clip=0.01
+        ),
+    ),
+    "drrn_b1u9": _DRRN,
+    "drrn_b1u25": dataclasses.replace(_DRRN, generator=ResolverConfig(units=25)),
+}
+SETTINGS = {**GANS, **PRE_UPSAMPLED}
 SIZES = ("paper", "w300", "small", "quick")
-VARIANTS = tuple(f"{setting}-{size}" for setting in SETTINGS for size in SIZES)
+VARIANTS = tuple(
+    f"{setting}-{size}"
+    for setting in SETTINGS
+    for size in SIZES
+    if setting in GANS or size != "w300"
+)
 
 
 def get_config(variant: str = "srresnet") -> SuperResolutionConfig:
     """The configuration of a variant: a setting, or a setting and a size."""
     setting, _, size = variant.partition("-")
+    if setting in PRE_UPSAMPLED:
+        sized = {"": _paper, "paper": _paper, "small": _small, "quick": _quick}[size]
+        return sized(SETTINGS[setting])
     return _sized(SETTINGS[setting], size or "paper")
+
+
+def _paper(config: SuperResolutionConfig) -> SuperResolutionConfig:
+    return config
+
+
+def _small(config: SuperResolutionConfig) -> SuperResolutionConfig:
+    """Narrow, half as high and wide, and starting from the bicubic enlargement."""
+    # A step of the deepest one takes three times as long as the others'.
+    steps = 100 if config.generator.units > 9 else 300
+    return dataclasses.replace(
+        config,
+        image_size=(56, 48),
+        generator=dataclasses.replace(config.generator, width=16, residual=True),
+        pixel=1.0,
+        optimizer=OptimizerConfig(1e-3, 0.9, 0.999, schedule="cosine", clip_norm=1.0),
+        train=TrainConfig(batch_size=16, steps=steps, evaluate_every=steps, checkpoint_every=steps),
+    )
+
+
+def _quick(config: SuperResolutionConfig) -> SuperResolutionConfig:
+    """The same on drawn people."""
+    return dataclasses.replace(
+        _small(config),
+        labelled=("synthetic_identities:hr",),
+        region=SuperResolutionConfig.region,
+        holdout=0.1,
+        train=TrainConfig(batch_size=16, steps=40, samples=0),
+    )
 
 
 def _sized(config: SuperResolutionConfig, size: str) -> SuperResolutionConfig:

@@ -57,6 +57,9 @@ class OptimizerConfig:
     # "adam": decoupled from the moments (AdamW). "sgd": added to the gradient, as PyTorch does.
     weight_decay: float = 0.0
     clip_norm: float | None = None
+    # VDSR's "adjustable gradient clipping", its θ: each element of a gradient is clipped to ±θ
+    # divided by the learning rate of the step.
+    adjustable_clip: float | None = None
     method: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.9  # of "sgd"
     groups: tuple[GroupConfig, ...] = ()  # the first that matches counts

@@ -25,7 +25,7 @@ class SRCNN(nn.Module):
         features: channels after the first convolution; after the second there are half as many.
         middle: side of the second convolution's kernels: 1, or 5 in the larger "9-5-5".
         residual: beyond the paper: add to the input, which is where it starts.
-        dtype: compute dtype of all but the output layer.
+        dtype: compute dtype.
     """
 
     channels: int = 3
@@ -49,13 +49,14 @@ class SRCNN(nn.Module):
 
         x = nn.relu(conv((images + 1) / 2, self.features, 9, "conv_0"))
         x = nn.relu(conv(x, self.features // 2, self.middle, "conv_1"))
-        image = nn.Conv(
+        if not self.residual:
+            return 2 * conv(x, self.channels, 5, "conv_2").astype(jnp.float32) - 1
+        # By another name: weights of the one network mean nothing in the other.
+        last = nn.Conv(
             self.channels,
             (5, 5),
-            dtype=jnp.float32,
-            kernel_init=nn.initializers.zeros if self.residual else gaussian_init,
-            name="conv_2",
-        )(x)
-        if self.residual:
-            return images.astype(jnp.float32) + 2 * image
-        return 2 * image - 1
+            kernel_init=nn.initializers.zeros,
+            dtype=self.dtype,
+            name="change_2",
+        )
+        return images.astype(jnp.float32) + 2 * last(x).astype(jnp.float32)

@@ -1,16 +1,16 @@
-"""The pictures that a recogniser learns from: whose they are, aligned, and which are held out."""
+"""Pictures of people that are learned from: whose they are, aligned, and which are held out."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lrjax.data.examples import Examples, Loaded
-from lrjax.data.identities import NOBODY, Portraits, load_portraits
+from lrjax.data.identities import NOBODY, Portraits, load_portraits, some_people
 from lrjax.data.sources import digest, share_of
 from lrjax.errors import InputError
 from lrjax.geometry.templates import Template
@@ -61,14 +61,8 @@ def load(config: RecognitionConfig, data_dir: Path, align: Align) -> Loaded:
       InputError: the data are not prepared, or one cannot learn to tell people apart from them.
     """
     config.validate()
-    portraits = load_portraits(config.labelled, data_dir)
+    portraits = some_people(load_portraits(config.labelled, data_dir), config.people)
     classes = check_people(portraits, config)
-    rest, held = split_holdout(portraits, config.holdout, config.train.seed)
-    if config.holdout > 0 and not len(held):
-        raise InputError(
-            f"The share {config.holdout} holds out none of the {len(portraits)} pictures; set "
-            "holdout to more, or to 0."
-        )
     framing = Framing(
         config.alignment,
         config.region,
@@ -78,20 +72,46 @@ def load(config: RecognitionConfig, data_dir: Path, align: Align) -> Loaded:
         border(config),
         streamed=config.train.feed == "host",
     )
+    parts, held_out = framed(config, portraits, framing, align, {"label": portraits.label})
+    return Loaded(parts, held_out, dataclasses.replace(config, classes=classes))
+
+
+def framed(
+    config: Any,
+    portraits: Portraits,
+    framing: Framing,
+    align: Align,
+    fields: Mapping[str, np.ndarray],
+) -> tuple[dict[str, Examples], Examples | None]:
+    """Pictures as they are wanted: those to learn from, and those held out, if any shall be.
+
+    Args:
+      config: of a task; its `holdout` and the seed of its training decide which are held out.
+      portraits: n pictures.
+      framing: how they are wanted.
+      align: makes them so.
+      fields: what examples have besides their images: name -> array [n, ...].
+
+    Raises:
+      InputError: some shall be held out, but there are too few.
+    """
+    rest, held = split_holdout(portraits, config.holdout, config.train.seed)
+    if config.holdout > 0 and not len(held):
+        raise InputError(
+            f"The share {config.holdout} holds out none of the {len(portraits)} pictures; set "
+            "holdout to more, or to 0."
+        )
     frames = align(portraits, framing)
 
     def examples(rows: np.ndarray) -> Examples:
+        own = {name: values[rows] for name, values in fields.items()}
         return Examples(
-            {"images": rows_of(frames.images, rows), "label": portraits.label[rows]},
+            {"images": rows_of(frames.images, rows)} | own,
             digest([portraits.fingerprint.encode(), frames.identity.encode(), rows.tobytes()]),
             frames.note,
         )
 
-    return Loaded(
-        parts={"labelled": examples(rest)},
-        held_out=examples(held) if len(held) else None,
-        config=dataclasses.replace(config, classes=classes),
-    )
+    return {"labelled": examples(rest)}, examples(held) if len(held) else None
 
 
 def check_people(portraits: Portraits, config: RecognitionConfig) -> int:
@@ -137,8 +157,9 @@ def split_holdout(
     learnt from.
     """
     shares = np.array([share_of(name, seed) for name in portraits.names])
-    largest = np.zeros(portraits.classes)
+    largest = np.zeros(portraits.classes + 1)
     np.maximum.at(largest, portraits.label, shares)
+    largest[NOBODY] = np.inf  # the last place: nobody in particular, of whom none need remain
     held = (shares < fraction) & (shares < largest[portraits.label])
     return np.flatnonzero(~held), np.flatnonzero(held)
 

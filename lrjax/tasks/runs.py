@@ -24,12 +24,14 @@ from lrjax.data.examples import Examples, Loaded
 from lrjax.errors import InputError
 from lrjax.tasks import (
     csri,
+    csri_networks,
     degradation,
     faces,
     landmarks,
     recognition,
     recognition_data,
     super_resolution,
+    super_resolution_data,
 )
 from lrjax.training import loop
 from lrjax.training.state import State
@@ -41,7 +43,7 @@ Config = (
     | landmarks.LandmarksConfig
     | recognition.RecognitionConfig
     | super_resolution.SuperResolutionConfig
-    | csri.CSRIConfig
+    | csri_networks.CSRIConfig
 )
 
 
@@ -64,8 +66,10 @@ TASKS: dict[str, Entry] = {
     "degradation": Entry(degradation.DegradationConfig, degradation.make),
     "landmarks": Entry(landmarks.LandmarksConfig, landmarks.make),
     "recognition": Entry(recognition.RecognitionConfig, recognition.make, recognition_data.load),
-    "super_resolution": Entry(super_resolution.SuperResolutionConfig, super_resolution.make),
-    "csri": Entry(csri.CSRIConfig, csri.make, csri.load),
+    "super_resolution": Entry(
+        super_resolution.SuperResolutionConfig, super_resolution.make, super_resolution_data.load
+    ),
+    "csri": Entry(csri_networks.CSRIConfig, csri.make, csri.load),
 }
 
 

@@ -61,12 +61,20 @@ class SuperResolutionConfig:
     image_size: tuple[int, int] = (128, 128)  # height and width of sharp faces
     size: tuple[int, int] = (32, 32)  # and of the same made small
     context: float = 1.25
+    # What finds the five points of pictures of people, such as CelebA: "shipped", the run folder or
+    # weights of a landmark network, "points" for the dataset's own, "resize" for none. null:
+    # `labelled` are datasets of landmarks, whose faces are shown as wide as `context` says.
+    alignment: str | None = None
+    # The part of each of these pictures that is the face: left, top, width, height, as shares.
+    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    fit: Literal["similarity", "affine"] = "similarity"
+    plain: Literal["stretch", "pad"] = "stretch"  # how faces are shown that cannot be aligned
     # SRGAN and ESRGAN: bicubic. "generator" is G1 of the run in `stage1`.
     degradation: Literal["bicubic", "subsample", "generator"] = "bicubic"
     stage1: str | None = None
     # Both papers cut pieces out at random; ESRGAN mirrors them. Ours: the same with views of a
     # face, whole pixels at a time, so that no interpolation dulls what is to be learned.
-    translation: float = 20 / 128  # of the view's side, at most 1/4
+    translation: float = 20 / 128  # of the view's longer side, at most 1/4
     flip: float = 0.5  # probability
     network: Literal["srresnet", "rrdb", "srcnn", "vdsr", "drrn"] = "srresnet"
     generator: ResolverConfig = ResolverConfig()

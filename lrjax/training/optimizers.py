@@ -27,7 +27,7 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 def make_optimizer(
     config: OptimizerConfig, steps: int, net: str = ""
 ) -> optax.GradientTransformation:
-    """Adam or gradient descent with momentum, with an optional clip of the global norm.
+    """Adam or gradient descent with momentum, with optional clips of what they are given.
 
     Args:
       steps: length of the run, which the schedule follows.
@@ -39,9 +39,33 @@ def make_optimizer(
         method = optax.adamw(rate, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)
     else:
         method = _grouped(config, rate, net)
-    if config.clip_norm is None:
-        return method
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), method)
+    clips = []
+    if config.clip_norm is not None:
+        clips.append(optax.clip_by_global_norm(config.clip_norm))
+    if config.adjustable_clip is not None:
+        clips.append(adjustable_clip(config.adjustable_clip, rate))
+    return optax.chain(*clips, method) if clips else method
+
+
+def adjustable_clip(threshold: float, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Clips each element to ±threshold / the step's learning rate (Kim et al. 2016, section 3.2).
+
+    No step of plain gradient descent is then larger than the threshold, whatever the rate is.
+    """
+
+    def init(params: Any) -> optax.ScaleByScheduleState:
+        del params
+        return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
+
+    def update(
+        updates: Any, state: optax.ScaleByScheduleState, params: Any = None
+    ) -> tuple[Any, optax.ScaleByScheduleState]:
+        del params
+        bound = threshold / rate(state.count)  # infinite where the rate is 0
+        clipped = jax.tree.map(lambda g: jnp.clip(g, -bound, bound), updates)
+        return clipped, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)
 
 
 def _grouped(

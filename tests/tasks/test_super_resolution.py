@@ -11,15 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import people
 import pytest
 import tiny
 from PIL import Image
 
 from lrjax.cli.options import find_config
 from lrjax.config import TrainConfig
+from lrjax.data.examples import Loaded
+from lrjax.data.identities import Portraits
 from lrjax.errors import InputError
+from lrjax.geometry.templates import TEMPLATES
 from lrjax.inference.resolve import Resolver
-from lrjax.tasks import runs, super_resolution
+from lrjax.tasks import runs, super_resolution, super_resolution_data
+from lrjax.tasks.recognition_data import Framing
 from lrjax.tasks.super_resolution import SuperResolutionConfig
 from lrjax.tasks.super_resolution_views import degrader, random_views, rows, to_bytes
 from lrjax.training import loop, parallel
@@ -30,6 +35,7 @@ from lrjax.training.weights import save_variables
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 CONFIG = tiny.shrunk(SuperResolutionConfig())
+SHARPENING = tiny.shrunk(SuperResolutionConfig(network="vdsr"))
 KEY = jax.random.key(3)
 
 
@@ -57,7 +63,27 @@ def test_views_are_pieces_of_the_frames_some_of_them_mirrored() -> None:
     assert 4 < sum(mirrored) < 20
 
 
-def by_pillow(images: np.ndarray, size: int) -> np.ndarray:
+def test_aligned_frames_have_the_room_that_views_are_shifted_in() -> None:
+    config = dataclasses.replace(SHARPENING, translation=3 / 30)
+    images = np.random.default_rng(2).integers(0, 256, (30, 36, 33, 3), dtype=np.uint8)
+    part = {"images": images, "place": np.arange(30)}
+    found = np.asarray(jax.jit(partial(random_views, config))(KEY, 5, part))
+    assert found.shape == (30, 30, 27, 3)
+    shifts = set()
+    for image, view in zip(images, found, strict=True):
+        places = [
+            (y, x)
+            for y in range(7)
+            for x in range(7)
+            for step in (1, -1)
+            if (image[y : y + 30, x : x + 27][:, ::step] == view).all()
+        ]
+        assert len(places) == 1
+        shifts |= set(places)
+    assert {y for y, _ in shifts} == {x for _, x in shifts} == set(range(7))
+
+
+def by_pillow(images: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bicubic resizing of float images [n, H, W, 3], antialiased."""
     return np.stack(
         [
@@ -65,7 +91,7 @@ def by_pillow(images: np.ndarray, size: int) -> np.ndarray:
                 [
                     np.asarray(
                         Image.fromarray(np.ascontiguousarray(image[..., c])).resize(
-                            (size, size), Image.Resampling.BICUBIC
+                            (width, height), Image.Resampling.BICUBIC
                         )
                     )
                     for c in range(3)
@@ -96,16 +122,94 @@ def test_faces_are_shrunk_and_compared_as_pillow_would(constant: State) -> None:
     arguments = CONFIG, Constant(), degrader(CONFIG), constant, part
     shown, sums = jax.jit(lambda: (rows(*arguments), super_resolution._evaluate(*arguments)))()
     sharp = part["images"][:, 8:40, 8:40].astype(np.float32)
-    small = np.clip(by_pillow(sharp, 16), 0, 255)
+    small = np.clip(by_pillow(sharp, 16, 16), 0, 255)
     np.testing.assert_allclose(shown["sharp"], sharp / 127.5 - 1, atol=1e-5)
     np.testing.assert_allclose(shown["small"], small / 127.5 - 1, atol=1e-4)
-    np.testing.assert_allclose(shown["bicubic"], by_pillow(small, 32) / 127.5 - 1, atol=1e-4)
+    np.testing.assert_allclose(shown["bicubic"], by_pillow(small, 32, 32) / 127.5 - 1, atol=1e-4)
     np.testing.assert_allclose(shown["resolved"], 0.25)
     errors = ((sharp / 127.5 - 1.25) ** 2).mean((1, 2, 3))[[0, 2]]
     assert sums["count"] == 2
     np.testing.assert_allclose(sums["mse"], errors.sum(), rtol=1e-5)
     np.testing.assert_allclose(sums["psnr"], (10 * np.log10(4 / errors)).sum(), rtol=1e-5)
     assert set(sums) == {"mse", "psnr", "ssim", "psnr_bicubic", "ssim_bicubic", "count"}
+
+
+@pytest.mark.parametrize("network", ["srcnn", "vdsr", "drrn"])
+def test_faces_are_shrunk_and_sharpened_by_factors_that_are_neither_whole_nor_equal(
+    network: str,
+) -> None:
+    config = dataclasses.replace(SHARPENING, network=network)
+    module = super_resolution.resolver_module(config, None)
+    variables = tiny.filled(
+        jax.eval_shape(partial(module.init, train=False), KEY, jnp.zeros((1, 12, 10, 3)))
+    )
+    net = new_net(variables, None)
+    state = State.create({"resolver": net}, {}, KEY)
+    images = frames(3)[:, 1:, 2:-1]  # 47 x 45
+    part = {"images": images, "place": np.arange(3), "valid": np.ones(3, bool)}
+    arguments = config, module, degrader(config), state, part
+    shown, pictures = jax.jit(
+        lambda: (
+            rows(*arguments),
+            super_resolution._pictures(*arguments[:4], {"labelled": part})["faces"]["images"],
+        )
+    )()
+    sharp = images[:, 8:38, 9:36].astype(np.float32)
+    small = np.clip(by_pillow(sharp, 12, 10), 0, 255)
+    large = by_pillow(small, 30, 27) / 127.5 - 1
+    np.testing.assert_allclose(shown["sharp"], sharp / 127.5 - 1, atol=1e-5)
+    np.testing.assert_allclose(shown["small"], small / 127.5 - 1, atol=1e-4)
+    np.testing.assert_allclose(shown["bicubic"], large, atol=1e-4)
+    wanted = module.apply(net.variables, large, train=False, method="sharpen")
+    np.testing.assert_allclose(shown["resolved"], wanted, atol=1e-3)
+    assert pictures.shape == (3, 4 * 30, 27, 3)
+    # Pixel by pixel: 30 rows show 12, and 27 columns 10.
+    rows_of, columns_of = (np.arange(30) * 2 + 1) * 12 // 60, (np.arange(27) * 2 + 1) * 10 // 54
+    pixels = small.round().astype(int)[:, rows_of][:, :, columns_of]
+    assert np.abs(pictures[:, :30] - pixels).max() <= 1
+
+
+def test_a_step_sharpens_what_it_made_small() -> None:
+    config = dataclasses.replace(SHARPENING, network="drrn", pixel=2.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(super_resolution, "make_optimizer", lambda config, steps: optax.sgd(0.1))
+        task = super_resolution.make(config, 10)
+    state = tiny.start(task)
+    mesh = parallel.make_mesh(jax.devices()[:1])
+    batch = {"labelled": {"images": frames(4, 44), "place": np.arange(4)}}
+    train = TrainConfig(batch_size=4, feed="host", parallel="mesh")
+    new, metrics = loop.compile_step(task, train, mesh)(
+        parallel.replicate(state, mesh), parallel.shard(batch, mesh)
+    )
+    module = super_resolution.resolver_module(config, None)
+    net = state.nets["resolver"]
+
+    def loss(params: dict[str, Any]) -> tuple[jax.Array, Any]:
+        views = random_views(config, state.key, state.step, batch["labelled"])
+        assert views.shape == (4, 30, 27, 3)
+        small = degrader(config)(state, views, None)
+        assert small.shape == (4, 12, 10, 3)
+        variables = {"params": params, **net.stats}
+        made, stats = module.apply(variables, small, train=True, mutable=["batch_stats"])
+        return 2 * jnp.square(made - (views / 127.5 - 1)).mean(), stats
+
+    (value, stats), slope = jax.jit(jax.value_and_grad(loss, has_aux=True))(net.params)
+    np.testing.assert_allclose(metrics["pixel"], value / 2, rtol=1e-4)
+    np.testing.assert_allclose(metrics["weighted/pixel"], value, rtol=1e-4)
+    assert value > 0.1
+    moved = new.nets["resolver"]
+    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(slope))
+    for after, before, change in zip(
+        *map(jax.tree.leaves, (moved.params, net.params, slope)), strict=True
+    ):
+        np.testing.assert_allclose(after, before - 0.1 * change, atol=1e-4 * max(scale, 1.0))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), moved.stats, stats)
+
+
+def test_batch_statistics_are_those_of_all_devices() -> None:
+    for network in ("srresnet", "drrn"):
+        module = super_resolution.resolver_module(dataclasses.replace(SHARPENING, network=network))
+        assert getattr(module, "network", module).axis_name == parallel.AXIS
 
 
 def test_pictures_are_strips_of_four(constant: State) -> None:
@@ -261,6 +365,79 @@ def test_training_goes_on_from_another_run_of_the_same_network(tmp_path: Path) -
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         super_resolution.make(dataclasses.replace(CONFIG, **changes), 10)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, portraits: Portraits, **changes: Any) -> Loaded:
+    """The data of a run on `portraits`."""
+    monkeypatch.setattr(super_resolution_data, "load_portraits", lambda spec, data_dir: portraits)
+    config = dataclasses.replace(SHARPENING, alignment="resize", **changes)
+    return super_resolution_data.load(config, Path("nowhere"), people.darkened)
+
+
+def test_pictures_of_people_are_framed_with_room_to_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+    label = [0, 1, 2, 3, 4, 5] * 8
+    parts, held_out, config = load(monkeypatch, people.portraits(label), holdout=0.3)
+    assert config.alignment == "resize"
+    assert set(parts) == {"labelled"}
+    assert set(parts["labelled"].arrays) == {"images"}
+    # 20 pixels of 128 are 4.7 of 30.
+    assert parts["labelled"].arrays["images"].shape[1:] == (38, 35, 3)
+    assert len(parts["labelled"]) + len(held_out) == 48
+    assert 5 < len(held_out) < 25
+    assert parts["labelled"].note == "3 of 4 faces aligned"
+    assert held_out.fingerprint != parts["labelled"].fingerprint
+    assert load(monkeypatch, people.portraits(label), holdout=0.0).held_out is None
+
+
+def test_pictures_of_nobody_known_can_be_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, held_out, _ = load(monkeypatch, people.portraits([-1] * 20 + [0, 1]), holdout=0.4)
+    assert 2 < len(held_out) < 16
+    assert len(parts["labelled"]) + len(held_out) == 22
+
+
+def test_how_faces_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Framing] = []
+    monkeypatch.setattr(
+        people, "darkened", lambda p, f, d=people.darkened: asked.append(f) or d(p, f)
+    )
+    changes = {"region": (0.25, 0.3, 0.5, 0.5), "fit": "affine", "plain": "pad", "holdout": 0.0}
+    load(monkeypatch, people.portraits([0, 1]), **changes)
+    streamed = dataclasses.replace(SHARPENING.train, feed="host")
+    load(monkeypatch, people.portraits([0, 1]), translation=0.1, train=streamed, **changes)
+    for framing, border, feed in zip(asked, (4, 3), (False, True), strict=True):
+        assert (framing.alignment, framing.fit, framing.plain) == ("resize", "affine", "pad")
+        assert (framing.region, framing.border, framing.streamed) == (
+            changes["region"],
+            border,
+            feed,
+        )
+        assert (framing.template.height, framing.template.width) == (30, 27)
+
+
+def test_faces_lie_as_recognisers_want_them() -> None:
+    for name in ("arcface112", "centerface", "face32"):
+        wanted = TEMPLATES[name]
+        config = dataclasses.replace(SHARPENING, image_size=(wanted.height, wanted.width))
+        found = super_resolution_data.face_template(config)
+        assert (found.height, found.width) == (wanted.height, wanted.width)
+        np.testing.assert_allclose(found.points, wanted.points, atol=1e-9)
+
+
+def test_without_alignment_the_faces_are_those_with_landmarks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def faces(spec: Any, **how: Any) -> Any:
+        asked.update(how, spec=spec)
+        return tiny.faces(12, how["view"], how["scheme"])
+
+    monkeypatch.setattr("lrjax.data.sources.load", faces)
+    config = dataclasses.replace(SHARPENING, labelled=("w300:train",), holdout=0.0)
+    parts, held_out, _ = super_resolution_data.load(config, Path("nowhere"), people.darkened)
+    assert (asked["spec"], asked["view"]) == (("w300:train",), 30)
+    assert held_out is None
+    assert parts["labelled"].arrays["images"].shape == (12, 45, 45, 3)
 
 
 def test_what_is_no_vgg_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,12 @@ import pytest
 
 from lrjax.config import GroupConfig, OptimizerConfig, override
 from lrjax.errors import InputError
-from lrjax.training.optimizers import make_optimizer, make_schedule, players_gradients
+from lrjax.training.optimizers import (
+    adjustable_clip,
+    make_optimizer,
+    make_schedule,
+    players_gradients,
+)
 
 PAPER = OptimizerConfig()
 
@@ -71,6 +76,55 @@ def test_gradients_are_clipped_by_their_norm_together() -> None:
     config = dataclasses.replace(PAPER, learning_rate=0.1, clip_norm=1.0)
     clipped = [g / max(1.0, np.linalg.norm(g)) for g in GRADIENTS]
     np.testing.assert_allclose(stepped(config, GRADIENTS), adam(config, clipped), rtol=1e-5)
+
+
+def test_adjustable_clipping_follows_the_rate_through_its_drops() -> None:
+    """VDSR's: within ±θ / rate of the step, element by element, before decay and momentum."""
+    config = dataclasses.replace(
+        PAPER,
+        method="sgd",
+        learning_rate=0.1,
+        weight_decay=0.5,
+        drops=(0.4, 0.8),
+        drop_factor=0.1,
+        adjustable_clip=0.01,
+    )
+    gradients = np.random.default_rng(0).normal(size=(5, 2)) * [[0.2], [0.2], [2], [2], [20]]
+    optimizer = make_optimizer(config, 5)
+    params = jnp.asarray([1.0, -2.0])
+    state = optimizer.init(params)
+    expected, velocity, hits = np.array([1.0, -2.0]), np.zeros(2), []
+    for gradient, rate in zip(gradients, (0.1, 0.1, 0.01, 0.01, 0.001), strict=True):
+        change, state = optimizer.update(jnp.asarray(gradient), state, params)
+        params = params + change
+        hits += (np.abs(gradient) > 0.01 / rate).tolist()
+        clipped = np.clip(gradient, -0.01 / rate, 0.01 / rate)
+        velocity = 0.9 * velocity + clipped + 0.5 * expected
+        expected = expected - rate * velocity
+        np.testing.assert_allclose(params, expected, rtol=1e-5)
+    assert 0 < sum(hits) < len(hits)
+
+
+def test_a_rate_of_nothing_clips_nothing() -> None:
+    rates = jnp.asarray([0.0, 0.5])
+    clip = adjustable_clip(0.1, lambda count: rates[count])
+    state = clip.init(None)
+    first, state = clip.update({"w": jnp.asarray([3.0, -0.1])}, state)
+    second, _ = clip.update({"w": jnp.asarray([3.0, -0.1])}, state)
+    np.testing.assert_allclose(first["w"], [3.0, -0.1])
+    np.testing.assert_allclose(second["w"], [0.2, -0.1])
+
+
+def test_only_a_clip_that_is_asked_for_is_in_the_state() -> None:
+    params = {"w": jnp.zeros(2)}
+    for method in ("adam", "sgd"):
+        plain = dataclasses.replace(PAPER, method=method)
+        both = dataclasses.replace(plain, clip_norm=1.0, adjustable_clip=0.01)
+        states = [make_optimizer(config, 9).init(params) for config in (plain, both)]
+        norm, adjustable, rest = states[1]
+        assert jax.tree.structure(rest) == jax.tree.structure(states[0])
+        assert not jax.tree.leaves(norm)
+        assert [leaf.shape for leaf in jax.tree.leaves(adjustable)] == [()]
 
 
 def test_each_player_follows_its_own_loss() -> None:
