@@ -148,7 +148,7 @@ def some_people(portraits: Portraits, share: tuple[float, float]) -> Portraits:
     first, second = share
     if not 0 <= first < second <= 1:
         raise InputError(
-            f"The share of people {list(share)} is none; give its beginning and end, between 0 and 1."
+            f"The share of people {list(share)} is none; give its ends, between 0 and 1."
         )
     start, stop = (int(portraits.classes * end) for end in share)
     rows = np.flatnonzero((portraits.label >= start) & (portraits.label < stop))
