@@ -18,7 +18,7 @@ import tiny
 from lrjax.cli.options import CONFIGS, find_config
 from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
 from lrjax.geometry.points import AFLW19, IBUG68, SCHEMES, convert
-from lrjax.tasks import degradation, landmarks, recognition, runs
+from lrjax.tasks import degradation, landmarks, recognition, runs, super_resolution
 from lrjax.tasks.faces import examples
 from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.tasks.super_resolution import resolver_module
@@ -39,6 +39,8 @@ QUICK = (
     "landmarks:shipped",
     "recognition:l1-quick",
     "super_resolution:srgan-small",
+    "super_resolution:vdsr-paper",
+    "super_resolution:drrn_b1u9-quick",
 )
 
 
@@ -207,6 +209,76 @@ def test_super_resolution_is_trained_as_its_papers_say() -> None:
             config = find_config(f"super_resolution:{name}-{size}")
             assert config.perceptual == 0  # nobody has VGG at hand
             assert config.pixel == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "batch", "epochs", "rates", "piece"),
+    [
+        ("srcnn", 128, 170, (1e-4, 1e-4, 1e-4, 1e-4), 21),
+        ("vdsr", 64, 80, (0.1, 0.01, 1e-3, 1e-4), 41),
+        ("drrn_b1u9", 128, 50, (0.1, 0.05, 0.025, 0.0125), 31),
+        ("drrn_b1u25", 128, 50, (0.1, 0.05, 0.025, 0.0125), 31),
+    ],
+)
+def test_sharpening_is_trained_as_its_papers_say(
+    setting: str, batch: int, epochs: int, rates: tuple[float, ...], piece: int
+) -> None:
+    config = find_config(f"super_resolution:{setting}")
+    assert (config.train.batch_size, config.train.epochs) == (batch, epochs)
+    assert (config.size, config.image_size) == ((20, 16), (112, 96))  # TinyFace, CentreFace
+    assert (config.degradation, config.distance, config.adversarial) == ("bicubic", "mse", "none")
+    optimizer = config.optimizer
+    assert (optimizer.method, optimizer.momentum) == ("sgd", 0.9)
+    schedule = make_schedule(optimizer, 1000)
+    # VDSR's falls every 20 of 80 epochs, DRRN's every 10 of 50.
+    every = {"vdsr": 250}.get(setting, 200)
+    found = [float(schedule(n * every + 10)) for n in range(4)]
+    np.testing.assert_allclose(found, rates, rtol=1e-5)
+    assert optimizer.adjustable_clip == (None if setting == "srcnn" else 0.01)
+    # Half of the sum of squares over a piece of pixels in [0, 1], from their mean in [-1, 1].
+    squares = np.random.default_rng(0).normal(size=(piece, piece)) ** 2
+    np.testing.assert_allclose(config.pixel * 4 * squares.mean(), squares.sum() / 2)
+    for size in ("small", "quick"):
+        other = find_config(f"super_resolution:{setting}-{size}")
+        for field in ("network", "size", "degradation", "distance", "alignment", "translation"):
+            assert getattr(other, field) == getattr(config, field), field
+        sizes = dataclasses.replace(config.generator, width=16, residual=True)
+        assert other.generator == sizes
+
+
+@pytest.mark.parametrize(("setting", "slow"), [("srcnn", 1e-5), ("drrn_b1u9", 0.01)])
+def test_layers_that_learn_slowly_are_those_of_the_authors(setting: str, slow: float) -> None:
+    config = find_config(f"super_resolution:{setting}")
+    shapes = jax.eval_shape(super_resolution.make(config, 9).init, jax.random.key(0))
+    params = jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.nets["resolver"].params
+    )
+    plain = dataclasses.replace(config.optimizer, weight_decay=0.0, adjustable_clip=None)
+    optimizer = make_optimizer(plain, 9)
+    ones = jax.tree.map(np.ones_like, params)
+    update, _ = optimizer.update(ones, optimizer.init(params), params)
+    rates = {
+        jax.tree_util.keystr(path, simple=True, separator="."): -float(leaf.reshape(-1)[0])
+        for path, leaf in jax.tree_util.tree_leaves_with_path(update)
+    }
+    slowly = {name for name, rate in rates.items() if np.isclose(rate, slow)}
+    rest = [rate for name, rate in rates.items() if name not in slowly]
+    np.testing.assert_allclose(rest, config.optimizer.learning_rate, rtol=1e-5)
+    convolutions = {"block_0_start", "block_0_first", "block_0_second", "image"}
+    assert (
+        slowly
+        == {
+            "srcnn": {"conv_2.kernel", "conv_2.bias"},
+            "drrn_b1u9": {f"{name}.bias" for name in convolutions},
+        }[setting]
+    )
+
+
+def test_the_deeper_drrn_has_52_convolutions() -> None:
+    for setting, units in (("drrn_b1u9", 9), ("drrn_b1u25", 25)):
+        network = resolver_module(find_config(f"super_resolution:{setting}"), None).network
+        assert (network.blocks, network.units, network.features) == (1, units, 128)
+    assert resolver_module(find_config("super_resolution:vdsr"), None).network.layers == 20
 
 
 @pytest.mark.parametrize("setting", ["l1", "l2", "l3", "l4", "l5"])
