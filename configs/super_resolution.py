@@ -8,7 +8,8 @@ lrjax train super_resolution:rrdb             ESRGAN's network, by the absolute 
 lrjax train super_resolution:esrgan --set vgg=FILE --set initial=runs/super_resolution-rrdb
                                               ESRGAN, from there
 lrjax train super_resolution:srgan-w300 ...   the same without AFLW (each of these four)
-lrjax train super_resolution:vdsr             VDSR on CelebA (also srcnn, drrn_b1u9, drrn_b1u25)
+lrjax train super_resolution:vdsr             VDSR on CelebA (also srcnn, drrn_b1u9, drrn_b1u25, and
+                                              rpcn, which recognition:rpcn goes on from)
 lrjax train super_resolution:srgan-small ...  narrow and without VGG, a short schedule: for a CPU
                                               (all have this suffix)
 lrjax train super_resolution:srgan-quick ...  the same on drawn faces (all have this suffix)
@@ -128,6 +129,16 @@ PRE_UPSAMPLED = {
     ),
     "drrn_b1u9": _DRRN,
     "drrn_b1u25": dataclasses.replace(_DRRN, generator=ResolverConfig(units=25)),
+    # Our reading of the network (see lrjax/models/rpcn.py); its schedule as SRCNN's, with Adam.
+    "rpcn": dataclasses.replace(
+        _CELEBA,
+        image_size=(56, 48),
+        network="rpcn",
+        distance="huber",
+        coupled=1.0,
+        optimizer=OptimizerConfig(1e-4, 0.9, 0.999, drops=()),
+        train=dataclasses.replace(_CELEBA.train, batch_size=128, epochs=50),
+    ),
 }
 SETTINGS = {**GANS, **PRE_UPSAMPLED}
 SIZES = ("paper", "w300", "small", "quick")
@@ -159,7 +170,9 @@ def _small(config: SuperResolutionConfig) -> SuperResolutionConfig:
     return dataclasses.replace(
         config,
         image_size=(56, 48),
-        generator=dataclasses.replace(config.generator, width=16, residual=True),
+        generator=dataclasses.replace(
+            config.generator, width=16, residual=config.network != "rpcn"
+        ),
         pixel=1.0,
         optimizer=OptimizerConfig(1e-3, 0.9, 0.999, schedule="cosine", clip_norm=1.0),
         train=TrainConfig(batch_size=16, steps=steps, evaluate_every=steps, checkpoint_every=steps),

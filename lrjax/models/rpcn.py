@@ -130,3 +130,25 @@ class RPCN(nn.Module):
         if domain not in DOMAINS:
             raise ValueError(f"domain must be one of {DOMAINS}, not {domain!r}")
         return self.features(images, domain)
+
+
+class RPCNResolver(nn.Module):
+    """RPCN as a network that enlarges faces, which it learns to be before it recognises them.
+
+    Its variables are RPCN's "features" and "decoder".
+
+    Attributes:
+        width, shared: see RPCN.
+    """
+
+    width: float = 1.0
+    shared: float = 0.5
+
+    def setup(self) -> None:
+        """The network; not a level of its own among the variables."""
+        self.rpcn = RPCN(self.shared, self.width)
+        nn.share_scope(self, self.rpcn)
+
+    def __call__(self, images: jax.Array, train: bool, domain: str = "low") -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] → [B, H, W, 3]; see `RPCN.resolve`."""
+        return self.rpcn.resolve(images, train, domain)

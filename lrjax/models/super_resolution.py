@@ -200,6 +200,10 @@ class PreUpsampled(nn.Module):
         """Images [B, H, W, 3] in [-1, 1] that have their final size already → [B, H, W, 3]."""
         return self.network(images, train)
 
+    def reconstruct(self, images: jax.Array, train: bool) -> jax.Array:
+        """Sharp images [B, H, W, 3] as they come out of a network with filters of their own."""
+        return self.network(images, train, domain="high")
+
 
 class LuminanceOnly(nn.Module):
     """A network for one channel on colour images: it changes their luminance, and not their hue.

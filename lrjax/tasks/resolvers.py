@@ -9,6 +9,7 @@ from typing import Literal
 import flax.linen as nn
 
 from lrjax.models.drrn import DRRN
+from lrjax.models.rpcn import RPCNResolver
 from lrjax.models.srcnn import SRCNN
 from lrjax.models.super_resolution import PreUpsampled, RRDBNet, SRResNet
 from lrjax.models.vdsr import VDSR
@@ -59,6 +60,8 @@ SHARPENERS: dict[str, Callable[[ResolverConfig, str | None], nn.Module]] = {
         identity=sizes.residual,
         axis_name=axis_name,
     ),
+    # The recogniser of that name has its convolutions.
+    "rpcn": lambda sizes, _: RPCNResolver(width=(sizes.width or 64) / 64),
 }
 
 

@@ -9,8 +9,9 @@ What distinguishes them is configuration, not code:
 | ESRGAN's pre-training | rrdb | none | l1 | |
 | ESRGAN (A2) | rrdb | relativistic | l1 | l1, before activation |
 | SRCNN, VDSR, DRRN | srcnn, vdsr, drrn | none | mse | |
+| RPCN's pre-training | rpcn | none | huber | |
 
-The last three sharpen faces that were enlarged bicubically, by any factor.
+The last four sharpen faces that were enlarged bicubically, by any factor.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class SuperResolutionConfig:
     # face, whole pixels at a time, so that no interpolation dulls what is to be learned.
     translation: float = 20 / 128  # of the view's longer side, at most 1/4
     flip: float = 0.5  # probability
-    network: Literal["srresnet", "rrdb", "srcnn", "vdsr", "drrn"] = "srresnet"
+    network: Literal["srresnet", "rrdb", "srcnn", "vdsr", "drrn", "rpcn"] = "srresnet"
     generator: ResolverConfig = ResolverConfig()
     initial: str | None = None  # run folder of the same network, trained without a discriminator
     adversarial: Literal["none", "gan", "relativistic"] = "none"
@@ -86,7 +87,9 @@ class SuperResolutionConfig:
     pixel: float = 1.0
     perceptual: float = 0.0
     gan: float = 1e-3
-    distance: Literal["l1", "mse"] = "mse"  # of pixels, and of features
+    # RPCN: sharp faces shall come out as they are of the filters for high resolution.
+    coupled: float = 0.0
+    distance: Literal["l1", "mse", "huber"] = "mse"  # of pixels, and of features
     # VGG-19 for the perceptual term: a .safetensors file, as `lrjax convert` writes it.
     vgg: str | None = None
     activated: bool = True  # its features after the last ReLU, or before
@@ -126,6 +129,11 @@ class SuperResolutionConfig:
                 "The field stage1 is empty but degradation is 'generator'; "
                 "set stage1 to the run folder of a trained degradation."
             )
+        if self.coupled and self.network != "rpcn":
+            raise InputError(
+                f"The network {self.network!r} has no filters for sharp faces; set coupled to 0, "
+                "or network to 'rpcn'."
+            )
         if (self.perceptual > 0) != (self.vgg is not None):
             raise InputError(
                 "The perceptual term needs both a weight and a network; set perceptual and vgg "
@@ -153,7 +161,11 @@ def _check_doublings(config: SuperResolutionConfig) -> None:
         ) from error
 
 
-DISTANCES = {"l1": regression.absolute_error, "mse": regression.pixel_error}
+DISTANCES = {
+    "l1": regression.absolute_error,
+    "mse": regression.pixel_error,
+    "huber": regression.huber_error,
+}
 
 
 def resolver_module(config: SuperResolutionConfig, axis_name: str | None = AXIS) -> nn.Module:
@@ -239,15 +251,21 @@ def make(config: SuperResolutionConfig, steps: int) -> Task:
         small, sharp = degrade(state, views, keys), to_unit(views)
 
         def losses(params: dict[str, Any]) -> tuple[dict[str, jax.Array], Any]:
-            def run(name: str, images: jax.Array) -> tuple[jax.Array, Any]:
+            def run(name: str, images: jax.Array, **how: Any) -> tuple[jax.Array, Any]:
                 stats = state.nets[name].stats
                 variables = {"params": params[name], **stats}
-                return modules[name].apply(variables, images, train=True, mutable=list(stats))
+                return modules[name].apply(
+                    variables, images, train=True, mutable=list(stats), **how
+                )
 
             stats: dict[str, Any] = {}
             made, stats["resolver"] = run("resolver", small)
             values = {"pixel": distance(made, sharp)}
             weighted = {"pixel": config.pixel * values["pixel"]}
+            if config.coupled:
+                again, _ = run("resolver", sharp, method="reconstruct")
+                values["coupled"] = distance(again, sharp)
+                weighted["coupled"] = config.coupled * values["coupled"]
             if config.vgg is not None:
                 seen = partial(features.apply, state.nets["vgg"].variables)
                 values["perceptual"] = distance(seen(made), seen(sharp))
