@@ -161,7 +161,7 @@ class Context:
         config = resolution_configs.get_config(f"{setting}-{self.size}")
         if before is not None:
             config = dataclasses.replace(config, initial=str(self.resolution_run(before)))
-        return self._ensure(f"{setting}-{self.size}", config)
+        return self._ensure(f"resolver-{setting}-{self.size}", config)
 
     def csri_run(self, setting: str) -> Path:
         """The run of a joint network, or of independent ones, and what they go on from."""
