@@ -166,7 +166,7 @@ def _paper(config: SuperResolutionConfig) -> SuperResolutionConfig:
 def _small(config: SuperResolutionConfig) -> SuperResolutionConfig:
     """Narrow, half as high and wide, and starting from the bicubic enlargement."""
     # A step of the deepest one takes three times as long as the others'.
-    steps = 100 if config.generator.units > 9 else 300
+    steps = 100 if config.generator.units > 9 else 200
     return dataclasses.replace(
         config,
         image_size=(56, 48),
