@@ -26,7 +26,7 @@ class CSRIConfig:
     """Everything that defines a joint network and its training."""
 
     # Paper: CelebA, 202,599 pictures of 10,177 people. Empty: no synthetic branch.
-    labelled: tuple[str, ...] = ("celeba:train+valid+test",)
+    labelled: tuple[str, ...] = ("celeba:all",)
     classes: int | None = None  # people in `labelled`; null: as many as there are
     people: tuple[float, float] = (0.0, 1.0)  # the part of them that is learnt from
     # The part of each of these pictures that is the face. Ours: what TinyFace's crops show.
