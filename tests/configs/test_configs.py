@@ -80,7 +80,7 @@ def test_every_variant_steps(name: str, stage1: str, tmp_path: Path) -> None:
     data = {part: data[part] for part in task.batch}
     state = jax.eval_shape(task.init, jax.random.key(0))
     assert task.batch["labelled"] == config.train.batch_size
-    train = dataclasses.replace(config.train, parallel="mesh")
+    train = dataclasses.replace(config.train, parallel="mesh", feed="device")
     step = loop.compile_step(task, train, parallel.make_mesh())
     new, metrics = jax.eval_shape(step, state, data)
     shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (state, new)]
