@@ -90,7 +90,7 @@ def get_config(variant: str = "csri") -> CSRIConfig:
 
 
 def _small(setting: str, config: CSRIConfig) -> CSRIConfig:
-    steps = {"joint": 600, "csri": 400}.get(setting, 200)
+    steps = {"joint": 400, "csri": 300}.get(setting, 150)
     return dataclasses.replace(
         config,
         **{
@@ -107,7 +107,7 @@ def _small(setting: str, config: CSRIConfig) -> CSRIConfig:
         network=f"{config.network}_56",
         width=1 / 4,
         optimizer=_SHORT,
-        train=TrainConfig(batch_size=32, steps=steps, evaluate_every=200, checkpoint_every=200),
+        train=TrainConfig(batch_size=32, steps=steps, evaluate_every=steps, checkpoint_every=100),
     )
 
 
