@@ -90,7 +90,7 @@ def get_config(variant: str = "csri") -> CSRIConfig:
 
 
 def _small(setting: str, config: CSRIConfig) -> CSRIConfig:
-    steps = {"joint": 400, "csri": 300}.get(setting, 150)
+    steps = {"joint": 400, "csri": 400}.get(setting, 250)
     return dataclasses.replace(
         config,
         **{
@@ -102,10 +102,11 @@ def _small(setting: str, config: CSRIConfig) -> CSRIConfig:
             )
         },
         classes=None,
-        people=(0.0, 0.6667),  # as in recognition's small variants
+        people=(0.0, 0.25),  # as in recognition's small variants
         native_classes=None,
         network=f"{config.network}_56",
-        width=1 / 4,
+        width=1 / 6,
+        dropout=0.0,
         optimizer=_SHORT,
         train=TrainConfig(batch_size=32, steps=steps, evaluate_every=steps, checkpoint_every=100),
     )
