@@ -194,6 +194,7 @@ def table(
         ours,
         note=f"In percent. {protocol.words} {note}".strip(),
         data=sizes(told),
+        digits=2,
     )
 
 
