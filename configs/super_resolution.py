@@ -219,7 +219,7 @@ def _sized(config: SuperResolutionConfig, size: str) -> SuperResolutionConfig:
             learning_rate=1e-3 if config.adversarial == "none" else 2e-4,
             schedule="cosine",
         ),
-        train=TrainConfig(batch_size=8, steps=400),
+        train=TrainConfig(batch_size=8, steps=150),
     )
     if size == "small":
         return small

@@ -22,6 +22,7 @@ from lrjax.tasks import csri, recognition, runs
 from lrjax.tasks.csri_networks import CSRIConfig, branches, build
 from lrjax.tasks.resolvers import ResolverConfig
 from lrjax.training import parallel
+from lrjax.training.parallel import AXIS
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -120,6 +121,23 @@ def test_a_step_adds_both_branches_and_the_weighted_pixels() -> None:
         assert any(
             (a != b).any() for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True)
         ), name
+
+
+def test_two_devices_learn_as_one() -> None:
+    # Two lanes stand for devices.
+    task = csri.make(dataclasses.replace(CONFIG, centre=0.1), 10)
+    state = task.init(jax.random.key(3))
+    seen = batch(CONFIG, 4)
+    lanes = jax.jit(jax.vmap(task.step, (None, 0), axis_name=AXIS))
+    found = []
+    for count in (1, 2):
+        split = jax.tree.map(lambda x, n=count: x.reshape(n, -1, *x.shape[1:]), seen)
+        new, metrics = jax.device_get(lanes(state, split))
+        found.append(jax.tree.map(lambda x: x[0], (new.nets, new.losses, metrics)))
+    leaves = [jax.tree_util.tree_leaves_with_path(one) for one in found]
+    for (path, one), (_, two) in zip(*leaves, strict=True):
+        scale = max(float(np.abs(one).max()), 1e-2)
+        np.testing.assert_allclose(two, one, atol=1e-4 * scale, err_msg=jax.tree_util.keystr(path))
 
 
 @pytest.mark.parametrize("reduction", ["caffe", "sum", "mean"])
