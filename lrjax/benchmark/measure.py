@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from lrjax.benchmark.timing import Run
 from lrjax.data import batches
-from lrjax.tasks import landmarks
+from lrjax.tasks import landmarks, recognition
 from lrjax.training import loop, parallel
 from lrjax.training.state import State
 from lrjax.training.task import Task
@@ -22,6 +22,7 @@ from lrjax.training.task import Task
 FOREVER = 10**9  # steps that no measurement reaches
 
 Data = Mapping[str, Mapping[str, Any]]
+Config = landmarks.LandmarksConfig | recognition.RecognitionConfig
 
 
 @dataclasses.dataclass
@@ -46,22 +47,24 @@ def first_batch(task: Task, data: Data, key: jax.Array) -> dict[str, Any]:
 
 
 def trainings(
-    config: landmarks.LandmarksConfig, task: Task, state: State, data: Data, mesh: Mesh
+    config: Config, task: Task, state: State, data: Mapping[str, Data], mesh: Mesh
 ) -> dict[str, Training]:
     """The step fed with one batch over and over, from arrays on the device, and from the host.
 
-    The first and the last share their compiled step.
+    The first and the last share their compiled step. `data` holds, for either feed, what a run
+    with that feed would have loaded.
     """
     configs = {feed: dataclasses.replace(config.train, feed=feed) for feed in ("device", "host")}
     steps = {feed: loop.compile_step(task, c, mesh) for feed, c in configs.items()}
     feeds = {
-        feed: loop.feed(task, c, mesh, data, state.key, 0, FOREVER) for feed, c in configs.items()
+        feed: loop.feed(task, c, mesh, data[feed], state.key, 0, FOREVER)
+        for feed, c in configs.items()
     }
-    constant = parallel.shard(first_batch(task, data, state.key), mesh)
+    constant = parallel.shard(first_batch(task, data["host"], state.key), mesh)
 
     def own() -> State:
         """A copy, since a step gives up its state."""
-        return parallel.replicate(jax.tree.map(jnp.copy, state), mesh)
+        return parallel.place(jax.tree.map(jnp.copy, state), mesh, loop.partition(task, mesh))
 
     return {
         "constant batch": Training(steps["host"], own(), itertools.repeat(constant)),
@@ -76,8 +79,11 @@ def step_flops(task: Task, state: State, batch: Any, mesh: Mesh) -> float | None
     Counted before optimisation: afterwards a convolution may be a library call that XLA does not
     see into.
     """
-    step = parallel.parallelise(task.step, mesh, "mesh", sharded=True, donate=False)
-    lowered = step.lower(parallel.replicate(state, mesh), parallel.shard(batch, mesh))
+    specs = loop.partition(task, mesh)
+    step = parallel.parallelise(
+        task.step, mesh, "mesh", sharded=True, donate=False, state_specs=specs
+    )
+    lowered = step.lower(parallel.place(state, mesh, specs), parallel.shard(batch, mesh))
     analysis = lowered.cost_analysis() or {}
     flops = analysis.get("flops", 0.0)
     return flops * mesh.size if flops > 0 else None

@@ -14,7 +14,7 @@ import jax
 from lrjax.benchmark import measure, workload
 from lrjax.benchmark.timing import Run, Times, first_call, interleave
 from lrjax.errors import InputError
-from lrjax.tasks import landmarks
+from lrjax.tasks import landmarks, runs
 from lrjax.training import parallel
 
 CONSTANT, DEVICE_FEED, HOST_FEED = "constant batch", "device feed", "host feed"
@@ -45,12 +45,12 @@ class Measurements:
     """What was found; times are seconds per call.
 
     Attributes:
-      images: labelled and real faces that one step takes.
+      images: that one step takes: labelled and real faces, or pictures of people.
       flops: of one step on all devices, or None where XLA does not count.
       product_flops: of one matrix product on one device.
       first: contender -> seconds of its first call, compilation included.
       steps: training steps by how they are fed, those of PyTorch, and the matrix product.
-      forwards: batch -> G2's forward pass of each contender.
+      forwards: batch -> G2's forward pass of each contender; none where there is no G2.
       machine: what it ran on.
     """
 
@@ -73,8 +73,10 @@ class Measurements:
         return self.product_flops / self.steps[PRODUCT].median * self.machine["devices"]
 
 
-def torch_or_explain(config: landmarks.LandmarksConfig) -> str | None:
+def torch_or_explain(config: measure.Config) -> str | None:
     """Why PyTorch cannot run beside us, or None if it can."""
+    if not isinstance(config, landmarks.LandmarksConfig):
+        return "recognition has no PyTorch twin"
     if importlib.util.find_spec("torch") is None:
         return "PyTorch is not installed (pip install 'lrjax[torch]')"
     from lrjax.benchmark import twin_step
@@ -83,8 +85,9 @@ def torch_or_explain(config: landmarks.LandmarksConfig) -> str | None:
 
 
 def run(
-    config: landmarks.LandmarksConfig,
+    config: measure.Config,
     effort: Effort,
+    folder: Path,
     *,
     with_torch: bool,
     profile: Path | None = None,
@@ -93,29 +96,33 @@ def run(
     """Measure `config`, whose `stage1` is a run folder if its degradation is learnt.
 
     Args:
+      folder: for faces that must be aligned before training; it is read until this returns.
       with_torch: whether PyTorch runs the same beside us.
       profile: folder for a trace of five steps on a constant batch.
       tell: called with what is done next.
 
     Raises:
-      InputError: the configuration is not valid, or PyTorch has no twin of it.
+      InputError: the configuration is not valid, or nothing is known of its dataset's pictures, or
+        PyTorch has no twin of it.
     """
     obstacle = torch_or_explain(config) if with_torch else None
     if obstacle:
         raise InputError(f"PyTorch cannot run beside us: {obstacle}; leave out --torch.")
-    task = landmarks.make(config, measure.FOREVER)
-    mesh = parallel.make_mesh()
     tell("drawing weights and faces")
+    config, data = workload.faces_to_feed(config, effort.faces, folder)
+    task = runs.TASKS[runs.task_name(config)].make(config, measure.FOREVER)
+    mesh = parallel.make_mesh()
     state = task.init(jax.random.key(config.train.seed))
     variables = {name: jax.device_get(net.variables) for name, net in state.nets.items()}
-    data = workload.random_faces(config, effort.faces)
-    batch = measure.first_batch(task, data, state.key)
+    batch = measure.first_batch(task, data["host"], state.key)
     tell("counting operations")
     flops = measure.step_flops(task, state, batch, mesh)
 
     trainings = measure.trainings(config, task, state, data, mesh)
     steps: dict[str, Run] = {**trainings, PRODUCT: measure.matrix_product(effort.product)}
-    forwards = {n: {OURS: measure.forward(config, state, n)} for n in FORWARD_BATCHES}
+    forwards: dict[int, dict[str, Run]] = {}
+    if isinstance(config, landmarks.LandmarksConfig):
+        forwards = {n: {OURS: measure.forward(config, state, n)} for n in FORWARD_BATCHES}
     if with_torch:
         from lrjax.benchmark import theirs
 

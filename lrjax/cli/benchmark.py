@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import jax
@@ -20,12 +21,39 @@ from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.report.results import Result
 from lrjax.report.tables import Cell, Table
+from lrjax.tasks.landmarks import LandmarksConfig
 
 SIZES = ("paper", "w300", "small", "quick")
 
 
+class Kind(NamedTuple):
+    """Of the measurements of one task: the result's file, its place in a report, and words."""
+
+    file: str
+    order: int
+    data: str
+    note: str
+
+
+KINDS = {
+    "landmarks": Kind(
+        "benchmark",
+        90,
+        "random faces in memory",
+        "A step takes {} images, labelled and real.",
+    ),
+    "recognition": Kind(
+        "benchmark-recognition",
+        92,
+        "random pictures of people in memory",
+        "A step takes {} pictures, which the host feed decodes, and aligns unless a network does, "
+        "when they are read; the device feed has them aligned in memory.",
+    ),
+}
+
+
 @click.command()
-@click.argument("name", metavar="[CONFIG:VARIANT | identification]", required=False)
+@click.argument("name", metavar="[CONFIG:VARIANT | recognition | identification]", required=False)
 @click.option(
     "--size",
     type=click.Choice(SIZES),
@@ -67,7 +95,7 @@ SIZES = ("paper", "w300", "small", "quick")
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("results"),
     show_default=True,
-    help="Where benchmark.json goes, for `lrjax report`, and measurements.json, with all samples.",
+    help="Where results go, such as benchmark.json, for `lrjax report`, and all samples.",
 )
 def benchmark(
     name: str | None,
@@ -86,6 +114,10 @@ def benchmark(
 
     Contenders run in turns in one process: a step on a constant batch, with arrays on the device,
     streamed from the host, and, with PyTorch, its twin, eager and compiled.
+
+    `lrjax benchmark recognition`, or one of its configurations, measures a recogniser's step alone
+    (recognition:casia-quick unless another is named): streamed from the host, JPEG pictures as
+    large as the dataset's are decoded, aligned and cropped as in training.
 
     `lrjax benchmark identification` measures how long TinyFace's protocol takes on random
     embeddings, beside the bare product of matrices and, where it is installed, faiss's flat
@@ -109,23 +141,34 @@ def benchmark(
         name = f"landmarks:s4-{size or ('small' if on_cpu else 'w300')}"
         # The paper's views, at every size: the PyTorch twin knows no others.
         settings = ("augment.tight=0", *settings)
-    if not name.startswith("landmarks:"):
-        raise InputError(f"Only landmark configurations can be measured, not {name!r}.")
+    if name == "recognition":
+        name = "recognition:casia-quick"
+    kind = KINDS.get(name.partition(":")[0])
+    if kind is None:
+        raise InputError(
+            f"Only configurations of {' and '.join(KINDS)} can be measured, not {name!r}."
+        )
     config = override(find_config(name), settings)
     effort = suite.Effort(rounds, seconds, faces, product=2048 if on_cpu else 8192)
     with tempfile.TemporaryDirectory() as temporary, tqdm(unit="turn", leave=False) as bar:
-        if config.degradation == "generator" and config.stage1 is None:
+        folder = Path(temporary)
+        if (
+            isinstance(config, LandmarksConfig)
+            and config.degradation == "generator"
+            and config.stage1 is None
+        ):
             of_size = name.partition("-")[2] or "paper"
-            workload.untrained_degradation(find_config(f"degradation:{of_size}"), Path(temporary))
+            workload.untrained_degradation(find_config(f"degradation:{of_size}"), folder)
             config = dataclasses.replace(config, stage1=temporary)
         if with_torch is None:
             obstacle = suite.torch_or_explain(config)
             with_torch = obstacle is None
             if obstacle:
                 click.echo(f"Without PyTorch: {obstacle}.", err=True)
-        found = suite.run(config, effort, with_torch=with_torch, profile=profile, tell=_teller(bar))
+        tell = _teller(bar)
+        found = suite.run(config, effort, folder, with_torch=with_torch, profile=profile, tell=tell)
 
-    _save(as_result(found, name, _command(name, settings)), found, "benchmark", results_dir)
+    _save(as_result(found, name, _command(name, settings)), found, kind.file, results_dir)
 
 
 def _teller(bar: tqdm) -> Callable[[str], None]:
@@ -157,18 +200,21 @@ def _command(name: str, settings: tuple[str, ...]) -> str:
 
 def as_result(found: suite.Measurements, name: str, command: str) -> Result:
     """The measurements as tables."""
-    tables = [training_table(found, name), work_table(found), forward_table(found)]
-    if len(found.forwards[1]) > 1:
+    kind = KINDS[name.partition(":")[0]]
+    tables = [training_table(found, name), work_table(found)]
+    if found.forwards:
+        tables.append(forward_table(found))
+    if suite.EAGER in found.steps:
         tables.append(torch_table(found))
     machine = found.machine
     device = "CPU" if machine["device"] == "cpu" else f"{machine['devices']} x {machine['device']}"
     versions = ", ".join(f"{k} {machine[k]}" for k in ("jax", "torch") if k in machine)
     return Result(
         title=f"Speed of {name}",
-        order=90,
+        order=kind.order,
         tables=tuple(tables),
         command=command,
-        data="random faces in memory",
+        data=kind.data,
         hardware=f"{device}, {machine['cores']} CPU cores; {versions}",
     )
 
@@ -183,7 +229,7 @@ def training_table(found: suite.Measurements, name: str) -> Table:
         rows.append((fed, 1 / times.median, found.images / times.median, *_ms(times), share.median))
     columns = ("Fed by", "steps/s", "images/s", "ms", "min", "max", "of constant")
     note = (
-        f"A step takes {found.images} images, labelled and real. Medians of "
+        f"{KINDS[name.partition(':')[0]].note.format(found.images)} Medians of "
         f"{len(constant.samples)} rounds; the last column is throughput over that with a constant "
         "batch, the median of the rounds' own ratios."
     )

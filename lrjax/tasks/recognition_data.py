@@ -63,7 +63,15 @@ def load(config: RecognitionConfig, data_dir: Path, align: Align) -> Loaded:
     config.validate()
     portraits = some_people(load_portraits(config.labelled, data_dir), config.people)
     classes = check_people(portraits, config)
-    framing = Framing(
+    parts, held_out = framed(
+        config, portraits, framing_of(config), align, {"label": portraits.label}
+    )
+    return Loaded(parts, held_out, dataclasses.replace(config, classes=classes))
+
+
+def framing_of(config: RecognitionConfig) -> Framing:
+    """How a recogniser wants faces: with a border to shift in, one by one if it is fed so."""
+    return Framing(
         config.alignment,
         config.region,
         config.fit,
@@ -72,8 +80,6 @@ def load(config: RecognitionConfig, data_dir: Path, align: Align) -> Loaded:
         border(config),
         streamed=config.train.feed == "host",
     )
-    parts, held_out = framed(config, portraits, framing, align, {"label": portraits.label})
-    return Loaded(parts, held_out, dataclasses.replace(config, classes=classes))
 
 
 def framed(

@@ -1,17 +1,23 @@
 import json
 from pathlib import Path
 
+import people
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
-from lrjax.benchmark import suite, workload
+from lrjax.benchmark import measure, suite, workload
 from lrjax.benchmark.timing import Times
 from lrjax.cli.benchmark import as_result, benchmark
 from lrjax.config import CriticConfig, HighToLowConfig
+from lrjax.data.identities import Portraits
 from lrjax.errors import InputError
+from lrjax.inference.align import decode
 from lrjax.report.results import Result
+from lrjax.tasks import recognition
 from lrjax.tasks.degradation import DegradationConfig
 
+FED = ("constant batch", "device feed", "host feed")
 TINY = (
     "image_size=32",
     "size=8",
@@ -63,6 +69,47 @@ def test_the_command_measures_and_writes(tmp_path: Path) -> None:
     assert any((tmp_path / "trace").rglob("*.xplane.pb"))
 
 
+@pytest.mark.usefixtures("quick_compile")
+def test_recognition_is_measured_with_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RECOGNISERS", "TEMPLATES"):  # to be as they were, afterwards
+        monkeypatch.setattr(recognition, name, getattr(recognition, name))
+    people.use_small()
+    read = []
+
+    def decoded(portraits: Portraits, index: int) -> Image.Image:
+        read.append(index)
+        return decode(portraits, index)
+
+    monkeypatch.setattr("lrjax.inference.framing.decode", decoded)
+    product = measure.matrix_product
+    monkeypatch.setattr(measure, "matrix_product", lambda size: product(64))
+    settings = ["--set=network=small", "--set=width=1", "--set=train.batch_size=4"]
+    effort = ["--rounds=2", "--seconds=0.001", "--faces=6", "--no-torch"]
+    result = CliRunner().invoke(
+        benchmark,
+        ["recognition", *settings, *effort, f"--results-dir={tmp_path}"],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0
+    saved = Result.load(tmp_path / "benchmark-recognition.json")
+    assert [table.title for table in saved.tables] == [
+        "Training step of recognition:casia-quick",
+        "Compilation and work",
+    ]
+    assert [row[0] for row in saved.tables[0].rows] == list(FED)
+    assert "A step takes 4 pictures" in saved.tables[0].note
+    assert not (tmp_path / "benchmark.json").exists()
+    raw = json.loads((tmp_path / "benchmark-recognition-measurements.json").read_text())
+    assert raw["images"] == 4
+    assert raw["forwards"] == {}
+    assert set(raw["steps"]) == {*FED, "matrix product"}
+    assert all(len(times["samples"]) == 2 for times in raw["steps"].values())
+    # The host feed's: a first step, one to see how long it takes, and two for each sample at least.
+    assert len(read) >= 4 * (2 + 2 * 2)
+
+
 def test_tables_by_hand() -> None:
     found = suite.Measurements(
         images=64,
@@ -101,7 +148,10 @@ def test_tables_by_hand() -> None:
 
 def test_what_cannot_be_measured_is_refused() -> None:
     for arguments, words in (
-        (["degradation:small"], "Only landmark configurations"),
+        (["degradation:small"], "Only configurations of landmarks and recognition"),
+        (["recognition", "--size=quick"], "not both"),
+        (["recognition", "--torch"], "recognition has no PyTorch twin"),
+        (["recognition", '--set=labelled=["lfw:test"]'], "the pictures of 'lfw'"),
         (["landmarks:s4-small", "--size=quick"], "not both"),
     ):
         with pytest.raises(InputError, match=words):
