@@ -198,14 +198,16 @@ def make(config: CSRIConfig, steps: int) -> Task:
                 sharp = crops["labelled"] / 127.5 - 1.0
                 values["sr"] = pixel_error(config, resolved[: len(sharp)], sharp)
                 values["weighted/sr"] = config.sr * values["sr"]
-                # Eq. 3's balance, which the paper's λ_sr alone does not tell.
-                values["weighted/sr_to_identity"] = values["weighted/sr"] / total
                 total += values["weighted/sr"]
             return total, (stats, split, {"loss": total} | values)
 
         params = {name: state.nets[name].params for name in learning}
         gradients, (stats, split, values) = jax.grad(loss, has_aux=True)(params)
         gradients, values = jax.lax.pmean((gradients, values), AXIS)
+        if "labelled" in parts:
+            # Eq. 3's balance, which the paper's λ_sr alone does not tell.
+            weighted = values["weighted/sr"]
+            values["weighted/sr_to_identity"] = weighted / (values["loss"] - weighted)
         nets = dict(state.nets)
         for name in learning:
             nets[name] = updated(nets[name], gradients[name], stats.get(name, {}), optimizers[name])

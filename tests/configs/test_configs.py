@@ -17,8 +17,10 @@ import tiny
 
 from lrjax.cli.options import CONFIGS, find_config
 from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
+from lrjax.data import batches
 from lrjax.geometry.points import AFLW19, IBUG68, SCHEMES, convert
-from lrjax.tasks import degradation, landmarks, recognition, runs, super_resolution
+from lrjax.tasks import csri, degradation, landmarks, recognition, runs, super_resolution
+from lrjax.tasks.csri_networks import CSRIConfig, branches
 from lrjax.tasks.faces import examples
 from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.tasks.super_resolution import resolver_module
@@ -41,6 +43,9 @@ QUICK = (
     "super_resolution:srgan-small",
     "super_resolution:vdsr-paper",
     "super_resolution:drrn_b1u9-quick",
+    "recognition:deepid2-quick",
+    "csri:csri-paper",
+    "csri:drrn_vggface-quick",
 )
 
 
@@ -63,7 +68,10 @@ def stage1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],
 )
-def test_every_variant_steps(name: str, stage1: str, tmp_path: Path) -> None:
+def test_every_variant_steps(
+    name: str, stage1: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csri, "start", lambda config, name, fresh: fresh)
     config = find_config(name)
     if getattr(config, "degradation", None) == "generator":
         config = dataclasses.replace(config, stage1=stage1)
@@ -73,13 +81,21 @@ def test_every_variant_steps(name: str, stage1: str, tmp_path: Path) -> None:
     if isinstance(config, RecognitionConfig):
         config = dataclasses.replace(config, classes=config.classes or 5, initial=None)
         data = {"labelled": people.examples(config, 12).arrays}
+    elif isinstance(config, CSRIConfig):
+        config = dataclasses.replace(config, classes=5, native_classes=4)
+        data = {n: people.examples(one, 12).arrays for n, one in branches(config).items()}
     else:
         faces, _ = tiny.noise_sources(config)
         data = {part: examples(found).arrays for part, found in faces.items()}
     task = runs.TASKS[runs.task_name(config)].make(config, 1000)
-    data = {part: data[part] for part in task.batch}
+    last = dict(data[list(task.batch)[-1]])
+    data = {
+        part: batches.paired(data[part], part) if part in task.pairs else data[part]
+        for part in task.batch
+    }
     state = jax.eval_shape(task.init, jax.random.key(0))
-    assert task.batch["labelled"] == config.train.batch_size
+    counted = sum(task.batch.values()) if "native" in task.batch else task.batch["labelled"]
+    assert counted == config.train.batch_size
     train = dataclasses.replace(config.train, parallel="mesh", feed="device")
     step = loop.compile_step(task, train, parallel.make_mesh())
     new, metrics = jax.eval_shape(step, state, data)
@@ -90,7 +106,7 @@ def test_every_variant_steps(name: str, stage1: str, tmp_path: Path) -> None:
     sums = jax.eval_shape(
         task.evaluate,
         state,
-        data["labelled"] | {"place": np.arange(12), "valid": np.ones(12, bool)},
+        last | {"place": np.arange(12), "valid": np.ones(12, bool)},
     )
     assert "count" in sums
     if task.best is not None:
@@ -242,7 +258,10 @@ def test_sharpening_is_trained_as_its_papers_say(
         other = find_config(f"super_resolution:{setting}-{size}")
         for field in ("network", "size", "degradation", "distance", "alignment", "translation"):
             assert getattr(other, field) == getattr(config, field), field
-        sizes = dataclasses.replace(config.generator, width=16, residual=True)
+        units = {9: 3, 25: 8}[config.generator.units]  # a third of the depth
+        sizes = dataclasses.replace(
+            config.generator, width=16, layers=8, units=units, residual=True
+        )
         assert other.generator == sizes
 
 

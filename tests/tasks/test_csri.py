@@ -34,7 +34,7 @@ CONFIG = CSRIConfig(
     holdout=0.2,
     size=(5, 4),
     sharpener="srcnn",
-    generator=ResolverConfig(width=4),
+    generator=ResolverConfig(width=4, residual=True),
     network="small",
     dropout=0.3,
     shift=1 / 16,
