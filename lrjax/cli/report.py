@@ -26,8 +26,7 @@ def report(results: tuple[Path, ...], out: Path, title: str) -> None:
             f"No result lies below {', '.join(map(str, results))}; run an experiment first."
         )
     sections = [section(result, path.parent) for path, result in found]
-    sections.append(overview(results))
-    write_page(out, title, sections)
+    write_page(out, title, [*sections, overview(results)])
     tables = sum(len(s.tables) for s in sections)
     pictures = sum(len(s.pictures) for s in sections)
     click.echo(f"{out}: {len(sections)} results, {tables} tables, {pictures} pictures")

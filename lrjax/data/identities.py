@@ -136,7 +136,7 @@ def load_portraits(
 
 
 def some_people(portraits: Portraits, share: tuple[float, float]) -> Portraits:
-    """The pictures of a part of all people, and of nobody else; they are numbered from 0 again.
+    """The pictures of a part of all people, who are numbered from 0 again; of all, all pictures.
 
     Args:
       portraits: pictures of K people.
@@ -150,6 +150,8 @@ def some_people(portraits: Portraits, share: tuple[float, float]) -> Portraits:
         raise InputError(
             f"The share of people {list(share)} is none; give its ends, between 0 and 1."
         )
+    if (first, second) == (0, 1):
+        return portraits
     start, stop = (int(portraits.classes * end) for end in share)
     rows = np.flatnonzero((portraits.label >= start) & (portraits.label < stop))
     if not len(rows):
@@ -157,8 +159,6 @@ def some_people(portraits: Portraits, share: tuple[float, float]) -> Portraits:
             f"The share {list(share)} of {portraits.classes} people holds no picture; give a "
             "larger one."
         )
-    if len(rows) == len(portraits):
-        return portraits
     return Portraits(
         images=_Chosen(portraits.images, rows),
         label=portraits.label[rows] - np.int32(start),

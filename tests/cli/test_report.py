@@ -26,6 +26,7 @@ def test_gathers_folders_into_one_page(tmp_path: Path) -> None:
     text = out.read_text(encoding="utf-8")
     assert text.index("Sooner") < text.index("Later")
     assert "<title>Mine</title>" in text
+    assert text.index("Later") < text.index("lrjax train csri:csri")  # last, all systems
 
 
 @pytest.mark.parametrize(
