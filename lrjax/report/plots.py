@@ -220,5 +220,13 @@ def _style(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+# More curves than these leave no room for their names among them.
+_CROWD = 6
+
+
 def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, labelcolor=_INK)
+    beside = len(axes.get_legend_handles_labels()[0]) > _CROWD
+    place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if beside else {}
+    axes.legend(frameon=False, labelcolor=_INK, **place)
+    if beside:
+        axes.figure.set_figwidth(1.5 * axes.figure.get_figwidth())
