@@ -1,4 +1,4 @@
-"""What the networks of Kumar & Chellappa are made of.
+"""Layers that the networks share.
 
 Compute runs in each module's `dtype`, parameters and normalisation statistics are float32.
 `train` means: normalise by the batch and update the running statistics. Biases are left out
@@ -25,6 +25,12 @@ def kernel_init(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float
     """
     values = jax.random.normal(key, (math.prod(shape),), dtype)
     return values.reshape(shape) / math.sqrt(math.prod(shape[:-1]))
+
+
+def he_init(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+    """Draw normal values of variance 2 / (inputs of one output), for kernels [..., outputs]."""
+    values = jax.random.normal(key, (math.prod(shape),), dtype)
+    return values.reshape(shape) * math.sqrt(2 / math.prod(shape[:-1]))
 
 
 def convolution(
@@ -62,7 +68,25 @@ def pool(x: jax.Array, kind: str) -> jax.Array:
     return windows.max(axis=(2, 4)) if kind == "max" else windows.mean(axis=(2, 4))
 
 
-def upsample(x: jax.Array) -> jax.Array:
+def pool_floor(x: jax.Array) -> jax.Array:
+    """Take the maximum of 2×2 pixels of [B, H, W, C]; an odd last row or column is left out."""
+    height, width = (side - side % 2 for side in x.shape[1:3])
+    return pool(x[:, :height, :width], "max")
+
+
+def pool_ceil(x: jax.Array) -> jax.Array:
+    """Take the maximum of 2×2 pixels, as Caffe: an odd last row or column is its own window."""
+    _, height, width, _ = x.shape
+    # Repeating the edge does not change a maximum.
+    return pool(jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge"), "max")
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return `channels` times the factor `width`, at least 1."""
+    return max(1, round(channels * width))
+
+
+def upsample_nearest(x: jax.Array) -> jax.Array:
     """Doubles height and width of [B, H, W, C] by repeating pixels (nearest neighbour)."""
     batch, height, width, channels = x.shape
     shape = (batch, height, 2, width, 2, channels)
@@ -162,12 +186,12 @@ class Critic(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def score(self, x: jax.Array, update_stats: bool) -> jax.Array:
-        """[B, H, W, C] → [B] float32; `update_stats` moves the power iteration on by one step."""
+    def score(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C] → [B] float32; `train` moves the power iteration on by one step."""
 
         def normalised(layer: nn.Module, x: jax.Array) -> jax.Array:
             if self.spectral_norm:
-                return nn.SpectralNorm(layer, n_steps=1)(x, update_stats=update_stats)
+                return nn.SpectralNorm(layer, n_steps=1)(x, update_stats=train)
             return layer(x)
 
         for index, width in enumerate(self.widths):
