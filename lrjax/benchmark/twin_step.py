@@ -173,7 +173,7 @@ def random_views(count: int, view: int, config: AugmentConfig, device: torch.dev
 
 
 def warp(images: Tensor, transforms: Tensor, size: int) -> Tensor:
-    """uint8 [B, F, F, 3] → float [B, 3, size, size] in 0..255, as `geometry.warp.warp`."""
+    """uint8 [B, F, F, 3] → float [B, 3, size, size] in 0..255, as `geometry.transforms.warp`."""
     frame = images.shape[1]
     pixel = torch.arange(size, dtype=torch.float32, device=images.device)
     y, x = torch.meshgrid(pixel, pixel, indexing="ij")

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrjax.config import AugmentConfig
-from lrjax.geometry import warp
 from lrjax.geometry.points import Scheme
+from lrjax.geometry.transforms import apply, crop_transform, invert
 
 
 def identity_view(frame: int, view: int, count: int) -> jax.Array:
@@ -24,7 +24,7 @@ def random_view(keys: jax.Array, frame: int, view: int, config: AugmentConfig) -
         u = jax.random.uniform(key, (4,), minval=-1.0)
         low, high = np.log(config.scale[0]), np.log(config.scale[1])
         scale = jnp.exp(low + (u[1] + 1.0) / 2.0 * (high - low))
-        return warp.view_transform(
+        return crop_transform(
             frame,
             view,
             jnp.deg2rad(config.rotation) * u[0],
@@ -37,7 +37,7 @@ def random_view(keys: jax.Array, frame: int, view: int, config: AugmentConfig) -
 
 def to_view(points: jax.Array, view_to_frame: jax.Array) -> jax.Array:
     """Frame points [B, N, 2] in view pixels."""
-    return warp.apply(warp.invert(view_to_frame), points)
+    return apply(invert(view_to_frame), points)
 
 
 def mirror(
@@ -133,12 +133,6 @@ def random_crops(
         return jnp.where(jax.random.bernoulli(flip, mirror), crop[:, ::-1], crop)
 
     return jax.vmap(one)(keys, frames)
-
-
-def middles(frames: jax.Array, height: int, width: int) -> jax.Array:
-    """The middle [height, width] of each frame [B, H, W, C]; its border has whole pixels."""
-    top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
-    return frames[:, top : top + height, left : left + width]
 
 
 def coarse(images: jax.Array, height: int, width: int) -> jax.Array:

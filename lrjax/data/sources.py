@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from lrjax.data.cut import cut_square, square_transform
 from lrjax.errors import InputError
+from lrjax.geometry.crop import crop, square_box, square_transform
 from lrjax.geometry.points import SCHEMES, convert
 
 FRAME = 1.5
@@ -266,7 +266,7 @@ def _frame(
         centre = np.array([x + (w - 1) / 2, y + (h - 1) / 2])
         face_side = float(np.sqrt(w * h))
         square = sides * face_side
-        frame = cut_square(image.convert("RGB"), centre, square, size)
+        frame = crop(image.convert("RGB"), square_box(centre, square), size, size)
     step, offset = square_transform(centre, square, size)
     points = record.get("points")
     if points is not None:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lrjax.data.cache import cached, key_of
 from lrjax.data.identities import Portraits
 from lrjax.errors import InputError
-from lrjax.geometry.align import FITS, Fit
+from lrjax.geometry.fits import FITS, Fit
 from lrjax.geometry.templates import TEMPLATES, Template
 from lrjax.inference.crops import PLAIN, Aligned, Plain, align_faces, in_words
 from lrjax.inference.files import ahead

@@ -35,6 +35,7 @@ from lrjax.data import augment
 from lrjax.data.examples import Loaded
 from lrjax.errors import InputError
 from lrjax.evaluation import images as quality
+from lrjax.geometry.crop import center_crop
 from lrjax.tasks import classification, recognition, recognition_data
 from lrjax.tasks.csri_networks import (
     CLASSIFIERS,
@@ -232,7 +233,7 @@ def make(config: CSRIConfig, steps: int) -> Task:
 
 def _middles(config: CSRIConfig, name: str, part: Any) -> tuple[jax.Array, jax.Array]:
     """Sharp and coarse middles of a branch's faces."""
-    crops = augment.middles(part["images"], *face_size(config))
+    crops = center_crop(part["images"], *face_size(config))
     return crops / 127.5 - 1.0, seen(config, name, crops)
 
 

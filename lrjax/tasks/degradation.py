@@ -22,7 +22,7 @@ from lrjax.config import (
 )
 from lrjax.data import augment
 from lrjax.errors import InputError
-from lrjax.geometry import warp
+from lrjax.geometry.transforms import average_pool, warp
 from lrjax.losses import adversarial, regression
 from lrjax.models.high_to_low import HighToLowGenerator, ImageDiscriminator
 from lrjax.training.optimizers import make_optimizer, players_gradients
@@ -142,7 +142,7 @@ def make(config: DegradationConfig, steps: int) -> Task:
             keys = per_example(stream(state.key, f"view/{name}", state.step), part["place"])
             frame = part["images"].shape[1]
             chosen = augment.random_view(keys, frame, size, config.augment)
-            seen = warp.warp(part["images"], chosen, size)
+            seen = warp(part["images"], chosen, size)
             keys = per_example(stream(state.key, f"tight/{name}", state.step), part["place"])
             seen = augment.tight_crop(seen, keys, config.context, config.augment)
             return seen / 127.5 - 1.0
@@ -174,7 +174,7 @@ def make(config: DegradationConfig, steps: int) -> Task:
             values = {
                 "gan": adversarial.hinge_generator(on_fake),
                 "critic": adversarial.hinge_discriminator(on_real, on_fake),
-                "pixel": regression.pixel_error(fake, warp.average_pool(sharp, factor)),
+                "pixel": regression.pixel_error(fake, average_pool(sharp, factor)),
                 "score_real": on_real.mean(),
                 "score_fake": on_fake.mean(),
             }
@@ -219,12 +219,12 @@ def rows(
 ) -> dict[str, jax.Array]:
     """The rows of K&C Fig. 4: the face, its subsampled and its generated version, in [-1, 1]."""
     plain = augment.identity_view(frames.shape[1], config.image_size, len(frames))
-    sharp = warp.warp(frames, plain, config.image_size) / 127.5 - 1.0
+    sharp = warp(frames, plain, config.image_size) / 127.5 - 1.0
     keys = per_example(stream(jax.random.key(0), "evaluate"), place)
     noise = jax.vmap(lambda key: jax.random.normal(key, (config.generator.noise,)))(keys)
     return {
         "sharp": sharp,
-        "subsampled": warp.average_pool(sharp, config.image_size // config.size),
+        "subsampled": average_pool(sharp, config.image_size // config.size),
         "generated": g1.apply(net.evaluation_variables, sharp, noise, train=False),
     }
 
@@ -245,7 +245,7 @@ def _pictures(
     shown = rows(config, g1, state.nets["g1"], part["images"], part["place"])
     frames = batch["real"]["images"]
     plain = augment.identity_view(frames.shape[1], config.size, len(frames))
-    shown["real"] = warp.warp(frames, plain, config.size) / 127.5 - 1.0
+    shown["real"] = warp(frames, plain, config.size) / 127.5 - 1.0
     return {
         name: {"images": jnp.clip((images + 1.0) * 127.5, 0, 255).astype(jnp.uint8)}
         for name, images in shown.items()

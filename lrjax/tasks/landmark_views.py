@@ -14,6 +14,7 @@ import jax
 
 from lrjax.data import augment, camera
 from lrjax.geometry.points import SCHEMES
+from lrjax.geometry.transforms import warp
 from lrjax.tasks import degradation
 from lrjax.training.rng import per_example, stream
 from lrjax.training.state import State
@@ -50,7 +51,7 @@ def labelled_views(
     view_to_frame = augment.random_view(
         keys("view"), part["images"].shape[1], config.image_size, config.augment
     )
-    images = augment.warp.warp(part["images"], view_to_frame, config.image_size)
+    images = warp(part["images"], view_to_frame, config.image_size)
     points, visible = augment.to_view(part["points"], view_to_frame), part["visible"]
     if config.augment.flip > 0:
         flips = jax.vmap(lambda k: jax.random.bernoulli(k, config.augment.flip))(keys("flip"))
@@ -82,7 +83,7 @@ def real_views(
     view_to_frame = augment.random_view(
         keys("real_view"), part["images"].shape[1], config.size, config.augment
     )
-    images = augment.warp.warp(part["images"], view_to_frame, config.size)
+    images = warp(part["images"], view_to_frame, config.size)
     images = _appearance(config, lambda name: keys("real_" + name), images)
     return to_unit(images), view_to_frame
 
@@ -96,7 +97,7 @@ def plain_views(
     """Unaugmented faces as G2 sees them, and their points; degraded alike in every evaluation."""
     frame = part["images"].shape[1]
     view_to_frame = augment.identity_view(frame, config.image_size, len(part["images"]))
-    views = augment.warp.warp(part["images"], view_to_frame, config.image_size)
+    views = warp(part["images"], view_to_frame, config.image_size)
     keys = keys_of(jax.random.key(0), 0, part["place"], "evaluate")
     points = augment.to_view(part["points"], view_to_frame)
     return degrade(state, views, keys), (points + 0.5) / config.factor - 0.5

@@ -34,6 +34,7 @@ from lrjax.data import augment
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
 from lrjax.geometry.points import SCHEMES
+from lrjax.geometry.transforms import apply, warp
 from lrjax.losses import adversarial, began, regression
 from lrjax.models.heatmap import ConfidenceDiscriminator, HeatmapDiscriminator, HeatmapGenerator
 from lrjax.tasks import degradation
@@ -155,9 +156,9 @@ def consistency_loss(
     """
     count = SCHEMES[config.scheme].count
     plain = augment.identity_view(frames.shape[1], config.size, len(frames))
-    seen = to_unit(augment.warp.warp(frames, plain, config.size))
+    seen = to_unit(warp(frames, plain, config.size))
     points, confidence = heatmaps.decode(teacher(seen), count, config.decoder)
-    points = augment.to_view(augment.warp.apply(plain, points), view_to_frame)
+    points = augment.to_view(apply(plain, points), view_to_frame)
     inside = jnp.all((points > -0.5) & (points < config.size - 0.5), axis=-1)
     weight = jax.lax.stop_gradient(confidence * inside)
     expected, _ = heatmaps.decode(maps, count, "soft")
@@ -365,7 +366,7 @@ def _pictures(
     if "real" in batch:
         frames = batch["real"]["images"]
         plain = augment.identity_view(frames.shape[1], config.size, len(frames))
-        shown["real"] = to_unit(augment.warp.warp(frames, plain, config.size))
+        shown["real"] = to_unit(warp(frames, plain, config.size))
     return {
         name: {
             "images": jnp.clip((images + 1.0) * 127.5, 0, 255).astype(jnp.uint8),

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from lrjax.config import OptimizerConfig, TrainConfig
 from lrjax.data import augment
 from lrjax.errors import InputError
+from lrjax.geometry.crop import center_crop
 from lrjax.geometry.templates import TEMPLATES, Template
 from lrjax.models.recognisers import RECOGNISERS, Recogniser
 from lrjax.tasks import classification
@@ -248,7 +249,7 @@ def _evaluate(
     part: dict[str, jax.Array],
 ) -> Metrics:
     """Sum of wrong guesses whose picture it is, and the count of pictures."""
-    images = seen(config, augment.middles(part["images"], *size))
+    images = seen(config, center_crop(part["images"], *size))
     nets = state.nets
     features = module.apply(nets["recogniser"].evaluation_variables, images, train=False)
     wrong = classification.guesses(config, features, nets["classifier"].params) != part["label"]
@@ -257,4 +258,4 @@ def _evaluate(
 
 def _pictures(size: tuple[int, int], state: State, batch: Batch) -> dict[str, dict[str, jax.Array]]:
     """Training faces as they are aligned."""
-    return {"labelled": {"images": augment.middles(batch["labelled"]["images"], *size)}}
+    return {"labelled": {"images": center_crop(batch["labelled"]["images"], *size)}}

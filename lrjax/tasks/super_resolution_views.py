@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lrjax.data import augment, camera
+from lrjax.geometry.crop import center_crop
 from lrjax.tasks import degradation
 from lrjax.tasks.landmark_views import to_unit
 from lrjax.training.rng import per_example, stream
@@ -51,7 +52,7 @@ def random_views(
     """Shifted and mirrored views [B, H, W, 3] in 0..255 of the middles of frames."""
     height, width = config.image_size
     room = 2 * border(config)
-    frames = augment.middles(part["images"], height + room, width + room)
+    frames = center_crop(part["images"], height + room, width + room)
     keys = per_example(stream(key, "view", step), part["place"])
     return augment.random_crops(frames, keys, height, width, config.flip).astype(jnp.float32)
 
@@ -64,7 +65,7 @@ def rows(
     part: dict[str, jax.Array],
 ) -> dict[str, jax.Array]:
     """Faces made small, enlarged in two ways, and as they were: all in about [-1, 1]."""
-    views = augment.middles(part["images"], *config.image_size).astype(jnp.float32)
+    views = center_crop(part["images"], *config.image_size).astype(jnp.float32)
     keys = per_example(stream(jax.random.key(0), "evaluate"), part["place"])
     small = degrade(state, views, keys)
     return {

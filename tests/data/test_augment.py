@@ -13,8 +13,8 @@ from scipy.ndimage import affine_transform
 
 from lrjax.config import AugmentConfig
 from lrjax.data import augment
-from lrjax.geometry import warp
 from lrjax.geometry.points import FIVE, IBUG68
+from lrjax.geometry.transforms import warp
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -54,7 +54,7 @@ def test_points_follow_pixels() -> None:
     points = RNG.uniform(18, 30, (16, 2)).astype(np.float32)
     config = AugmentConfig(rotation=30.0, scale=(0.8, 1.25), translation=0.1)
     view_to_frame = random_view(keys(16), FRAME, VIEW, config)
-    seen = warp.warp(dots(points, FRAME), view_to_frame, VIEW)
+    seen = warp(dots(points, FRAME), view_to_frame, VIEW)
     moved = to_view(jnp.asarray(points)[:, None], view_to_frame)[:, 0]
     np.testing.assert_allclose(centroids(seen), moved, atol=0.05)
     assert np.abs(moved - (points - 8)).max() > 2
@@ -66,7 +66,7 @@ def test_a_view_shows_what_scipy_shows() -> None:
     (a,) = np.asarray(random_view(keys(1), FRAME, VIEW, config))
     # SciPy indexes (y, x).
     turned = affine_transform(image, a[::-1, 1::-1], a[::-1, 2], output_shape=(VIEW, VIEW), order=1)
-    ours = warp.warp(jnp.asarray(image)[None, ..., None], jnp.asarray(a)[None], VIEW)[0, ..., 0]
+    ours = warp(jnp.asarray(image)[None, ..., None], jnp.asarray(a)[None], VIEW)[0, ..., 0]
     np.testing.assert_allclose(ours, turned, atol=0.05)
 
 
@@ -90,7 +90,7 @@ def test_no_augmentation_is_the_middle_of_the_frame() -> None:
     images = jnp.asarray(RNG.integers(0, 256, (2, FRAME, FRAME, 3), dtype=np.uint8))
     plain = augment.identity_view(FRAME, VIEW, 2)
     np.testing.assert_allclose(random_view(keys(2), FRAME, VIEW, OFF), plain, atol=1e-5)
-    np.testing.assert_array_equal(warp.warp(images, plain, VIEW), images[:, 8:40, 8:40])
+    np.testing.assert_array_equal(warp(images, plain, VIEW), images[:, 8:40, 8:40])
     points = jnp.asarray(RNG.uniform(8, 40, (2, 5, 2)), jnp.float32)
     np.testing.assert_allclose(to_view(points, plain), points - 8, atol=1e-5)
 
@@ -215,9 +215,3 @@ def test_crops_are_shifted_by_whole_pixels_and_mirrored() -> None:
     np.testing.assert_array_equal(
         jax.jit(partial(augment.random_crops, height=9, width=8, mirror=0.0))(frames, keys), frames
     )
-
-
-def test_the_middle_has_an_equal_border() -> None:
-    frames = np.arange(2 * 8 * 10 * 1).reshape(2, 8, 10, 1)
-    np.testing.assert_array_equal(augment.middles(frames, 4, 8), frames[:, 2:6, 1:9])
-    np.testing.assert_array_equal(augment.middles(frames, 8, 10), frames)

@@ -3,12 +3,104 @@
 import numpy as np
 import pytest
 
-from lrjax.geometry.align import FITS, LARGEST, crop_transforms
+from lrjax.geometry.fits import (
+    FITS,
+    LARGEST,
+    MIN_SPREAD,
+    fit_affine,
+    fit_similarity,
+    fit_template,
+    spread,
+)
 from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.geometry.transforms import apply
 
 FACE32, ARCFACE = TEMPLATES["face32"], TEMPLATES["arcface112"]
 SEEN = np.ones(5, bool)
 PICTURE = np.array([100.0, 80.0])
+
+
+def random_points(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).uniform(0, 100, (*shape, 2)).astype(np.float32)
+
+
+def umeyama(src: np.ndarray, dst: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Umeyama's method by singular values, in float64."""
+    src, dst, w = (np.asarray(a, np.float64) for a in (src, dst, weights))
+    w = w / w.sum()
+    src_mean, dst_mean = w @ src, w @ dst
+    s, d = src - src_mean, dst - dst_mean
+    u, singular, vt = np.linalg.svd(d.T @ (w[:, None] * s))
+    sign = np.diag([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    rotation = u @ sign @ vt
+    scale = np.trace(np.diag(singular) @ sign) / (w * (s**2).sum(1)).sum()
+    return np.c_[scale * rotation, dst_mean - scale * rotation @ src_mean]
+
+
+def test_fit_similarity_is_umeyamas() -> None:
+    src, dst = random_points(2, 6)
+    weights = np.array([1, 2, 0.5, 0, 3, 1], np.float32)
+    found = fit_similarity(src, dst, weights)
+    np.testing.assert_allclose(found, umeyama(src, dst, weights), rtol=1e-3, atol=1e-3)
+
+
+def test_fit_similarity_recovers_a_similarity_from_two_visible_points() -> None:
+    angle, scale = 0.7, 1.3
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    truth = np.array([[c, -s, 5], [s, c, -3]], np.float32)
+    src = random_points(5)
+    dst = np.asarray(apply(truth, src)).copy()
+    dst[2:] = np.nan
+    found = fit_similarity(src, dst, np.arange(5) < 2)
+    np.testing.assert_allclose(found, truth, rtol=1e-4, atol=1e-3)
+
+
+def test_fit_similarity_never_reflects() -> None:
+    src = random_points(3, 8)
+    dst = src * [-1, 1] + [90, 0]
+    found = np.asarray(fit_similarity(src, dst, np.ones((3, 8))))
+    np.testing.assert_allclose(found[:, 0, 0], found[:, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0, 1], -found[:, 1, 0], rtol=1e-6)
+    assert (np.linalg.det(found[:, :, :2]) > 0).all()
+    expected = [umeyama(s, d, np.ones(8)) for s, d in zip(src, dst, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("fit", [fit_similarity, fit_affine])
+def test_degenerate_fits_are_finite_and_can_be_told(fit) -> None:
+    src = np.array([[[10.0, 20.0]] * 4, [[np.nan, 1.0]] * 4, [[10.0, 20.0]] * 4], np.float32)
+    dst = random_points(3, 4)
+    weights = np.array([[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 1, 0]], np.float32)
+    found = np.asarray(fit(src, dst, weights))
+    np.testing.assert_array_equal(found[:, :, :2], np.broadcast_to(np.eye(2), (3, 2, 2)))
+    np.testing.assert_allclose(found[0, :, 2], dst[0].mean(0) - [10, 20], rtol=1e-5)
+    np.testing.assert_array_equal(found[1, :, 2], [0, 0])
+    np.testing.assert_allclose(found[2, :, 2], dst[2, 2] - [10, 20], rtol=1e-5)
+    assert (np.asarray(spread(src, weights)) < MIN_SPREAD).all()
+
+
+def test_spread_is_the_square_root_of_the_covariances_eigenvalues() -> None:
+    points = random_points(6) * [1.0, 0.1]
+    weights = np.array([1, 2, 1, 0, 1, 3], np.float32)
+    covariance = np.cov(points.T, aweights=weights, ddof=0)
+    expected = np.sqrt(np.linalg.eigvalsh(covariance)[::-1])
+    np.testing.assert_allclose(spread(points, weights), expected, rtol=1e-4)
+
+
+def test_fit_affine_is_the_least_squares_solution() -> None:
+    src, dst = random_points(2, 6)
+    weights = np.array([1, 2, 0.5, 0, 3, 1], np.float32)
+    root = np.sqrt(weights)[:, None]
+    solution, *_ = np.linalg.lstsq(root * np.c_[src, np.ones(6)], root * dst, rcond=None)
+    np.testing.assert_allclose(fit_affine(src, dst, weights), solution.T, rtol=1e-3, atol=1e-2)
+
+
+def test_fit_affine_of_points_on_a_line_is_the_similarity() -> None:
+    src = np.stack([np.arange(5.0), 2 * np.arange(5.0)], -1)
+    dst = random_points(5)
+    np.testing.assert_array_equal(
+        fit_affine(src, dst, np.ones(5)), fit_similarity(src, dst, np.ones(5))
+    )
 
 
 def turned(
@@ -26,21 +118,10 @@ def one(
     size: np.ndarray = PICTURE,
 ) -> tuple[np.ndarray, bool]:
     """Transform and verdict for one face."""
-    transforms, sound = crop_transforms(
+    transforms, sound = fit_template(
         np.asarray(points)[None], np.asarray(visible)[None], template, fit, size[None]
     )
     return transforms[0], bool(sound[0])
-
-
-def umeyama(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The published algorithm with its singular value decomposition, in float64."""
-    mean_s, mean_t = source.mean(0), target.mean(0)
-    s, t = source - mean_s, target - mean_t
-    u, d, v = np.linalg.svd(t.T @ s / len(s))
-    sign = np.diag([1.0, np.sign(np.linalg.det(u) * np.linalg.det(v))])
-    rotation = u @ sign @ v
-    scale = np.trace(np.diag(d) @ sign) / (s**2).sum(1).mean()
-    return np.column_stack([scale * rotation, mean_t - scale * rotation @ mean_s])
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -57,7 +138,7 @@ def test_noisy_points_are_fitted_as_umeyama_does(seed: int) -> None:
     noise = np.random.default_rng(seed).normal(0, 2, (5, 2))
     points = turned(FACE32.points, 1.5, 25, (30, 10)) + noise
     transform, sound = one(points)
-    there = umeyama(points, FACE32.points)
+    there = umeyama(points, FACE32.points, np.ones(5))
     inverse = np.linalg.inv(np.vstack([there, [0, 0, 1]]))[:2]
     assert sound
     np.testing.assert_allclose(transform, inverse, atol=1e-3)
@@ -145,9 +226,7 @@ def test_many_faces_are_as_each_alone() -> None:
     rng = np.random.default_rng(5)
     points = face() + rng.normal(0, 1, (300, 5, 2))
     visible = rng.random((300, 5)) < 0.6
-    together, sound = crop_transforms(
-        points, visible, ARCFACE, "affine", np.tile(PICTURE, (300, 1))
-    )
+    together, sound = fit_template(points, visible, ARCFACE, "affine", np.tile(PICTURE, (300, 1)))
     assert 0 < sound.sum() < 300
     for i in (0, 255, 256, 299):
         transform, ok = one(points[i], visible[i], ARCFACE, "affine")
@@ -157,7 +236,7 @@ def test_many_faces_are_as_each_alone() -> None:
 
 def test_no_faces() -> None:
     nothing = np.zeros((0, 5, 2))
-    transforms, sound = crop_transforms(
+    transforms, sound = fit_template(
         nothing, np.zeros((0, 5), bool), FACE32, "similarity", np.zeros((0, 2))
     )
     assert transforms.shape == (0, 2, 3)
