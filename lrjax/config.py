@@ -120,6 +120,26 @@ class AugmentConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class AlignmentConfig:
+    """How faces are laid onto a template: one value for training, tests and the command line."""
+
+    # What finds the five points: "pretrained", the run or weights of a landmark network, "points"
+    # for the dataset's own, "resize" for nothing: faces are then resized.
+    landmarks: str = "pretrained"
+    # K&C: "affine transformation". Ours: a similarity, which is one and keeps the face's shape.
+    fit: Literal["similarity", "affine"] = "similarity"
+    # How faces are shown that cannot be aligned: in the template's shape, or with black beside.
+    resize_mode: Literal["stretch", "pad"] = "stretch"
+    # The part of each picture that is the face: left, top, width, height, as shares of its size.
+    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    # Run or weights of a network that enlarges the pictures first (K&C's A1 and A2).
+    upsample: str | None = None
+    # How the landmark network looks: also at the mirror image; how often the crop is centred.
+    flip: bool = True
+    passes: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
 class CameraConfig:
     """A parametric camera for the `camera` degradation, which the paper does not have."""
 

@@ -23,7 +23,6 @@ from jax.sharding import Mesh
 from lrjax.config import TrainConfig
 from lrjax.data import batches
 from lrjax.errors import InputError
-from lrjax.files import exclusively
 from lrjax.training import parallel
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.log import Log, Progress, Silence
@@ -55,7 +54,7 @@ class Hooks:
 
 
 def total_steps(config: TrainConfig, examples: int) -> int:
-    """The length of a run over `examples` training examples."""
+    """Compute the length of a run over `examples` training examples."""
     if config.steps is not None:
         return config.steps
     return max(1, round(config.epochs * examples / config.batch_size))
@@ -64,7 +63,7 @@ def total_steps(config: TrainConfig, examples: int) -> int:
 def compile_step(
     task: Task, config: TrainConfig, mesh: Mesh
 ) -> Callable[..., tuple[State, Metrics]]:
-    """The task's step on all devices: `(state, data or batch) -> (state, metrics)`.
+    """Compile the task's step for all devices: `(state, data or batch) -> (state, metrics)`.
 
     Raises:
       InputError: the batch does not split over the devices, or would split pairs.
@@ -177,9 +176,9 @@ def fit(
     Args:
       task: what is trained.
       data: source name -> arrays of all its training examples, for each of `task.batch`.
-      folder: the run folder.
+      folder: the run folder, which nobody else may write to (see `files.exclusively`).
       held_out: examples for `task.evaluate`; without them nothing is selected.
-      hooks: called on the first process alone.
+      hooks: called on the first process alone, and with the others waiting.
 
     Returns:
       The final state.
@@ -188,28 +187,11 @@ def fit(
       Interrupted: after Ctrl-C; the state is saved.
       Diverged: a metric or the state is not finite; the last good state is saved.
       InputError: a source is empty, the batch does not split over the devices, or the run is
-        longer than `steps` already, or another process trains there.
+        longer than `steps` already.
     """
     for name in task.batch:
         if batches.size_of(data[name]) == 0:
             raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
-    if jax.process_index() > 0:
-        return _fit(task, config, steps, data, folder, held_out, Hooks(), mesh)
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusively(folder, "training"):
-        return _fit(task, config, steps, data, folder, held_out, hooks, mesh)
-
-
-def _fit(
-    task: Task,
-    config: TrainConfig,
-    steps: int,
-    data: Mapping[str, batches.Arrays],
-    folder: Path,
-    held_out: batches.Arrays | None,
-    hooks: Hooks,
-    mesh: Mesh | None,
-) -> State:
     mesh = parallel.make_mesh() if mesh is None else mesh
     step_function = compile_step(task, config, mesh)
     state = parallel.place(
@@ -225,6 +207,7 @@ def _fit(
             "set train.steps to more, or name another run folder."
         )
     first = jax.process_index() == 0
+    hooks = hooks if first else Hooks()
     log = Log(folder, start) if first else Silence()
     progress = Progress(steps, start, shown=first)
     assess = _assessment(task, config, data, held_out, hooks, log, progress)

@@ -36,6 +36,10 @@ class Nets:
     def __contains__(self, name: str) -> bool:
         return name in self._modules
 
+    def module(self, name: str) -> nn.Module:
+        """Return the module of a network."""
+        return self._modules[name]
+
     def __call__(
         self, name: str, *inputs: jax.Array, dropout: jax.Array | None = None, **options: Any
     ) -> Any:

@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from lrjax.models.weights import misfit
 from lrjax.rng import stream
 from lrjax.training import parallel
 from lrjax.training.nets import Nets
@@ -27,8 +29,10 @@ def init_state(task: Task, key: jax.Array) -> State:
 
 def _new_net(player: Player, name: str, key: jax.Array) -> Net:
     variables = player.variables
-    if variables is None:
-        variables = player.network.init(stream(key, f"init/{name}"))
+    if misfit(variables, player.network.shapes()):
+        drawn = player.network.init(stream(key, f"init/{name}"))
+        flat = flatten_dict(drawn) | flatten_dict(dict(variables))
+        variables = unflatten_dict(flat)
     params = variables["params"]
     return Net(
         params=params,

@@ -25,7 +25,7 @@ class Player:
     Attributes:
       network: what it is.
       optimizer: how it learns; None: it is frozen.
-      variables: what it starts from; None: drawn at random.
+      variables: what it starts from; whatever they lack is drawn at random.
       average: decay of a moving average of its parameters; None: there is none.
       split: whether its arrays are split over the devices along their last axis; `losses` then sees
         this device's part.
@@ -33,7 +33,7 @@ class Player:
 
     network: Network
     optimizer: optax.GradientTransformation | None
-    variables: dict[str, Any] | None = None
+    variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     average: float | None = None
     split: bool = False
 
@@ -51,8 +51,8 @@ class Task:
         `example_index`, the examples' places in the global batch. The next loss state must be
         equal on all devices (see `parallel.mean`); metrics are averaged over them.
       evaluate: `(nets, fields) -> sums` over the examples whose `valid` is true, `count` included.
-      pictures: `(nets, batch) -> {name: {"images": uint8 [n, H, W, 3], "points": [n, N, 2]}}`, drawn
-        now and then; points are optional.
+      pictures: `(nets, batch) -> {name: {"images": uint8 [n, H, W, 3], "points": [n, N, 2]}}`, now
+        and then; points are optional.
       loss_state: the explicit state of the losses before the first step.
       best: the evaluated quantity that the best weights have the least of, or None.
       pairs: sources that are drawn in pairs, by their `label`: rows 2i and 2i + 1 of a batch are an
