@@ -178,7 +178,7 @@ def fit(
       data: source name -> arrays of all its training examples, for each of `task.batch`.
       folder: the run folder, which nobody else may write to (see `files.exclusively`).
       held_out: examples for `task.evaluate`; without them nothing is selected.
-      hooks: called on the first process alone, and with the others waiting.
+      hooks: called on the first process alone.
 
     Returns:
       The final state.
