@@ -31,11 +31,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.data import augment
+from lrjax.data import augment, degrade
 from lrjax.data.examples import Loaded
 from lrjax.errors import InputError
 from lrjax.evaluation import images as quality
 from lrjax.geometry.crop import center_crop
+from lrjax.rng import drop_by_example, per_example, stream
 from lrjax.tasks import classification, recognition, recognition_data
 from lrjax.tasks.csri_networks import (
     CLASSIFIERS,
@@ -49,7 +50,6 @@ from lrjax.tasks.csri_networks import (
 from lrjax.tasks.super_resolution_views import to_bytes
 from lrjax.training.optimizers import make_optimizer
 from lrjax.training.parallel import AXIS
-from lrjax.training.rng import drop_by_example, per_example, stream
 from lrjax.training.state import Metrics, State, new_net, updated
 from lrjax.training.task import Batch, Task
 from lrjax.training.weights import fitting_variables
@@ -75,7 +75,7 @@ def load(config: CSRIConfig, data_dir: Path, align: recognition_data.Align) -> L
 def seen(config: CSRIConfig, name: str, crops: jax.Array) -> jax.Array:
     """What the sharpening network is shown of a branch's crops [B, H, W, 3] in 0..255."""
     if name == "labelled":
-        crops = augment.coarse(crops, *config.size)
+        crops = degrade.down_up(crops, *config.size)
     return crops / 127.5 - 1.0
 
 
@@ -156,15 +156,17 @@ def make(config: CSRIConfig, steps: int) -> Task:
         return State.create(nets, losses, key)
 
     def views(name: str, state: State, part: Mapping[str, jax.Array]) -> jax.Array:
-        keys = per_example(stream(state.key, f"{name}/crop", state.step), part["place"])
-        return augment.random_crops(part["images"], keys, *size, config.mirror)
+        keys = per_example(stream(state.key, f"{name}/crop", state.step), part["example_index"])
+        return augment.random_crop(part["images"], keys, *size, config.mirror)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         crops = {name: views(name, state, batch[name]) for name in parts}
         images = jnp.concatenate([seen(config, name, crop) for name, crop in crops.items()])
         drops = jnp.concatenate(
             [
-                per_example(stream(state.key, f"{name}/dropout", state.step), batch[name]["place"])
+                per_example(
+                    stream(state.key, f"{name}/dropout", state.step), batch[name]["example_index"]
+                )
                 for name in parts
             ]
         )

@@ -25,9 +25,9 @@ from lrjax.errors import InputError
 from lrjax.geometry.transforms import average_pool, warp
 from lrjax.losses import adversarial, regression
 from lrjax.models.high_to_low import HighToLowGenerator, ImageDiscriminator
+from lrjax.rng import per_example, stream
 from lrjax.training.optimizers import make_optimizer, players_gradients
 from lrjax.training.parallel import AXIS
-from lrjax.training.rng import per_example, stream
 from lrjax.training.state import Metrics, Net, State, new_net, updated
 from lrjax.training.task import Batch, Task
 from lrjax.training.weights import load_variables
@@ -139,15 +139,17 @@ def make(config: DegradationConfig, steps: int) -> Task:
     def inputs(state: State, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
         def views(name: str, size: int) -> jax.Array:
             part = batch[name]
-            keys = per_example(stream(state.key, f"view/{name}", state.step), part["place"])
+            keys = per_example(stream(state.key, f"view/{name}", state.step), part["example_index"])
             frame = part["images"].shape[1]
-            chosen = augment.random_view(keys, frame, size, config.augment)
+            chosen = augment.random_transforms(keys, frame, size, config.augment)
             seen = warp(part["images"], chosen, size)
-            keys = per_example(stream(state.key, f"tight/{name}", state.step), part["place"])
+            tight = stream(state.key, f"tight/{name}", state.step)
+            keys = per_example(tight, part["example_index"])
             seen = augment.tight_crop(seen, keys, config.context, config.augment)
             return seen / 127.5 - 1.0
 
-        keys = per_example(stream(state.key, "noise", state.step), batch["labelled"]["place"])
+        index = batch["labelled"]["example_index"]
+        keys = per_example(stream(state.key, "noise", state.step), index)
         noise = jax.vmap(lambda key: jax.random.normal(key, (config.generator.noise,)))(keys)
         return views("labelled", config.image_size), views("real", config.size), noise
 
@@ -218,7 +220,7 @@ def rows(
     config: DegradationConfig, g1: HighToLowGenerator, net: Net, frames: jax.Array, place: jax.Array
 ) -> dict[str, jax.Array]:
     """The rows of K&C Fig. 4: the face, its subsampled and its generated version, in [-1, 1]."""
-    plain = augment.identity_view(frames.shape[1], config.image_size, len(frames))
+    plain = augment.center_transforms(frames.shape[1], config.image_size, len(frames))
     sharp = warp(frames, plain, config.image_size) / 127.5 - 1.0
     keys = per_example(stream(jax.random.key(0), "evaluate"), place)
     noise = jax.vmap(lambda key: jax.random.normal(key, (config.generator.noise,)))(keys)
@@ -233,7 +235,7 @@ def _evaluate(
     config: DegradationConfig, g1: HighToLowGenerator, state: State, part: dict[str, jax.Array]
 ) -> Metrics:
     """Sum over faces of Eq. 4, and their count."""
-    shown = rows(config, g1, state.nets["g1"], part["images"], part["place"])
+    shown = rows(config, g1, state.nets["g1"], part["images"], part["example_index"])
     error = jnp.square(shown["generated"] - shown["subsampled"]).mean(axis=(1, 2, 3))
     return {"pixel": jnp.where(part["valid"], error, 0.0).sum(), "count": part["valid"].sum()}
 
@@ -242,9 +244,9 @@ def _pictures(
     config: DegradationConfig, g1: HighToLowGenerator, state: State, batch: Batch
 ) -> dict[str, dict[str, jax.Array]]:
     part = batch["labelled"]
-    shown = rows(config, g1, state.nets["g1"], part["images"], part["place"])
+    shown = rows(config, g1, state.nets["g1"], part["images"], part["example_index"])
     frames = batch["real"]["images"]
-    plain = augment.identity_view(frames.shape[1], config.size, len(frames))
+    plain = augment.center_transforms(frames.shape[1], config.size, len(frames))
     shown["real"] = warp(frames, plain, config.size) / 127.5 - 1.0
     return {
         name: {"images": jnp.clip((images + 1.0) * 127.5, 0, 255).astype(jnp.uint8)}

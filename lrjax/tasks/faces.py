@@ -7,26 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from lrjax.data import sources
 from lrjax.data.examples import Examples, Loaded
+from lrjax.data.faces import Faces, load_faces, split_holdout
 from lrjax.errors import InputError
 
 
-def load_sources(
-    config: Any, data_dir: Path
-) -> tuple[dict[str, sources.Faces], sources.Faces | None]:
+def load_sources(config: Any, data_dir: Path) -> tuple[dict[str, Faces], Faces | None]:
     """The faces that each part of a batch is drawn from, and those held out."""
-    labelled = sources.load(
+    labelled = load_faces(
         config.labelled,
         data_dir=data_dir,
         # Frames are square; of a height and a width they leave room for either.
-        view=int(np.max(config.image_size)),
+        crop_size=int(np.max(config.image_size)),
         context=config.context,
         scheme=config.scheme,
     )
     held_out = None
     if config.holdout > 0:
-        labelled, held_out = sources.split_holdout(labelled, config.holdout, config.train.seed)
+        labelled, held_out = split_holdout(labelled, config.holdout, config.train.seed)
         if not len(held_out):
             raise InputError(
                 f"The share {config.holdout} holds out none of the {len(labelled)} labelled faces; "
@@ -34,17 +32,17 @@ def load_sources(
             )
     faces = {"labelled": labelled}
     if config.needs_real:
-        faces["real"] = sources.load(
+        faces["real"] = load_faces(
             config.real,
             data_dir=data_dir,
-            view=config.size,
+            crop_size=config.size,
             context=config.context,
             scheme=config.scheme,
         )
     return faces, held_out
 
 
-def examples(faces: sources.Faces) -> Examples:
+def examples(faces: Faces) -> Examples:
     """The fields of faces that a step or an evaluation reads."""
     arrays = {"images": faces.images, "points": faces.points, "visible": faces.visible}
     return Examples(arrays, faces.fingerprint)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import jax
 
-from lrjax.data import augment, camera
+from lrjax.data import augment, degrade
 from lrjax.geometry.points import SCHEMES
 from lrjax.geometry.transforms import warp
+from lrjax.rng import per_example, stream
 from lrjax.tasks import degradation
-from lrjax.training.rng import per_example, stream
 from lrjax.training.state import State
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def degrader(config: LandmarksConfig) -> degradation.Degrade:
         return lambda state, views, keys: learned(state, to_unit(views), keys)
     ways: dict[str, degradation.Degrade] = {
         "none": lambda state, views, keys: to_unit(views),
-        "subsample": lambda state, views, keys: to_unit(camera.subsample(views, config.factor)),
+        "subsample": lambda state, views, keys: to_unit(degrade.subsample(views, config.factor)),
         "camera": lambda state, views, keys: to_unit(
-            camera.photograph(views, keys, config.size, config.camera)
+            degrade.degrade(views, keys, config.size, config.camera)
         ),
     }
     return ways[config.degradation]
@@ -47,12 +47,12 @@ def labelled_views(
     config: LandmarksConfig, key: jax.Array, step: jax.Array, part: dict[str, jax.Array]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Augmented views in 0..255, their points in pixels of G2's image, and what is visible."""
-    keys = partial(keys_of, key, step, part["place"])
-    view_to_frame = augment.random_view(
+    keys = partial(keys_of, key, step, part["example_index"])
+    view_to_frame = augment.random_transforms(
         keys("view"), part["images"].shape[1], config.image_size, config.augment
     )
     images = warp(part["images"], view_to_frame, config.image_size)
-    points, visible = augment.to_view(part["points"], view_to_frame), part["visible"]
+    points, visible = augment.to_crop(part["points"], view_to_frame), part["visible"]
     if config.augment.flip > 0:
         flips = jax.vmap(lambda k: jax.random.bernoulli(k, config.augment.flip))(keys("flip"))
         images, points, visible = augment.mirror(
@@ -63,7 +63,7 @@ def labelled_views(
 
 
 def keys_of(key: jax.Array, step: jax.Array, place: jax.Array, name: str) -> jax.Array:
-    """The keys [B] of one random choice, `name`, for the examples at `place`."""
+    """The keys [B] of one random choice, `name`, for the examples at `example_index`."""
     return per_example(stream(key, name, step), place)
 
 
@@ -79,8 +79,8 @@ def real_views(
     config: LandmarksConfig, key: jax.Array, step: jax.Array, part: dict[str, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
     """Augmented native faces [B, s, s, 3] in [-1, 1], and their view -> frame transforms."""
-    keys = partial(keys_of, key, step, part["place"])
-    view_to_frame = augment.random_view(
+    keys = partial(keys_of, key, step, part["example_index"])
+    view_to_frame = augment.random_transforms(
         keys("real_view"), part["images"].shape[1], config.size, config.augment
     )
     images = warp(part["images"], view_to_frame, config.size)
@@ -96,8 +96,8 @@ def plain_views(
 ) -> tuple[jax.Array, jax.Array]:
     """Unaugmented faces as G2 sees them, and their points; degraded alike in every evaluation."""
     frame = part["images"].shape[1]
-    view_to_frame = augment.identity_view(frame, config.image_size, len(part["images"]))
+    view_to_frame = augment.center_transforms(frame, config.image_size, len(part["images"]))
     views = warp(part["images"], view_to_frame, config.image_size)
-    keys = keys_of(jax.random.key(0), 0, part["place"], "evaluate")
-    points = augment.to_view(part["points"], view_to_frame)
+    keys = keys_of(jax.random.key(0), 0, part["example_index"], "evaluate")
+    points = augment.to_crop(part["points"], view_to_frame)
     return degrade(state, views, keys), (points + 0.5) / config.factor - 0.5

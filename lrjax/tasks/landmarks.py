@@ -37,6 +37,7 @@ from lrjax.geometry.points import SCHEMES
 from lrjax.geometry.transforms import apply, warp
 from lrjax.losses import adversarial, began, regression
 from lrjax.models.heatmap import ConfidenceDiscriminator, HeatmapDiscriminator, HeatmapGenerator
+from lrjax.rng import stream
 from lrjax.tasks import degradation
 from lrjax.tasks.landmark_views import (
     degrader,
@@ -48,7 +49,6 @@ from lrjax.tasks.landmark_views import (
 )
 from lrjax.training.optimizers import make_optimizer, players_gradients
 from lrjax.training.parallel import AXIS
-from lrjax.training.rng import stream
 from lrjax.training.state import Metrics, Net, State, new_net, updated
 from lrjax.training.task import Batch, Task
 
@@ -155,10 +155,10 @@ def consistency_loss(
     Each point counts as much as the teacher is sure of it.
     """
     count = SCHEMES[config.scheme].count
-    plain = augment.identity_view(frames.shape[1], config.size, len(frames))
+    plain = augment.center_transforms(frames.shape[1], config.size, len(frames))
     seen = to_unit(warp(frames, plain, config.size))
     points, confidence = heatmaps.decode(teacher(seen), count, config.decoder)
-    points = augment.to_view(apply(plain, points), view_to_frame)
+    points = augment.to_crop(apply(plain, points), view_to_frame)
     inside = jnp.all((points > -0.5) & (points < config.size - 0.5), axis=-1)
     weight = jax.lax.stop_gradient(confidence * inside)
     expected, _ = heatmaps.decode(maps, count, "soft")
@@ -207,7 +207,7 @@ def make(config: LandmarksConfig, steps: int) -> Task:
         images, target_points, visible = labelled_views(
             config, state.key, state.step, batch["labelled"]
         )
-        keys = keys_of(state.key, state.step, batch["labelled"]["place"], "degrade")
+        keys = keys_of(state.key, state.step, batch["labelled"]["example_index"], "degrade")
         images = degrade(state, images, keys)
         count = len(images)
         target = heatmaps.encode(target_points, visible, config.size, config.sigma)
@@ -365,7 +365,7 @@ def _pictures(
     shown = {"labelled": plain_views(config, degrade, state, batch["labelled"])[0]}
     if "real" in batch:
         frames = batch["real"]["images"]
-        plain = augment.identity_view(frames.shape[1], config.size, len(frames))
+        plain = augment.center_transforms(frames.shape[1], config.size, len(frames))
         shown["real"] = to_unit(warp(frames, plain, config.size))
     return {
         name: {

@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 
 from lrjax.config import OptimizerConfig, TrainConfig
-from lrjax.data import augment
+from lrjax.data import augment, degrade
 from lrjax.errors import InputError
 from lrjax.geometry.crop import center_crop
 from lrjax.geometry.templates import TEMPLATES, Template
 from lrjax.models.recognisers import RECOGNISERS, Recogniser
+from lrjax.rng import drop_by_example, per_example, stream
 from lrjax.tasks import classification
 from lrjax.training.optimizers import make_optimizer
 from lrjax.training.parallel import AXIS, mean_gradients
-from lrjax.training.rng import drop_by_example, per_example, stream
 from lrjax.training.state import Metrics, State, new_net, updated
 from lrjax.training.task import Batch, Task
 from lrjax.training.weights import first_misfit, fitting_variables, load_variables
@@ -128,7 +128,7 @@ def border(config: RecognitionConfig) -> int:
 def seen(config: RecognitionConfig, crops: jax.Array) -> jax.Array:
     """Crops [B, H, W, 3] in 0..255 as the network sees them, in [-1, 1]."""
     if config.coarse is not None:
-        crops = augment.coarse(crops, *config.coarse)
+        crops = degrade.down_up(crops, *config.coarse)
     return crops / 127.5 - 1.0
 
 
@@ -200,10 +200,10 @@ def make(config: RecognitionConfig, steps: int) -> Task:
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         part = batch["labelled"]
         keys = {
-            name: per_example(stream(state.key, name, state.step), part["place"])
+            name: per_example(stream(state.key, name, state.step), part["example_index"])
             for name in ("crop", "dropout")
         }
-        crops = augment.random_crops(part["images"], keys["crop"], *size, config.mirror)
+        crops = augment.random_crop(part["images"], keys["crop"], *size, config.mirror)
         images = seen(config, crops)
         stats = state.nets["recogniser"].stats
 

@@ -9,9 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lrjax.data.examples import Examples, Loaded
-from lrjax.data.identities import NOBODY, Portraits, load_portraits, some_people
-from lrjax.data.sources import digest, share_of
+from lrjax.data.examples import Examples, Loaded, select
+from lrjax.data.identities import (
+    UNKNOWN,
+    Identities,
+    load_identities,
+    select_identities,
+    split_holdout,
+)
+from lrjax.data.records import digest
 from lrjax.errors import InputError
 from lrjax.geometry.templates import Template
 from lrjax.tasks.recognition import RecognitionConfig, border, face_template
@@ -51,7 +57,7 @@ class Frames(NamedTuple):
     note: str
 
 
-Align = Callable[[Portraits, Framing], Frames]
+Align = Callable[[Identities, Framing], Frames]
 
 
 def load(config: RecognitionConfig, data_dir: Path, align: Align) -> Loaded:
@@ -61,7 +67,7 @@ def load(config: RecognitionConfig, data_dir: Path, align: Align) -> Loaded:
       InputError: the data are not prepared, or one cannot learn to tell people apart from them.
     """
     config.validate()
-    portraits = some_people(load_portraits(config.labelled, data_dir), config.people)
+    portraits = select_identities(load_identities(config.labelled, data_dir), config.people)
     classes = check_people(portraits, config)
     parts, held_out = framed(
         config, portraits, framing_of(config), align, {"label": portraits.label}
@@ -84,7 +90,7 @@ def framing_of(config: RecognitionConfig) -> Framing:
 
 def framed(
     config: Any,
-    portraits: Portraits,
+    portraits: Identities,
     framing: Framing,
     align: Align,
     fields: Mapping[str, np.ndarray],
@@ -112,7 +118,7 @@ def framed(
     def examples(rows: np.ndarray) -> Examples:
         own = {name: values[rows] for name, values in fields.items()}
         return Examples(
-            {"images": rows_of(frames.images, rows)} | own,
+            {"images": select(frames.images, rows)} | own,
             digest([portraits.fingerprint.encode(), frames.identity.encode(), rows.tobytes()]),
             frames.note,
         )
@@ -120,7 +126,7 @@ def framed(
     return {"labelled": examples(rest)}, examples(held) if len(held) else None
 
 
-def check_people(portraits: Portraits, config: RecognitionConfig) -> int:
+def check_people(portraits: Identities, config: RecognitionConfig) -> int:
     """How many people there are.
 
     Raises:
@@ -128,7 +134,7 @@ def check_people(portraits: Portraits, config: RecognitionConfig) -> int:
         have no picture.
     """
     named = ", ".join(config.labelled)
-    nobody = int((portraits.label == NOBODY).sum())
+    nobody = int((portraits.label == UNKNOWN).sum())
     if nobody:
         raise InputError(
             f"{nobody} of the {len(portraits)} pictures of {named} do not say whose they are; name "
@@ -152,38 +158,3 @@ def check_people(portraits: Portraits, config: RecognitionConfig) -> int:
             "to null, or prepare the dataset that it was written for."
         )
     return classes
-
-
-def split_holdout(
-    portraits: Portraits, fraction: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of (pictures to learn from, pictures held out), about `fraction` of them being held out.
-
-    A hash of the picture's name and the seed decides, but one picture of each person at least is
-    learnt from.
-    """
-    shares = np.array([share_of(name, seed) for name in portraits.names])
-    largest = np.zeros(portraits.classes + 1)
-    np.maximum.at(largest, portraits.label, shares)
-    largest[NOBODY] = np.inf  # the last place: nobody in particular, of whom none need remain
-    held = (shares < fraction) & (shares < largest[portraits.label])
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def rows_of(images: Any, rows: np.ndarray) -> Any:
-    """Some rows of images; where those are read when they are needed, so are these."""
-    return images[rows] if isinstance(images, np.ndarray) else Rows(images, rows)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
-    """Some rows of what gives images for an array of indices."""
-
-    images: Any
-    rows: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
-        return self.images[self.rows[index]]

@@ -31,13 +31,13 @@ from lrjax.evaluation import images as quality
 from lrjax.losses import adversarial, regression
 from lrjax.models import vgg
 from lrjax.models.super_resolution import SharpnessDiscriminator, doublings
+from lrjax.rng import per_example, stream
 from lrjax.tasks import degradation
 from lrjax.tasks.landmark_views import to_unit
 from lrjax.tasks.resolvers import DOUBLERS, SHARPENERS, ResolverConfig, build_resolver
 from lrjax.tasks.super_resolution_views import degrader, random_views, rows, to_bytes
 from lrjax.training.optimizers import make_optimizer, players_gradients
 from lrjax.training.parallel import AXIS
-from lrjax.training.rng import per_example, stream
 from lrjax.training.state import Metrics, Net, State, new_net, updated
 from lrjax.training.task import Batch, Task
 from lrjax.training.weights import load_variables
@@ -247,7 +247,8 @@ def make(config: SuperResolutionConfig, steps: int) -> Task:
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         views = random_views(config, state.key, state.step, batch["labelled"])
-        keys = per_example(stream(state.key, "degrade", state.step), batch["labelled"]["place"])
+        index = batch["labelled"]["example_index"]
+        keys = per_example(stream(state.key, "degrade", state.step), index)
         small, sharp = degrade(state, views, keys), to_unit(views)
 
         def losses(params: dict[str, Any]) -> tuple[dict[str, jax.Array], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lrjax.data.examples import Loaded
-from lrjax.data.identities import load_portraits
+from lrjax.data.identities import load_identities
 from lrjax.geometry.templates import TEMPLATES, Template, scaled
 from lrjax.tasks import faces
 from lrjax.tasks.recognition_data import Align, Framing, framed
@@ -31,7 +31,7 @@ def load(config: SuperResolutionConfig, data_dir: Path, align: Align) -> Loaded:
         border(config),
         streamed=config.train.feed == "host",
     )
-    portraits = load_portraits(config.labelled, data_dir)
+    portraits = load_identities(config.labelled, data_dir)
     parts, held_out = framed(config, portraits, framing, align, {})
     return Loaded(parts, held_out, config)
 

@@ -11,11 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.data import augment, camera
+from lrjax.data import augment, degrade
 from lrjax.geometry.crop import center_crop
+from lrjax.rng import per_example, stream
 from lrjax.tasks import degradation
 from lrjax.tasks.landmark_views import to_unit
-from lrjax.training.rng import per_example, stream
 from lrjax.training.state import State
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def degrader(config: SuperResolutionConfig) -> degradation.Degrade:
         return lambda state, views, keys: learned(state, to_unit(views), keys)
     ways = {
         "bicubic": lambda views: jnp.clip(bicubic(views, config.size), 0.0, 255.0),
-        "subsample": lambda views: camera.subsample(views, round(config.factors[0])),
+        "subsample": lambda views: degrade.subsample(views, round(config.factors[0])),
     }
     way = ways[config.degradation]
     return lambda state, views, keys: to_unit(way(views))
@@ -53,8 +53,8 @@ def random_views(
     height, width = config.image_size
     room = 2 * border(config)
     frames = center_crop(part["images"], height + room, width + room)
-    keys = per_example(stream(key, "view", step), part["place"])
-    return augment.random_crops(frames, keys, height, width, config.flip).astype(jnp.float32)
+    keys = per_example(stream(key, "view", step), part["example_index"])
+    return augment.random_crop(frames, keys, height, width, config.flip).astype(jnp.float32)
 
 
 def rows(
@@ -66,7 +66,7 @@ def rows(
 ) -> dict[str, jax.Array]:
     """Faces made small, enlarged in two ways, and as they were: all in about [-1, 1]."""
     views = center_crop(part["images"], *config.image_size).astype(jnp.float32)
-    keys = per_example(stream(jax.random.key(0), "evaluate"), part["place"])
+    keys = per_example(stream(jax.random.key(0), "evaluate"), part["example_index"])
     small = degrade(state, views, keys)
     return {
         "small": small,

@@ -24,6 +24,7 @@ from jax.sharding import Mesh
 
 from lrjax.config import TrainConfig
 from lrjax.data import batches
+from lrjax.data.examples import Arrays, size_of
 from lrjax.errors import InputError
 from lrjax.files import exclusively
 from lrjax.training import parallel
@@ -116,10 +117,25 @@ def compile_step(
             )
     specs = partition(task, mesh)
     if config.feed == "device":
-        step = batches.from_device(step, task.batch, mesh.size)
+        step = from_device(step, task.batch, mesh.size)
     return parallel.parallelise(
         step, mesh, config.parallel, sharded=config.feed == "host", state_specs=specs
     )
+
+
+def from_device(
+    step: Callable[..., Any], batch: Mapping[str, int], devices: int
+) -> Callable[..., Any]:
+    """`step(state, batch)` as `step(state, data)`, with whole arrays on every device.
+
+    Each device takes its part of the global batch inside the compiled step; the host does nothing.
+    """
+
+    def device_step(state: State, data: Mapping[str, Arrays]) -> Any:
+        lane = jax.lax.axis_index(parallel.AXIS)
+        return step(state, batches.shard_at(state.key, state.step, data, batch, lane, devices))
+
+    return device_step
 
 
 def partition(task: Task, mesh: Mesh) -> Any:
@@ -132,7 +148,7 @@ def feed(
     task: Task,
     config: TrainConfig,
     mesh: Mesh,
-    data: Mapping[str, batches.Arrays],
+    data: Mapping[str, Arrays],
     key: jax.Array,
     start: int,
     stop: int,
@@ -142,7 +158,7 @@ def feed(
     Raises:
       InputError: a source is to be drawn in pairs and its people do not allow it.
     """
-    data = {n: batches.paired(data[n], n) if n in task.pairs else data[n] for n in task.batch}
+    data = {n: batches.with_pairs(data[n], n) if n in task.pairs else data[n] for n in task.batch}
     if config.feed == "device":
         resident = parallel.replicate({n: dict(data[n]) for n in task.batch}, mesh)
         for _ in range(start, stop):
@@ -156,7 +172,7 @@ def feed(
 
 
 def evaluate(
-    evaluate_sums: Callable[..., Metrics], state: State, arrays: batches.Arrays, batch: int
+    evaluate_sums: Callable[..., Metrics], state: State, arrays: Arrays, batch: int
 ) -> dict[str, float]:
     """Means over all examples of `arrays`; `evaluate_sums` is a jitted `Task.evaluate`."""
     totals: dict[str, float] = {}
@@ -192,10 +208,10 @@ def fit(
     task: Task,
     config: TrainConfig,
     steps: int,
-    data: Mapping[str, batches.Arrays],
+    data: Mapping[str, Arrays],
     folder: Path,
     *,
-    held_out: batches.Arrays | None = None,
+    held_out: Arrays | None = None,
     hooks: Hooks = Hooks(),
     mesh: Mesh | None = None,
 ) -> State:
@@ -218,7 +234,7 @@ def fit(
         longer than `steps` already, or another process trains there.
     """
     for name in task.batch:
-        if batches.size_of(data[name]) == 0:
+        if size_of(data[name]) == 0:
             raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
     if jax.process_index() > 0:
         return _fit(task, config, steps, data, folder, held_out, Hooks(), mesh)
@@ -231,9 +247,9 @@ def _fit(
     task: Task,
     config: TrainConfig,
     steps: int,
-    data: Mapping[str, batches.Arrays],
+    data: Mapping[str, Arrays],
     folder: Path,
-    held_out: batches.Arrays | None,
+    held_out: Arrays | None,
     hooks: Hooks,
     mesh: Mesh | None,
 ) -> State:
@@ -340,19 +356,15 @@ def _finite(state: State, metrics: Metrics) -> dict[str, float]:
 def _assessment(
     task: Task,
     config: TrainConfig,
-    data: Mapping[str, batches.Arrays],
-    held_out: batches.Arrays | None,
+    data: Mapping[str, Arrays],
+    held_out: Arrays | None,
     hooks: Hooks,
     log: Log | Silence,
     progress: Progress,
 ) -> Callable[[State], None]:
     """What is done with a state now and then: held-out examples, the best weights, pictures."""
     evaluate_sums, draw_pictures = jax.jit(task.evaluate), jax.jit(task.pictures)
-    samples = {
-        name: {field: value[: config.samples] for field, value in data[name].items()}
-        | {"place": np.arange(min(config.samples, batches.size_of(data[name])))}
-        for name in task.batch
-    }
+    samples = {name: batches.first(data[name], config.samples) for name in task.batch}
 
     def assess(state: State) -> None:
         step = int(state.step)

@@ -21,8 +21,8 @@ class Task:
       batch: source name -> examples of it in a global batch.
       init: `key -> State`, before the first step.
       step: `(state, batch) -> (state, metrics)` on one device, under the axis name "data"; metrics
-        are equal on all devices. A batch holds, for each source, its fields and `place`, the
-        examples' places in the global batch.
+        are equal on all devices. A batch holds, for each source, its fields and `example_index`,
+        where in the global batch each example is.
       evaluate: `(state, fields) -> sums` over the examples whose `valid` is true, `count` included.
       best: the evaluated quantity that the best checkpoint has the least of, or None.
       pictures: `(state, batch) -> {name: uint8 [n, H, W, 3]}`, drawn now and then.
