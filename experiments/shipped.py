@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.common import Context, figure
-from lrjax.data import sources
+from lrjax.data.records import open_split
 from lrjax.evaluation import landmarks as metrics
 from lrjax.geometry.crop import crop, square_box, square_transform
 from lrjax.inference.landmarks import Detector
@@ -57,7 +57,7 @@ def run(context: Context) -> Result:
 
 def _sheet(detector: Detector, spec: str, context: Context) -> np.ndarray:
     """The first faces of a split, each enlarged to a cell, with the points found."""
-    records = sources.open_split(spec, context.data_dir)
+    records = open_split(spec, context.data_dir)
     cells = []
     for record in (records[i] for i in range(min(SHOWN, len(records)))):
         with Image.open(io.BytesIO(record["image"])) as file:

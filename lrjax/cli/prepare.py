@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from lrjax.cli.options import settings_option
 from lrjax.config import override, to_dict
-from lrjax.data.identities import load_portraits
+from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
 from lrjax.files import exclusively
 from tfds_builders.common import REPORT_FILE, DatasetError, Report
@@ -77,7 +77,7 @@ def prepare_dataset(
                 f"The people of '{name}' are to come from {chosen.source} and from {manual_dir}; "
                 "leave out the setting source or --manual-dir."
             )
-        options["portraits"] = load_portraits(chosen.source, data_dir)
+        options["portraits"] = load_identities(chosen.source, data_dir)
     elif FOLDERS[name] is not None:
         manual_dir = _manual_folder(name, manual_dir, builder_type)
     try:

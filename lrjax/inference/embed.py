@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from lrjax.config import from_dict
 from lrjax.data.cache import cached, key_of
-from lrjax.data.identities import Portraits
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import Template
 from lrjax.inference.align import Aligner
@@ -206,7 +206,7 @@ class Recogniser:
 def cached_embeddings(
     recogniser: Recogniser,
     aligner: Aligner,
-    portraits: Portraits,
+    portraits: Identities,
     *,
     flip: Flip = "sum",
     batch: int = BATCH,
@@ -250,7 +250,7 @@ def cached_embeddings(
 
 
 def _portions(
-    aligner: Aligner, portraits: Portraits, count: int, cache: Path | None
+    aligner: Aligner, portraits: Identities, count: int, cache: Path | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(faces, whether they are aligned) of a split, `count` at a time."""
     if cache is None:

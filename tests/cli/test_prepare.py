@@ -14,8 +14,8 @@ from PIL import Image
 
 import tfds_builders.common.face_builder
 from lrjax.cli.prepare import FOLDERS, builder_class, prepare, prepare_dataset
-from lrjax.data import sources
-from lrjax.data.identities import load_portraits
+from lrjax.data.faces import Faces, load_faces
+from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
 
 
@@ -51,9 +51,9 @@ def run(tmp_path: pathlib.Path) -> Callable[..., str]:
     return invoke
 
 
-def load(tmp_path: pathlib.Path) -> sources.Faces:
-    return sources.load(
-        "w300:train", data_dir=tmp_path / "records", view=32, context=1.25, scheme="ibug68"
+def load(tmp_path: pathlib.Path) -> Faces:
+    return load_faces(
+        "w300:train", data_dir=tmp_path / "records", crop_size=32, context=1.25, scheme="ibug68"
     )
 
 
@@ -201,7 +201,7 @@ def test_settings_and_a_prepared_source_are_given_on_the_command_line(
     assert re.search(r"^split +asked for +drawn +written$", output, re.M)
     assert re.search(r"^train +4 +4 +4$", output, re.M)
     splits = ("train", "probe", "gallery_match", "distractors")
-    found = {split: load_portraits(f"synlr:{split}", tmp_path / "records") for split in splits}
+    found = {split: load_identities(f"synlr:{split}", tmp_path / "records") for split in splits}
     labels = {split: portraits.label.tolist() for split, portraits in found.items()}
     assert labels == {
         "train": [0, 0, 1, 1], "probe": [0], "gallery_match": [0], "distractors": [-1, -1],
@@ -213,7 +213,7 @@ def test_settings_and_a_prepared_source_are_given_on_the_command_line(
     # The same of the files themselves.
     settings = [s for s in settings if not s.startswith("source")]
     prepare_dataset("synlr", tmp_path / "again", people, settings=settings)
-    again = load_portraits("synlr:train", tmp_path / "again")
+    again = load_identities("synlr:train", tmp_path / "again")
     assert again.names == found["train"].names
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lrjax.config import GroupConfig, OptimizerConfig
 from lrjax.data.examples import Examples
-from lrjax.data.identities import Portraits
+from lrjax.data.identities import Identities
 from lrjax.geometry.templates import TEMPLATES, scaled
 from lrjax.models.recognisers import Recogniser
 from lrjax.tasks import recognition
@@ -100,13 +100,13 @@ def encoded(seed: int, width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-def portraits(label: list[int], points: bool = False) -> Portraits:
+def portraits(label: list[int], points: bool = False) -> Identities:
     """Pictures of noise of whom `label` says, in different sizes."""
     rng = np.random.default_rng(7)
     sizes = [(int(w), int(h)) for w, h in rng.integers(12, 40, (len(label), 2))]
     face = TEMPLATES["arcface112"].points / 112
     where = np.stack([face * size + rng.normal(size=(5, 2)) * 0.3 for size in sizes])
-    return Portraits(
+    return Identities(
         images=[encoded(i, *size) for i, size in enumerate(sizes)],
         label=np.array(label, np.int32),
         names=tuple(f"{i:03d}.png" for i in range(len(label))),
@@ -116,7 +116,7 @@ def portraits(label: list[int], points: bool = False) -> Portraits:
     )
 
 
-def darkened(portraits: Portraits, framing: Framing) -> Frames:
+def darkened(portraits: Identities, framing: Framing) -> Frames:
     """An aligner that looks at nothing: frames of noise, darker or brighter by whose they are."""
     shape = (framing.template.height, framing.template.width)
     label = portraits.label[:, None, None, None]
@@ -127,10 +127,10 @@ def darkened(portraits: Portraits, framing: Framing) -> Frames:
     return Frames(images, f"noise of {framing.alignment}", "3 of 4 faces aligned")
 
 
-def prepared(monkeypatch: Any, found: Portraits) -> None:
+def prepared(monkeypatch: Any, found: Identities) -> None:
     """Let these be the pictures of every dataset."""
 
-    def load(spec: tuple[str, ...], data_dir: Path) -> Portraits:
+    def load(spec: tuple[str, ...], data_dir: Path) -> Identities:
         return found
 
-    monkeypatch.setattr("lrjax.tasks.recognition_data.load_portraits", load)
+    monkeypatch.setattr("lrjax.tasks.recognition_data.load_identities", load)

@@ -13,17 +13,17 @@ import numpy as np
 import optax
 
 from lrjax.config import CriticConfig, HighToLowConfig, TrainConfig, UNetConfig, to_dict
-from lrjax.data import sources
 from lrjax.data.examples import Examples, Loaded
+from lrjax.data.faces import FRAME, Faces
 from lrjax.geometry.points import SCHEMES
 from lrjax.losses.adversarial import AdversarialState
 from lrjax.models.vgg import VGG19Features
+from lrjax.rng import per_example, stream
 from lrjax.tasks import degradation, landmarks, runs, super_resolution
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.tasks.faces import examples
 from lrjax.tasks.resolvers import SHARPENERS
 from lrjax.training.parallel import AXIS
-from lrjax.training.rng import per_example, stream
 from lrjax.training.state import Metrics, State, new_net, updated
 from lrjax.training.task import Batch, Task
 from lrjax.training.weights import save_variables, write_json
@@ -58,7 +58,7 @@ def toy(
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         net, part = state.nets["line"], batch[source]
-        keys = per_example(stream(state.key, "noise", state.step), part["place"])
+        keys = per_example(stream(state.key, "noise", state.step), part["example_index"])
         noise = jax.vmap(jax.random.normal)(keys)
 
         def losses(params: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -88,12 +88,12 @@ def toy(
     )
 
 
-def faces(count: int, view: int, scheme: str = "ibug68", seed: int = 0) -> sources.Faces:
+def faces(count: int, view: int, scheme: str = "ibug68", seed: int = 0) -> Faces:
     """Frames of noise for a network's view, with random points, some of them invisible."""
     rng = np.random.default_rng(seed)
-    side = round(sources.FRAME * view)
+    side = round(FRAME * view)
     points = rng.uniform(0.25 * side, 0.75 * side, (count, SCHEMES[scheme].count, 2))
-    return sources.Faces(
+    return Faces(
         images=rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8),
         points=points.astype(np.float32),
         visible=rng.random(points.shape[:2]) < 0.9,
@@ -213,7 +213,7 @@ def same(a: Any, b: Any) -> bool:
     return all(jax.tree.leaves(equal))
 
 
-def noise_sources(config: Any, seed: int = 0) -> tuple[dict[str, sources.Faces], sources.Faces]:
+def noise_sources(config: Any, seed: int = 0) -> tuple[dict[str, Faces], Faces]:
     """Twelve faces for each part of a batch of `config`, and six held out."""
     scheme = config.scheme
     view = int(np.max(config.image_size))
@@ -231,7 +231,7 @@ def noise(config: Any, data_dir: Path, align: Any = None) -> Loaded:
     )
 
 
-def numbers(faces: sources.Faces) -> Examples:
+def numbers(faces: Faces) -> Examples:
     """Points of faces as numbers for the toy."""
     scaled = faces.points / faces.images.shape[1] - 0.5
     arrays = {"x": scaled[:, :FEATURES, 0], "y": scaled[:, FEATURES, 1]}
@@ -239,7 +239,7 @@ def numbers(faces: sources.Faces) -> Examples:
 
 
 def toy_entry(
-    load_sources: Callable[[Any], tuple[dict[str, sources.Faces], sources.Faces]] = noise_sources,
+    load_sources: Callable[[Any], tuple[dict[str, Faces], Faces]] = noise_sources,
 ) -> runs.Entry:
     """Landmarks as the toy, on the points of faces."""
 

@@ -228,7 +228,7 @@ def test_a_task_may_ask_for_pairs(tmp_path: Path) -> None:
     # By chance 3 of 23 would show one person: 0.13 of the 80 pairs.
     assert 0.3 < np.mean(shares["device"]) < 0.7
     key = jax.random.key(CONFIG.seed)
-    arrays = batches.paired(data["points"], "points")
+    arrays = batches.with_pairs(data["points"], "points")
     chosen = data["points"]["label"][batches.examples_at(key, 7, "points", arrays, 8)]
     assert shares["device"][7] == (chosen[::2] == chosen[1::2]).mean()
 

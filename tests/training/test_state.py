@@ -1,4 +1,4 @@
-"""States and named streams."""
+"""States of networks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lrjax.training.rng import per_example, stream
 from lrjax.training.state import State, new_net, updated
 
 VARIABLES = {"params": {"w": np.array([1.0, 2.0], np.float32)}, "batch_stats": {"m": np.ones(1)}}
-
-
-def bits(keys: jax.Array) -> list[tuple[int, ...]]:
-    """Keys as comparable values."""
-    return [tuple(row) for row in np.atleast_2d(jax.random.key_data(keys)).tolist()]
 
 
 def test_every_leaf_has_memory_of_its_own() -> None:
@@ -46,24 +40,3 @@ def test_an_update_is_a_step_and_a_moving_average() -> None:
     np.testing.assert_array_equal(net.stats["batch_stats"]["m"], 0)
     assert net.variables["params"] is net.params
     assert net.evaluation_variables["params"] is net.average
-
-
-def test_streams_differ_by_key_name_and_step() -> None:
-    streams = [
-        stream(jax.random.key(seed), name, step)
-        for seed in (0, 1)
-        for name in ("view", "flip")
-        for step in (0, 1)
-    ]
-    assert len({bits(key)[0] for key in streams}) == 8
-    assert bits(stream(jax.random.key(0), "view", jnp.int32(1))) == bits(
-        stream(jax.random.key(0), "view", 1)
-    )
-
-
-def test_an_example_draws_by_its_place_in_the_global_batch() -> None:
-    key = stream(jax.random.key(0), "view", 3)
-    whole = bits(per_example(key, jnp.arange(8)))
-    assert len(set(whole)) == 8
-    parts = [bits(per_example(key, jnp.arange(4) + 4 * lane)) for lane in range(2)]
-    assert whole == parts[0] + parts[1]

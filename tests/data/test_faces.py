@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from lrjax.data import sources
+from lrjax.data.faces import Faces, _frame, concatenate, load_faces, split_holdout, take
 from lrjax.errors import InputError
 from tfds_builders.alrf import alrf_dataset_builder
 from tfds_builders.w300 import w300_dataset_builder
@@ -74,9 +74,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return root / "prepared"
 
 
-def load(data_dir: pathlib.Path, spec: str | list[str] = "w300:train", **changes) -> sources.Faces:
-    arguments = {"view": 64, "context": 1.25, "scheme": "ibug68"} | changes
-    return sources.load(spec, data_dir=data_dir, **arguments)
+def load(data_dir: pathlib.Path, spec: str | list[str] = "w300:train", **changes) -> Faces:
+    arguments = {"crop_size": 64, "context": 1.25, "scheme": "ibug68"} | changes
+    return load_faces(spec, data_dir=data_dir, **arguments)
 
 
 def test_shapes_and_types(data_dir: pathlib.Path) -> None:
@@ -93,14 +93,14 @@ def test_shapes_and_types(data_dir: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("view", [32, 64, 128])
 def test_points_go_back_to_the_photograph(data_dir: pathlib.Path, view: int) -> None:
-    faces = load(data_dir, view=view)
+    faces = load(data_dir, crop_size=view)
     back = faces.points @ faces.transform[:, :, :2].swapaxes(1, 2) + faces.transform[:, None, :, 2]
     np.testing.assert_allclose(back, [shape(i) for i in range(NUM_PHOTOS)], atol=1e-3)
 
 
 @pytest.mark.parametrize(("view", "context"), [(32, 1.25), (64, 1.0), (128, 1.6)])
 def test_the_dot_lies_on_its_point(data_dir: pathlib.Path, view: int, context: float) -> None:
-    faces = load(data_dir, view=view, context=context)
+    faces = load(data_dir, crop_size=view, context=context)
     light = faces.images.astype(np.float64).sum(axis=-1)
     light[light < light.max() / 10] = 0
     rows, columns = np.indices(light.shape[1:])
@@ -112,7 +112,7 @@ def test_the_dot_lies_on_its_point(data_dir: pathlib.Path, view: int, context: f
 
 
 def test_the_face_is_in_the_middle_at_the_views_scale(data_dir: pathlib.Path) -> None:
-    faces = load(data_dir, view=64, context=1.25)
+    faces = load(data_dir, crop_size=64, context=1.25)
     low, high = faces.points.min(1), faces.points.max(1)
     # The tight box is 1 / sqrt(1.2) of the face side, which is 1 / 1.25 of the view.
     np.testing.assert_allclose(high - low, 64 / 1.25 / np.sqrt(1.2), rtol=3e-3)
@@ -131,7 +131,7 @@ def test_points_are_converted(data_dir: pathlib.Path) -> None:
 
 
 def test_faces_without_points(data_dir: pathlib.Path) -> None:
-    faces = load(data_dir, "wider_face_crops:lr", view=32)
+    faces = load(data_dir, "wider_face_crops:lr", crop_size=32)
     assert faces.scheme is None
     assert faces.images.shape == (4, 48, 48, 3)
     assert faces.points.shape == (4, 68, 2)
@@ -142,7 +142,7 @@ def test_faces_without_points(data_dir: pathlib.Path) -> None:
 
 
 def test_invisible_points_stay_invisible(data_dir: pathlib.Path) -> None:
-    faces = load(data_dir, "alrf:test", view=32, scheme="five")
+    faces = load(data_dir, "alrf:test", crop_size=32, scheme="five")
     assert faces.visible.tolist() == [[True, True, True, False, True]]
     assert np.isfinite(faces.points).all()
     # The box is the image: 24 px of face side to 32 / 1.25 px of the view.
@@ -169,23 +169,21 @@ def test_a_slice_and_a_limit(data_dir: pathlib.Path) -> None:
 
 def test_the_fingerprint_is_of_the_content(data_dir: pathlib.Path) -> None:
     assert load(data_dir).fingerprint == load(data_dir).fingerprint
-    others = [load(data_dir, view=32), load(data_dir, context=1.3), load(data_dir, limit=5)]
+    others = [load(data_dir, crop_size=32), load(data_dir, context=1.3), load(data_dir, limit=5)]
     prints = {load(data_dir).fingerprint, *(other.fingerprint for other in others)}
     assert len(prints) == 4
 
 
 def test_the_holdout_depends_on_names_alone(data_dir: pathlib.Path) -> None:
-    faces = sources.concatenate(
-        [load(data_dir, "w300:train"), load(data_dir, "wider_face_crops:lr")]
-    )
-    rest, held = sources.split_holdout(faces, 0.5, seed=1)
+    faces = concatenate([load(data_dir, "w300:train"), load(data_dir, "wider_face_crops:lr")])
+    rest, held = split_holdout(faces, 0.5, seed=1)
     assert sorted(rest.names + held.names) == sorted(faces.names)
     assert len(held) not in (0, len(faces))
-    backwards = sources.take(faces, np.arange(len(faces))[::-1])
-    assert set(sources.split_holdout(backwards, 0.5, seed=1)[1].names) == set(held.names)
+    backwards = take(faces, np.arange(len(faces))[::-1])
+    assert set(split_holdout(backwards, 0.5, seed=1)[1].names) == set(held.names)
     # The four faces of one photograph stay together.
     assert sum("crowd" in name for name in held.names) in (0, 4)
-    drawn = {sources.split_holdout(faces, 0.5, seed=s)[1].names for s in range(5)}
+    drawn = {split_holdout(faces, 0.5, seed=s)[1].names for s in range(5)}
     assert len(drawn) > 1
     index = faces.names.index(held.names[0])
     np.testing.assert_array_equal(held.images[0], faces.images[index])
@@ -194,7 +192,7 @@ def test_the_holdout_depends_on_names_alone(data_dir: pathlib.Path) -> None:
 
 def test_the_holdout_has_the_asked_size() -> None:
     count = 4000
-    faces = sources.Faces(
+    faces = Faces(
         images=np.zeros((count, 1, 1, 3), np.uint8),
         points=np.zeros((count, 5, 2), np.float32),
         visible=np.zeros((count, 5), bool),
@@ -204,7 +202,7 @@ def test_the_holdout_has_the_asked_size() -> None:
         scheme=None,
         transform=np.zeros((count, 2, 3), np.float32),
     )
-    rest, held = sources.split_holdout(faces, 0.1, seed=0)
+    rest, held = split_holdout(faces, 0.1, seed=0)
     assert abs(len(held) - 400) < 60  # three standard deviations
     assert len(rest) + len(held) == count
 
@@ -216,7 +214,7 @@ def test_the_holdout_has_the_asked_size() -> None:
         ("aflw:train", {}, r"'aflw' is not prepared in .*`lrjax prepare aflw --data-dir"),
         ("w300:challenging", {}, r"no split 'challenging'; it has train"),
         ("alrf:test", {}, r"'alrf:test' has no ibug68 points"),
-        ("w300:train", {"view": 30}, "multiple of 4"),
+        ("w300:train", {"crop_size": 30}, "multiple of 4"),
         ("w300:train", {"context": 1.7}, "between 0 and 1.6"),
         ("w300:train", {"scheme": "ibug49"}, "ibug49"),
         ("w300:train", {"limit": 0}, "limit"),
@@ -232,9 +230,9 @@ def test_wrong_requests_say_what_is_wrong(
 
 def test_faces_that_do_not_fit_are_not_joined(data_dir: pathlib.Path) -> None:
     with pytest.raises(InputError, match="cannot be joined"):
-        sources.concatenate([load(data_dir, view=32), load(data_dir, view=64)])
+        concatenate([load(data_dir, crop_size=32), load(data_dir, crop_size=64)])
     with pytest.raises(InputError, match="held-out"):
-        sources.split_holdout(load(data_dir), 1.0, seed=0)
+        split_holdout(load(data_dir), 1.0, seed=0)
 
 
 @pytest.mark.parametrize("file", ["dataset_info.json", "features.json", "w300-train*"])
@@ -252,7 +250,7 @@ def test_a_picture_of_a_person_is_all_face() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    frame, transform, side, points = sources._frame({"image": file.getvalue()}, 48, 1.5 * 1.25)
+    frame, transform, side, points = _frame({"image": file.getvalue()}, 48, 1.5 * 1.25)
     assert points is None
     assert side == pytest.approx(np.sqrt(20 * 24))
     # The middle of the frame shows the middle of the picture, and beyond the picture all is black.

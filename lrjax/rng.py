@@ -1,7 +1,7 @@
 """Named random streams.
 
 Keys are derived, never threaded: a stream is (root key, name, step), an example's key is that
-stream folded with the example's place in the *global* batch. So one device and eight draw the same
+stream folded with the example's index in the *global* batch. So one device and eight draw the same
 numbers, and a resumed run draws what the uninterrupted one would have drawn.
 """
 
@@ -17,13 +17,13 @@ import jax.numpy as jnp
 
 
 def stream(key: jax.Array, name: str, step: jax.Array | int = 0) -> jax.Array:
-    """The key of the stream `name` at `step`."""
+    """Derives the key of the stream `name` at `step`."""
     return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(name.encode())), step)
 
 
-def per_example(key: jax.Array, index: jax.Array) -> jax.Array:
-    """One key for each place [B] in the global batch."""
-    return jax.vmap(lambda place: jax.random.fold_in(key, place))(index)
+def per_example(key: jax.Array, example_index: jax.Array) -> jax.Array:
+    """Derives one key for each index [B] in the global batch."""
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(example_index)
 
 
 def drop_by_example(
@@ -33,7 +33,7 @@ def drop_by_example(
     kwargs: dict[str, Any],
     context: nn.module.InterceptorContext,
 ) -> Any:
-    """Dropout with one of `keys` [B] for each example, for `flax.linen.intercept_methods`.
+    """Applies dropout with one of `keys` [B] for each example, for `flax.linen.intercept_methods`.
 
     Flax's own draws one mask for a device's whole part of the batch, and so another one on another
     number of devices.

@@ -1,9 +1,9 @@
-"""A parametric camera that turns sharp views into low-resolution ones, inside the step.
+"""How sharp faces become low-resolution ones inside the step: a camera, subsampling, down and up.
 
-Everything linear in it (defocus and motion blur, the sensor's area sampling, the enlargement to the
-network's size) is separable, so one example costs two small matrix products, and every size is a
-traced number: one compiled step serves sensors of all sizes. K&C learn the degradation (G1) and do
-not use this; it serves training beyond the paper.
+Everything linear in the camera (defocus and motion blur, the sensor's area sampling, the
+enlargement to the network's size) is separable, so one example costs two small matrix products, and
+every size is a traced number: one compiled step serves sensors of all sizes. K&C learn the
+degradation (G1) and do not use a camera; it serves training beyond the paper.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _YCBCR = np.array(
 
 
 def blur_matrix(size: int, sigma: jax.Array) -> jax.Array:
-    """Gaussian blur [size, size] of standard deviation `sigma` pixels; rows sum to one."""
+    """Builds a Gaussian blur [size, size] of `sigma` pixels; rows sum to one."""
     offset = jnp.arange(size)[:, None] - jnp.arange(size)[None, :]
     weights = jnp.exp(-0.5 * jnp.square(offset / jnp.maximum(sigma, 1e-3)))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
 def area_matrix(rows: int, columns: int, size: jax.Array) -> jax.Array:
-    """Area sampling [rows, columns] of `columns` pixels by `size` <= rows sensor pixels.
+    """Builds the area sampling [rows, columns] of `columns` pixels by `size` <= rows sensor pixels.
 
     Sensor pixel i averages the pixels from i·columns/size to (i+1)·columns/size; rows from `size`
     on are zero.
@@ -54,12 +54,12 @@ def area_matrix(rows: int, columns: int, size: jax.Array) -> jax.Array:
     left = jnp.arange(columns)[None, :]
     overlap = jnp.clip(jnp.minimum(low + step, left + 1) - jnp.maximum(low, left), 0.0, 1.0)
     overlap = jnp.where(jnp.arange(rows)[:, None] + 0.5 < size, overlap, 0.0)
-    # The last pixel of a fractional sensor reaches beyond the view: what it does see is averaged.
+    # The last pixel of a fractional sensor reaches beyond the crop: what it does see is averaged.
     return overlap / jnp.maximum(overlap.sum(axis=1, keepdims=True), 1e-6)
 
 
 def resize_matrix(rows: int, columns: int, size: jax.Array) -> jax.Array:
-    """Bilinear resize [rows, columns] of the first `size` <= columns pixels to `rows`.
+    """Builds the bilinear resize [rows, columns] of the first `size` <= columns pixels to `rows`.
 
     The triangle is widened by size/rows when that shrinks, as an antialiased resize does.
     """
@@ -80,7 +80,7 @@ def _dct_matrix() -> np.ndarray:
 
 
 def jpeg(images: jax.Array, quality: jax.Array) -> jax.Array:
-    """Quantise 8×8 blocks as a baseline JPEG without chroma subsampling does.
+    """Quantises 8×8 blocks as a baseline JPEG without chroma subsampling does.
 
     Args:
       images: [B, H, W, 3] in 0..255, H and W multiples of 8.
@@ -112,8 +112,8 @@ def _continued(picture: jax.Array, size: jax.Array) -> jax.Array:
     return picture[kept][:, kept]
 
 
-def photograph(images: jax.Array, keys: jax.Array, size: int, config: CameraConfig) -> jax.Array:
-    """Views as a poor camera would deliver them, each with its own sensor size and faults.
+def degrade(images: jax.Array, keys: jax.Array, size: int, config: CameraConfig) -> jax.Array:
+    """Shows crops as a poor camera would deliver them, each with its own sensor and faults.
 
     Args:
       images: [B, V, V, 3] in 0..255.
@@ -123,14 +123,14 @@ def photograph(images: jax.Array, keys: jax.Array, size: int, config: CameraConf
     Returns:
       float32 [B, size, size, 3] in 0..255; points scale by size/V as under any resize.
     """
-    view = images.shape[1]
+    side = images.shape[1]
     rows = -(-int(np.ceil(config.size[1])) // 8) * 8
 
     def draws(key: jax.Array) -> dict[str, jax.Array]:
         u = jax.random.uniform(key, (8,))
         low, high = np.log(config.size[0]), np.log(config.size[1])
         sensor = jnp.exp(low + u[0] * (high - low))
-        sigma = config.blur * view * jnp.square(u[1])
+        sigma = config.blur * side * jnp.square(u[1])
         return {
             "sensor": sensor,
             # Defocus is round, motion is not: the two axes differ by up to a factor of three.
@@ -143,8 +143,8 @@ def photograph(images: jax.Array, keys: jax.Array, size: int, config: CameraConf
 
     keys = jax.vmap(jax.random.split)(keys)
     d = jax.vmap(draws)(keys[:, 0])
-    sample = jax.vmap(lambda s: area_matrix(rows, view, s))(d["sensor"])
-    blur = jax.vmap(jax.vmap(lambda s: blur_matrix(view, s)))(d["sigma"])
+    sample = jax.vmap(lambda s: area_matrix(rows, side, s))(d["sensor"])
+    blur = jax.vmap(jax.vmap(lambda s: blur_matrix(side, s)))(d["sigma"])
     down = jnp.einsum("bsv,bavw->basw", sample, blur)
     sensed = jnp.einsum("bsv,bvwc,btw->bstc", down[:, 0], images, down[:, 1])
 
@@ -162,18 +162,26 @@ def photograph(images: jax.Array, keys: jax.Array, size: int, config: CameraConf
 
 
 def subsample(images: jax.Array, factor: int, sigma: float = 1.0) -> jax.Array:
-    """Gaussian smoothing, then averaging by `factor` (K&C §4.1, setting S1; Fig. 4, second row).
+    """Smooths, then averages by `factor` (K&C §4.1, setting S1; Fig. 4, second row).
 
     Args:
       images: [B, V, V, C].
       factor: of the reduction. Paper: "four average pooling layers"; ours: four times, 128 -> 32.
-      sigma: of the smoothing in pixels. Paper: not said. Ours: 1.
+      sigma: of the Gaussian smoothing in pixels. Paper: not said. Ours: 1.
 
     Returns:
       [B, V / factor, V / factor, C].
     """
-    view = images.shape[1]
-    matrix = area_matrix(view // factor, view, jnp.float32(view // factor)) @ blur_matrix(
-        view, jnp.float32(sigma)
-    )
+    side = images.shape[1]
+    sampling = area_matrix(side // factor, side, jnp.float32(side // factor))
+    matrix = sampling @ blur_matrix(side, jnp.float32(sigma))
     return jnp.einsum("sv,bvwc,tw->bstc", matrix, images, matrix)
+
+
+def down_up(images: jax.Array, height: int, width: int) -> jax.Array:
+    """Shrinks images [B, H, W, C] in 0..255 bicubically, and enlarges them again."""
+    batch, *sides, channels = images.shape
+    small = jax.image.resize(images, (batch, height, width, channels), "bicubic", antialias=True)
+    small = jnp.clip(small, 0.0, 255.0)
+    large = jax.image.resize(small, (batch, *sides, channels), "bicubic")
+    return jnp.clip(large, 0.0, 255.0)
