@@ -13,14 +13,13 @@ import numpy as np
 import tiny
 from PIL import Image
 
-from lrjax.config import GroupConfig, OptimizerConfig
+from lrjax.config import AlignmentConfig, GroupConfig, OptimizerConfig
 from lrjax.data.examples import Examples
 from lrjax.data.identities import Identities
 from lrjax.geometry.templates import TEMPLATES, scaled
-from lrjax.models.recognisers import Recogniser
-from lrjax.tasks import recognition
-from lrjax.tasks.recognition import RecognitionConfig, border, face_template
-from lrjax.tasks.recognition_data import Frames, Framing
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.registry import Network, register
+from lrjax.tasks.recognition import RecognitionConfig
 
 SIDE = 16
 
@@ -43,16 +42,15 @@ class Small(nn.Module):
         return nn.Dense(5, name="last")(x.reshape(len(x), -1))
 
 
+def _small(config: EncoderConfig, axis_name: str | None) -> Network:
+    module = Small(config.width, config.dropout or 0.0, axis_name)
+    return Network(config, "encoder", module, ((SIDE, SIDE, 3),), "small", 5)
+
+
 def use_small() -> None:
     """Let "small" be a network, and its faces have a template."""
-    recognition.RECOGNISERS = {
-        **recognition.RECOGNISERS,
-        "small": Recogniser(Small, (SIDE, SIDE), "small", 5),
-    }
-    recognition.TEMPLATES = {
-        **recognition.TEMPLATES,
-        "small": scaled(TEMPLATES["arcface112"], SIDE, "small"),
-    }
+    register("small", EncoderConfig, _small)
+    TEMPLATES["small"] = scaled(TEMPLATES["arcface112"], SIDE, "small")
 
 
 # Not Adam, which would hide gradients that are wrong by a factor.
@@ -70,9 +68,8 @@ def config(**changes: Any) -> RecognitionConfig:
     defaults = RecognitionConfig(
         labelled=("people:train",),
         holdout=0.2,
-        network="small",
-        dropout=0.3,
-        alignment="resize",
+        network=EncoderConfig("small", dropout=0.3),
+        alignment=AlignmentConfig("resize"),
         shift=1 / SIDE,
         focal=2.0,
         scale=8.0,
@@ -84,7 +81,7 @@ def config(**changes: Any) -> RecognitionConfig:
 
 def examples(config: RecognitionConfig, count: int = 24, seed: int = 0) -> Examples:
     """Frames of noise, darker or brighter by whose they are."""
-    template, edge = face_template(config), 2 * border(config)
+    template, edge = config.template, 2 * config.border
     rng = np.random.default_rng(seed)
     label = np.arange(count, dtype=np.int32) % (config.classes or 6)
     noise = rng.integers(0, 128, (count, template.height + edge, template.width + edge, 3))
