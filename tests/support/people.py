@@ -16,7 +16,8 @@ from PIL import Image
 from lrjax.config import AlignmentConfig, GroupConfig, OptimizerConfig
 from lrjax.data.examples import Examples
 from lrjax.data.identities import Identities
-from lrjax.geometry.templates import TEMPLATES, scaled
+from lrjax.geometry.templates import TEMPLATES, Template, scaled
+from lrjax.inference.aligner import Frames
 from lrjax.models.encoders import EncoderConfig
 from lrjax.models.registry import Network, register
 from lrjax.tasks.recognition import RecognitionConfig
@@ -113,21 +114,26 @@ def portraits(label: list[int], points: bool = False) -> Identities:
     )
 
 
-def darkened(portraits: Identities, framing: Framing) -> Frames:
+class Darkened:
     """An aligner that looks at nothing: frames of noise, darker or brighter by whose they are."""
-    shape = (framing.template.height, framing.template.width)
-    label = portraits.label[:, None, None, None]
-    rng = np.random.default_rng(1)
-    sides = (side + 2 * framing.border for side in shape)
-    noise = rng.integers(0, 64, (len(portraits), *sides, 3))
-    images = (noise + 191 * label // label.max()).astype(np.uint8)
-    return Frames(images, f"noise of {framing.alignment}", "3 of 4 faces aligned")
+
+    def __init__(self, alignment: AlignmentConfig, template: Template, border: int) -> None:
+        self.identity = f"noise of {alignment.landmarks}"
+        self._shape = (template.height + 2 * border, template.width + 2 * border)
+
+    @classmethod
+    def load(cls, alignment: AlignmentConfig, template: Template, *, border: int) -> Darkened:
+        return cls(alignment, template, border)
+
+    def frames(self, identities: Identities, *, streamed: bool, cache: Path | None) -> Frames:
+        label = identities.label[:, None, None, None]
+        rng = np.random.default_rng(1)
+        noise = rng.integers(0, 64, (len(identities), *self._shape, 3))
+        images = (noise + 191 * label // label.max()).astype(np.uint8)
+        return Frames(images, "3 of 4 faces aligned")
 
 
 def prepared(monkeypatch: Any, found: Identities) -> None:
-    """Let these be the pictures of every dataset."""
-
-    def load(spec: tuple[str, ...], data_dir: Path) -> Identities:
-        return found
-
-    monkeypatch.setattr("lrjax.tasks.recognition_data.load_identities", load)
+    """Let these be the pictures of every dataset, and nothing align them."""
+    monkeypatch.setattr("lrjax.tasks.data.load_identities", lambda spec, data_dir: found)
+    monkeypatch.setattr("lrjax.tasks.data.Aligner", Darkened)

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lrjax.models.recognisers import RECOGNISERS
+from lrjax.models.vdsr import VDSR
 
 from lrjax.errors import InputError
 from lrjax.models.mobilefacenet import DEVIATION, MEAN
-from lrjax.models.recognisers import RECOGNISERS
-from lrjax.models.vdsr import VDSR
 from lrjax.training.foreign import FOREIGN, converted
 from lrjax.training.torch_files import read_state
 
