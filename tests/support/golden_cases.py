@@ -316,7 +316,7 @@ CASES: dict[str, Case] = {
     "csri-from-joint": partial(csri, start="joint", refiner="vdsr", sr=0.003),
     "csri-tuned": partial(csri, start="joint", frozen=True, **NATIVE),
     "csri-independent": partial(csri, start="apart", frozen=True, **NATIVE),
-    "csri-apart-both": partial(csri, start="apart", centre=0.1, reduction="mean", sr=0.5),
+    "csri-apart-both": partial(csri, start="apart", centre=0.1, reduction="mean", sr=5.0),
     "csri-joint-centre": partial(csri, centre=0.1, centre_rate=0.4, optimizer=GROUPED, **ALONE),
     "csri-sum-unit": partial(csri, reduction="sum", pixels="unit", **ALONE),
     "csri-mean-bytes": partial(csri, reduction="mean", pixels="bytes", sr=0.001, **ALONE),
