@@ -9,15 +9,15 @@ import click
 import flax.linen as nn
 import jax
 
+from lrjax.convert.networks import CONVERSIONS, convert_state
+from lrjax.convert.torch_files import read_state
 from lrjax.errors import InputError
 from lrjax.models.vdsr import VDSR
-from lrjax.training.foreign import FOREIGN, converted
-from lrjax.training.torch_files import read_state
 from lrjax.training.weights import save_variables
 
 
 @click.command()
-@click.argument("network", type=click.Choice(list(FOREIGN)))
+@click.argument("network", type=click.Choice(list(CONVERSIONS)))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 def convert(network: str, file: Path, out: Path) -> None:
@@ -31,7 +31,7 @@ def convert(network: str, file: Path, out: Path) -> None:
     """
     if out.suffix != ".safetensors":
         raise InputError(f"The output {out} must be named .safetensors.")
-    result = converted(network, read_state(file), str(file))
+    result = convert_state(network, read_state(file), str(file))
     metadata = {
         "network": network,
         "options": _options(result.module),
