@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrjax.models.heatmap import (
+from lrjax.models.s2ld import (
     ConfidenceDiscriminator,
     HeatmapDiscriminator,
     HeatmapGenerator,
@@ -83,7 +83,7 @@ def test_confidence_parameters_by_hand() -> None:
     maps, images = jnp.zeros((2, 32, 32, 69)), jnp.zeros((2, 32, 32, 3))
     output, variables = jax.eval_shape(
         lambda: ConfidenceDiscriminator().init_with_output(
-            jax.random.key(0), maps, images, update_stats=True
+            jax.random.key(0), maps, images, train=True
         )
     )
     assert output.shape == (2,)

@@ -14,7 +14,8 @@ import pytest
 import tiny
 
 from lrjax.models.centreface import PReLU, gaussian, pooled, xavier
-from lrjax.models.recognisers import RECOGNISERS
+from lrjax.models.encoders import ENCODERS, EncoderConfig
+from lrjax.models.registry import build
 from lrjax.models.rpcn import RPCN
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -31,14 +32,14 @@ def shapes(module: nn.Module, *inputs: Any, **mode: Any) -> tuple[Any, Any]:
 
 
 def images(name: str, count: int = 2) -> np.ndarray:
-    shape = (count, *RECOGNISERS[name].size, 3)
+    shape = (count, *build(EncoderConfig(name)).size, 3)
     return np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
 
 
 def narrow(name: str) -> tuple[nn.Module, Any]:
     """A narrow network with plausible variables, its biases of either sign."""
     # Wide enough for RPCN to have filters of every kind.
-    module = RECOGNISERS[name].build(width=1 / 4 if name == "rpcn" else WIDTH)
+    module = build_module(name, width=1 / 4 if name == "rpcn" else WIDTH)
     params = tiny.filled(shapes(module, images(name), False)[1])["params"]
 
     def moved(path: Any, leaf: np.ndarray) -> np.ndarray:
@@ -114,7 +115,7 @@ def rpcn_features() -> int:
 )
 def test_parameters_by_hand(name: str, by_hand: int, total: int) -> None:
     """At full width, without classifiers."""
-    recogniser = RECOGNISERS[name]
+    recogniser = build(EncoderConfig(name))
     output, variables = shapes(recogniser.build(), images(name), False)
     assert (output.shape, output.dtype) == ((2, recogniser.embedding), jnp.float32)
     assert set(variables) == {"params"}
@@ -123,10 +124,10 @@ def test_parameters_by_hand(name: str, by_hand: int, total: int) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, *SMALL])
 def test_the_feature_is_as_long_at_any_width(name: str) -> None:
-    found, variables = shapes(RECOGNISERS[name].build(width=WIDTH), images(name), False)
-    assert found.shape == (2, RECOGNISERS[name].embedding)
+    found, variables = shapes(build_module(name, width=WIDTH), images(name), False)
+    assert found.shape == (2, build(EncoderConfig(name)).embedding)
     least = 2 if name == "rpcn" else 8  # most of RPCN is behind the convolutions
-    full = shapes(RECOGNISERS[name].build(), images(name), False)[1]
+    full = shapes(build(EncoderConfig(name)).module, images(name), False)[1]
     sizes = [sum(leaf.size for leaf in jax.tree.leaves(v)) for v in (variables, full)]
     assert least * sizes[0] < sizes[1]
 
@@ -166,7 +167,7 @@ def test_the_feature_is_as_long_at_any_width(name: str) -> None:
     ],
 )
 def test_maps_are_those_of_the_table(name: str, expected: dict[str, tuple[int, int]]) -> None:
-    module = RECOGNISERS[name].build(width=WIDTH)
+    module = build_module(name, width=WIDTH)
     _, state = shapes(module, images(name), False, capture_intermediates=True)
     sides = {
         layer: value["__call__"][0].shape[1:3]
@@ -361,8 +362,8 @@ def test_pooling_keeps_odd_rows_and_columns() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dropout_is_that_of_the_published_network_or_as_asked(name: str) -> None:
-    assert RECOGNISERS[name].build().dropout == (0.5 if name == "vggface" else 0.0)
-    module, dropped = RECOGNISERS[name].build(width=WIDTH, dropout=0.3), []
+    assert build(EncoderConfig(name)).module.dropout == (0.5 if name == "vggface" else 0.0)
+    module, dropped = build_module(name, width=WIDTH, dropout=0.3), []
 
     def seen(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
         if isinstance(context.module, nn.Dropout):
@@ -374,7 +375,7 @@ def test_dropout_is_that_of_the_published_network_or_as_asked(name: str) -> None
         rngs = {"dropout": jax.random.key(0)}
         jax.eval_shape(partial(module.apply, train=True, rngs=rngs), variables, images(name))
     hidden = [(0.3, False, (2, 256))] if name == "vggface" else []
-    assert dropped == [*hidden, (0.3, False, (2, RECOGNISERS[name].embedding))]
+    assert dropped == [*hidden, (0.3, False, (2, build(EncoderConfig(name)).embedding))]
 
 
 def test_dropout_thins_the_feature() -> None:
