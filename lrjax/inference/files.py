@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -20,8 +19,6 @@ from lrjax.inference.views import box_problem
 
 # Faces that are looked at together, and images that may wait for them.
 _FACES, _IMAGES = 8 * BATCH, 32
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
