@@ -277,9 +277,7 @@ class Aligner:
         photo = decode_identity(identities, index)
         return self.align([photo], points=self._own(identities, slice(index, index + 1))).images[0]
 
-    def _own(
-        self, identities: Identities, rows: slice
-    ) -> tuple[np.ndarray, np.ndarray] | None:
+    def _own(self, identities: Identities, rows: slice) -> tuple[np.ndarray, np.ndarray] | None:
         if not self.needs_points:
             return None
         return identities.points[rows], identities.visible[rows]

@@ -230,7 +230,9 @@ class LandmarkPredictor:
         size, scales = self.config.size, self.options.scales
         scaled = [crops.scaled(scale) for scale in scales]
         with ThreadPoolExecutor(THREADS) as pool:
-            cuts = [pool.map(partial(_cut, photos, owner, c, size), range(len(owner))) for c in scaled]
+            cuts = [
+                pool.map(partial(_cut, photos, owner, c, size), range(len(owner))) for c in scaled
+            ]
             pixels = np.array([list(cut) for cut in cuts], np.uint8).reshape(-1, size, size, 3)
         found, sure = self.predict_crops(pixels)
         found, sure = (a.reshape(len(scales), len(owner), *a.shape[1:]) for a in (found, sure))
