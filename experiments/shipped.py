@@ -18,8 +18,6 @@ from lrjax.report.results import Result
 from lrjax.report.tables import Table
 
 SHOWN, CELL, COLUMNS = 24, 160, 8
-# Cells are drawn on as if they were pictures of 40 pixels, enlarged.
-SCALE = CELL // 40
 
 
 def run(context: Context) -> Result:
@@ -67,7 +65,5 @@ def _sheet(detector: Detector, spec: str, context: Context) -> np.ndarray:
         centre, side = box[:2] + (box[2:] - 1) / 2, 1.5 * float(np.sqrt(box[2] * box[3]))
         step, offset = square_transform(centre, side, CELL)
         cell = cut_square(image, centre, side, CELL)
-        points = ((found.points[0] - offset) / step + 0.5) / SCALE - 0.5
-        everything = np.ones(len(points), bool)
-        cells.append(draw.overlay_points(cell, points, everything, draw.GREEN, SCALE))
-    return draw.sample_grid(np.stack(cells), COLUMNS, 1)
+        cells.append(draw.draw_points(cell, (found.points[0] - offset) / step))
+    return draw.sample_grid(np.stack(cells), COLUMNS)
