@@ -50,6 +50,10 @@ def run(context: Context) -> Result:
     _, ordered = plots.series_from(records, ["weighted/ordered"])["weighted/ordered"]
     result = Result(
         title="Figure 4: what G1 makes of high-resolution faces",
+        summary=(
+            "G1 makes test faces small, as a bad camera would; they stand beside subsampled "
+            "ones and native ones."
+        ),
         order=1.0,
         figures=(
             figure("figure4.png", "The last row shows native faces of other people."),

@@ -44,6 +44,9 @@ def run(context: Context) -> Result:
     )
     result = Result(
         title="The shipped network",
+        summary=(
+            "The landmark network that comes along finds points on native low-resolution faces."
+        ),
         order=0.0,
         tables=(table,),
         figures=(figure("shipped.png", "The first faces of the set, none left out."),),

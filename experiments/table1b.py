@@ -61,6 +61,11 @@ def run(context: Context) -> Result:
         notes.append(_ordered_share(folders[name], name))
     result = Result(
         title="Table 1b: what the degradation, and each critic, is worth",
+        summary=(
+            "Four landmark networks, S1 to S4, differ in how their training faces were made "
+            "small and in which critics took part; all find points on faces that G1 made "
+            "small, and on native ones."
+        ),
         order=1.2,
         tables=(_generated_table(generated, selected), _native_table(native)),
         figures=tuple(figures),
