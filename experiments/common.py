@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+import shlex
+import time
 from functools import cached_property, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from lrjax.files import write_atomically
 from lrjax.inference.framing import frames
 from lrjax.inference.landmarks import Detector, Inference
 from lrjax.report import draw
-from lrjax.report.results import Figure, Result
+from lrjax.report.results import Figure, Result, stamp
 from lrjax.tasks import runs
 
 Size = Literal["paper", "w300", "small", "quick"]
@@ -88,6 +88,7 @@ class Context:
       settings: overrides for every configuration, as for `lrjax train --set`.
       recogniser: weights or run of the recogniser that is taken as it is (Table 2b); None: one is
         trained.
+      begun: when, for how long a result took.
     """
 
     size: Size
@@ -96,6 +97,7 @@ class Context:
     data_dir: Path
     settings: tuple[str, ...] = ()
     recogniser: Path | None = None
+    begun: float = dataclasses.field(default_factory=time.monotonic, compare=False)
 
     @property
     def test(self) -> Test:
@@ -200,12 +202,21 @@ class Context:
         for file, content in pictures.items():
             data = content if isinstance(content, bytes) else draw.encode_png(content)
             write_atomically(self.results / file, data)
-        command = f"lrjax experiment {name} --size {self.size}"
-        if self.settings:
-            command += "".join(f" --set {setting}" for setting in self.settings)
+        words = ["lrjax", "experiment", name, "--size", self.size]
+        for option, folder, default in (
+            ("--runs-dir", self.runs, "runs"),
+            ("--results-dir", self.results, "results"),
+            ("--data-dir", self.data_dir, None),
+        ):
+            # What is given from the root on is where this machine keeps its things.
+            if not folder.is_absolute() and str(folder) != default:
+                words += [option, str(folder)]
+        for setting in self.settings:
+            words += ["--set", setting]
         if self.recogniser is not None:
-            command += f" --recogniser {self.recogniser.name}"
-        result = dataclasses.replace(result, command=command, hardware=hardware())
+            words += ["--recogniser", str(self.recogniser)]
+        made = dataclasses.replace(result, command=shlex.join(words), hardware=hardware())
+        result = stamp(made, self.begun)
         path = self.results / f"{name}.json"
         result.save(path)
         return path
@@ -237,10 +248,3 @@ def in_percent(errors: np.ndarray) -> dict[str, str | float]:
         "AUC@0.07": values["auc@0.07"],
         "AUC@0.08": values["auc@0.08"],
     }
-
-
-def held(relation: str, values: Sequence[float]) -> str:
-    """Whether a claimed order of `values`, largest first, held: "RELATION: held (4.2, 4.1)"."""
-    ordered = all(a > b for a, b in pairwise(values))
-    shown = ", ".join(f"{100 * value:.2f}" for value in values)
-    return f"{relation}: {'held' if ordered else 'not held'} ({shown} %)"

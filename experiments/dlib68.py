@@ -76,10 +76,10 @@ def run(context: Context) -> Result:
         title="The shipped network beside dlib's",
         order=0.1,
         tables=(table,),
-        figures=(figure("dlib68-ced.png", "Cumulative errors on native faces."),),
+        figures=(figure("dlib68-ced.svg", "Cumulative errors on native faces."),),
         data="; ".join(spec for spec, _ in SETS),
     )
-    pictures = {"dlib68-ced.png": plots.to_png(plots.ced_curves(curves, "face size", 0.1))}
+    pictures = {"dlib68-ced.svg": plots.to_svg(plots.ced_curves(curves, "face size", 0.1))}
     context.save("dlib68", result, pictures)
     return result
 

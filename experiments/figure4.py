@@ -50,10 +50,14 @@ def run(context: Context) -> Result:
     _, ordered = plots.series_from(records, ["weighted/ordered"])["weighted/ordered"]
     result = Result(
         title="Figure 4: what G1 makes of high-resolution faces",
+        summary=(
+            "G1 makes test faces small, as a bad camera would; they stand beside subsampled "
+            "ones and native ones."
+        ),
         order=1.0,
         figures=(
             figure("figure4.png", "The last row shows native faces of other people."),
-            figure("figure4-losses.png", "The two terms of Eq. 1, by magnitude."),
+            figure("figure4-losses.svg", "The two terms of Eq. 1, by magnitude."),
         ),
         notes=(
             f"|α·l_GAN| > β·l_pixel (Eq. 1) in {np.mean(ordered):.0%} of {len(ordered)} logged "
@@ -63,7 +67,7 @@ def run(context: Context) -> Result:
     )
     pictures = {
         "figure4.png": sheet,
-        "figure4-losses.png": plots.to_png(plots.loss_balance(terms, title="Eq. 1")),
+        "figure4-losses.svg": plots.to_svg(plots.loss_balance(terms, title="Eq. 1")),
     }
     context.save("figure4", result, pictures)
     return result

@@ -30,6 +30,7 @@ def run(context: Context) -> Result:
     found, _ = detector.look_at_views(images)
     result = Result(
         title="Figure 6: points on native low-resolution faces (S4)",
+        summary="S4, trained on faces that G1 made small, finds points on native ones.",
         order=1.3,
         figures=(figure("figure6.png", "Faces evenly spread over the set, none left out."),),
         data=context.test.wild,

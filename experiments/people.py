@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.common import Context, figure, held
-from lrjax.data.identities import Identities, load_identities
+from experiments.common import Context, figure
+from lrjax.data.identities import Portraits, load_portraits
 from lrjax.evaluation.identification import Identification, identify
 from lrjax.evaluation.scores import Metric
 from lrjax.inference.align import Aligner
@@ -17,7 +17,7 @@ from lrjax.inference.embed import Recogniser, cached_embeddings
 from lrjax.inference.landmarks import Inference
 from lrjax.inference.resolve import Resolver
 from lrjax.report import draw, plots
-from lrjax.report.results import Result
+from lrjax.report.results import Result, claims
 from lrjax.report.tables import Table, beside_paper
 
 SHOWN = 12
@@ -137,7 +137,7 @@ def conclude(
     order: float,
     paper: Mapping[str, Mapping[str, float]],
     told: Mapping[str, Told],
-    claims: Sequence[Sequence[str]],
+    orders: Sequence[Sequence[str]],
     *,
     protocol: Protocol = KUMAR,
     note: str = "",
@@ -150,7 +150,7 @@ def conclude(
       title, order: of the section on the page.
       paper: row -> column -> the paper's figure, in percent.
       told: row -> ours.
-      claims: rows by the paper's rank-1, best first.
+      orders: rows by the paper's rank-1, best first.
       note: more to say below the table.
       notes: more paragraphs.
     """
@@ -159,12 +159,17 @@ def conclude(
         title=title,
         order=order,
         tables=(table(title, paper, told, protocol, note),),
+        claims=claims(
+            orders,
+            {name: 100 * one.found.cmc_at(1) for name, one in told.items()},
+            {name: row["rank-1"] for name, row in paper.items()},
+            "rank-1",
+        ),
         figures=(
-            figure(f"{name}-cmc.png", "Cumulative match characteristics."),
+            figure(f"{name}-cmc.svg", "Cumulative match characteristics."),
             figure(f"{name}-faces.png", "The first probes, as each recogniser is given them."),
         ),
         notes=(
-            *orders(told, claims),
             *notes,
             STAND_IN.format(data=data, paper=protocol.size),
         ),
@@ -205,18 +210,11 @@ def sizes(told: Mapping[str, Told]) -> str:
     return f"{found.probes:,} probes, {found.gallery:,} gallery pictures, distractors: {count}"
 
 
-def orders(told: Mapping[str, Told], claims: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Whether the paper's orders of rank-1 hold; each claim names settings, best first."""
-    return tuple(
-        held(" > ".join(claim), [told[name].found.cmc_at(1) for name in claim]) for claim in claims
-    )
-
-
 def pictures(name: str, told: Mapping[str, Told]) -> dict[str, bytes | np.ndarray]:
     """CMC curves, and the first probes as each setting aligns them."""
     rows = [(label, list(one.faces)) for label, one in told.items()]
     return {
-        f"{name}-cmc.png": plots.to_png(
+        f"{name}-cmc.svg": plots.to_svg(
             plots.cmc_curves({label: one.found.cmc for label, one in told.items()})
         ),
         f"{name}-faces.png": draw.labelled_rows(rows, 96),

@@ -53,11 +53,11 @@ def run(context: Context) -> Result:
         title="Table 1a: native low-resolution faces",
         order=1.1,
         tables=(table,),
-        figures=(figure("table1a-ced.png", "Cumulative errors on native faces."),),
+        figures=(figure("table1a-ced.svg", "Cumulative errors on native faces."),),
         data=f"{spec}, {count} faces",
     )
     curves = plots.ced_curves(errors, "√(w·h) of the annotated box", 0.15)
-    context.save("table1a", result, {"table1a-ced.png": plots.to_png(curves)})
+    context.save("table1a", result, {"table1a-ced.svg": plots.to_svg(curves)})
     return result
 
 

@@ -54,12 +54,12 @@ def run(context: Context) -> Result:
         title="Table 4: HR-LD",
         order=1.4,
         tables=(table,),
-        figures=(figure("table4-ced.png", "Cumulative errors of HR-LD by the face size."),),
+        figures=(figure("table4-ced.svg", "Cumulative errors of HR-LD by the face size."),),
         data="; ".join(counts),
     )
     context.save(
         "table4",
         result,
-        {"table4-ced.png": plots.to_png(plots.ced_curves(curves, "face size", 0.08))},
+        {"table4-ced.svg": plots.to_svg(plots.ced_curves(curves, "face size", 0.08))},
     )
     return result
