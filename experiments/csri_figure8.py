@@ -7,7 +7,7 @@ import numpy as np
 from experiments import people
 from experiments.cheng import run_of
 from experiments.common import Context, figure
-from lrjax.data.identities import load_portraits
+from lrjax.data.identities import load_identities
 from lrjax.inference.align import Aligner, decode
 from lrjax.inference.embed import Recogniser
 from lrjax.report import draw
@@ -20,7 +20,7 @@ SHARPENED = ("SRCNN + CentreFace", "VDSR + CentreFace", "DRRN + CentreFace", "jo
 def run(context: Context) -> Result:
     """Draw the first probes, enlarged and as each sharpening network makes them."""
     spec = f"{context.test.people}:probe"
-    portraits = people.first_of(load_portraits(spec, context.data_dir), SHOWN)
+    portraits = people.first_of(load_identities(spec, context.data_dir), SHOWN)
     rows: list[tuple[str, list[np.ndarray]]] = []
     for name in SHARPENED:
         recogniser = Recogniser.load(run_of(context, name), "last")

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from experiments.common import Context, figure
-from lrjax.data import sources
+from lrjax.data.faces import Faces, load_faces
 from lrjax.report import draw, plots
 from lrjax.report.results import Result
 from lrjax.tasks import degradation
@@ -20,11 +20,11 @@ def run(context: Context) -> Result:
     config = degradation.run_config(context.stage1)
     module, net = degradation.generator_module(config), degradation.load_net(context.stage1, "g1")
 
-    def load(spec: str, view: int) -> sources.Faces:
-        return sources.load(
+    def load(spec: str, view: int) -> Faces:
+        return load_faces(
             spec,
             data_dir=context.data_dir,
-            view=view,
+            crop_size=view,
             context=config.context,
             scheme="ibug68",
             limit=SHOWN,

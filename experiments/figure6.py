@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.common import Context, figure, network
-from lrjax.data import sources
+from lrjax.data.faces import load_faces
 from lrjax.report import draw
 from lrjax.report.results import Result
 
@@ -16,10 +16,10 @@ def run(context: Context) -> Result:
     """Draw faces of the native set, evenly spread over it, whatever they show."""
     detector = network(context.landmark_run("s4"))
     config = detector.config
-    faces = sources.load(
+    faces = load_faces(
         context.test.wild,
         data_dir=context.data_dir,
-        view=config.size,
+        crop_size=config.size,
         context=config.context,
         scheme=config.scheme,
         limit=SHOWN,

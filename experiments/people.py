@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.common import Context, figure, held
-from lrjax.data.identities import Portraits, load_portraits
+from lrjax.data.identities import Identities, load_identities
 from lrjax.evaluation.identification import Identification, identify
 from lrjax.evaluation.scores import Metric
 from lrjax.inference.align import Aligner
@@ -103,7 +103,7 @@ def tell_apart(
     splits = ["probe", "gallery_match"] + ["distractors"] * protocol.distractors
     features, portraits = {}, {}
     for split in splits:
-        portraits[split] = load_portraits(
+        portraits[split] = load_identities(
             f"{dataset or context.test.people}:{split}", context.data_dir
         )
         features[split] = cached_embeddings(
@@ -123,7 +123,7 @@ def tell_apart(
     return Told(found, f"{aligned.sum():,} of {len(aligned):,}", shown.images)
 
 
-def first_of(portraits: Portraits, count: int) -> Portraits:
+def first_of(portraits: Identities, count: int) -> Identities:
     """The first pictures of a split."""
     return dataclasses.replace(
         portraits, images=portraits.images[:count], names=portraits.names[:count]

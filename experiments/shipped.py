@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from experiments.common import Context, figure
-from lrjax.data import sources
-from lrjax.data.cut import cut_square, square_transform
+from lrjax.data.records import open_split
 from lrjax.evaluation import landmarks as metrics
+from lrjax.geometry.crop import crop, square_box, square_transform
 from lrjax.inference.landmarks import Detector
 from lrjax.inference.measure import measure_photographs
 from lrjax.report import draw
@@ -57,7 +57,7 @@ def run(context: Context) -> Result:
 
 def _sheet(detector: Detector, spec: str, context: Context) -> np.ndarray:
     """The first faces of a split, each enlarged to a cell, with the points found."""
-    records = sources.open_split(spec, context.data_dir)
+    records = open_split(spec, context.data_dir)
     cells = []
     for record in (records[i] for i in range(min(SHOWN, len(records)))):
         with Image.open(io.BytesIO(record["image"])) as file:
@@ -66,7 +66,7 @@ def _sheet(detector: Detector, spec: str, context: Context) -> np.ndarray:
         found = detector(image, box[None])
         centre, side = box[:2] + (box[2:] - 1) / 2, 1.5 * float(np.sqrt(box[2] * box[3]))
         step, offset = square_transform(centre, side, CELL)
-        cell = cut_square(image, centre, side, CELL)
+        cell = crop(image, square_box(centre, side), CELL, CELL)
         points = ((found.points[0] - offset) / step + 0.5) / SCALE - 0.5
         everything = np.ones(len(points), bool)
         cells.append(draw.overlay_points(cell, points, everything, draw.GREEN, SCALE))

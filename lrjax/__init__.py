@@ -1,27 +1,42 @@
-"""Landmarks on, and recognition of, faces of 15 to 40 pixels."""
+"""Landmarks on, and recognition of, faces of 15 to 40 pixels.
+
+`predict` finds the landmarks of faces in images; `LandmarkPredictor`, `Aligner`, `FaceEncoder` and
+`Upsampler` are trained networks at work. `lrjax --help` lists the commands.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from lrjax.inference.api import predict
-    from lrjax.inference.landmarks import Detector, Inference, Prediction
+__version__ = "0.2.0"
 
-__all__ = ["Detector", "Inference", "Prediction", "__version__", "predict"]
-__version__ = "0.1.0"
+# In a checkout `configs`, `experiments` and `tfds_builders` stand beside the package; installed,
+# they are in it, so that a project of a user's may have folders of these names.
+_beside = Path(__file__).parent.parent
+if not (Path(__file__).parent / "configs").is_dir():
+    __path__.append(str(_beside))
 
 # Imported when first used, so that `import lrjax` does not wait for JAX.
 _HOMES = {
-    "predict": "lrjax.inference.api",
-    "Detector": "lrjax.inference.landmarks",
-    "Inference": "lrjax.inference.landmarks",
+    "predict": "lrjax.inference.landmarks",
+    "LandmarkPredictor": "lrjax.inference.landmarks",
     "Prediction": "lrjax.inference.landmarks",
+    "PredictConfig": "lrjax.inference.landmarks",
+    "Aligner": "lrjax.inference.aligner",
+    "AlignmentConfig": "lrjax.config",
+    "FaceEncoder": "lrjax.inference.encoder",
+    "Upsampler": "lrjax.inference.upsampler",
 }
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'lrjax' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

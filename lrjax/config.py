@@ -10,6 +10,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import cattrs
@@ -18,6 +19,22 @@ from cattrs.gen import make_dict_structure_fn
 from lrjax.errors import InputError
 
 T = TypeVar("T")
+
+
+class Named:
+    """Configurations of several types, which are told apart by their field `name`.
+
+    In JSON, the name alone stands for the defaults of its type.
+    """
+
+    @classmethod
+    def named(cls, name: str) -> type[Any]:
+        """Look up the type of a name.
+
+        Raises:
+          InputError: there is none.
+        """
+        raise InputError(f"There is no {cls.__name__} called {name!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +120,26 @@ class AugmentConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class AlignmentConfig:
+    """How faces are laid onto a template: one value for training, tests and the command line."""
+
+    # What finds the five points: "pretrained", the run or weights of a landmark network, "points"
+    # for the dataset's own, "resize" for nothing: faces are then resized.
+    landmarks: str = "pretrained"
+    # K&C: "affine transformation". Ours: a similarity, which is one and keeps the face's shape.
+    fit: Literal["similarity", "affine"] = "similarity"
+    # How faces are shown that cannot be aligned: in the template's shape, or with black beside.
+    resize_mode: Literal["stretch", "pad"] = "stretch"
+    # The part of each picture that is the face: left, top, width, height, as shares of its size.
+    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    # Run or weights of a network that enlarges the pictures first (K&C's A1 and A2).
+    upsample: str | None = None
+    # How the landmark network looks: also at the mirror image; how often the crop is centred.
+    flip: bool = True
+    passes: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
 class CameraConfig:
     """A parametric camera for the `camera` degradation, which the paper does not have."""
 
@@ -111,37 +148,6 @@ class CameraConfig:
     noise: float = 12.0  # largest standard deviation, of 255
     jpeg: float = 0.7  # probability
     quality: tuple[float, float] = (25.0, 95.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class HighToLowConfig:
-    """G1 (FACTS: K&C Fig. 3 and its published ancestor)."""
-
-    stem: int = 96
-    encoder: tuple[int, ...] = (96, 128, 256, 512)
-    decoder: tuple[int, ...] = (256, 128, 64)
-    noise: int = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class CriticConfig:
-    """D1 and D3: six spectrally normalised residual blocks."""
-
-    widths: tuple[int, ...] = (128, 128, 256, 256, 512, 512)
-    hidden: int = 512
-    # Paper: pooling in the "last three" layers (text), "last two" (Fig. 3). Ours: three, 32 -> 4.
-    pooled_blocks: int = 3
-    # Paper: max-pooling. The ancestor pools by the average.
-    pooling: Literal["max", "average"] = "max"
-    spectral_norm: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class UNetConfig:
-    """G2 and D2: sixteen residual blocks in four groups down and four up (K&C Fig. 5)."""
-
-    stem: int = 64
-    widths: tuple[int, ...] = (64, 128, 256, 512)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -155,6 +161,9 @@ def _converter() -> cattrs.Converter:
         dataclasses.is_dataclass,
         lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True),
     )
+    converter.register_structure_hook_func(
+        lambda cls: isinstance(cls, type) and issubclass(cls, Named), partial(_named, converter)
+    )
     converter.register_structure_hook(int, _strict(int))
     converter.register_structure_hook(float, _strict(float, int))
     converter.register_structure_hook(str, _strict(str))
@@ -163,6 +172,19 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(float | None, lambda v, _: v if v is None else _float(v))
     converter.register_structure_hook(str | None, lambda v, _: v if v is None else _str(v))
     return converter
+
+
+def _named(converter: cattrs.Converter, value: Any, kind: type[Named]) -> Any:
+    fields = {"name": value} if isinstance(value, str) else value
+    if not isinstance(fields, dict):
+        raise TypeError(f"{value!r} is neither a name nor fields of {kind.__name__}")
+    # A type whose name has a default may leave it out.
+    name = fields.get("name", getattr(kind, "name", None))
+    if not isinstance(name, str):
+        raise TypeError("the field name is missing")
+    actual = kind.named(name)
+    make = make_dict_structure_fn(actual, converter, _cattrs_forbid_extra_keys=True)
+    return make(fields | {"name": name}, actual)
 
 
 def _strict(kind: type, *also: type) -> Any:

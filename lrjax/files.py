@@ -1,10 +1,12 @@
 """Files that are either whole or absent, whenever the program is stopped, and written by one."""
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lrjax.errors import InputError
 
@@ -26,6 +28,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as pretty JSON, atomically."""
+    write_atomically(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
 @contextmanager

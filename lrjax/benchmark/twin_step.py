@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from lrjax.benchmark import twin
 from lrjax.config import AugmentConfig
-from lrjax.data import sources
+from lrjax.data.faces import FRAME
 from lrjax.geometry.heatmaps import THRESHOLD
 from lrjax.geometry.points import SCHEMES
 from lrjax.tasks.degradation import DegradationConfig
@@ -155,14 +155,14 @@ class Step:
 
 
 def random_views(count: int, view: int, config: AugmentConfig, device: torch.device) -> Tensor:
-    """Random view -> frame transforms [count, 2, 3], as `augment.random_view`."""
+    """Random view -> frame transforms [count, 2, 3], as `augment.random_transforms`."""
     u = torch.rand(count, 4, device=device) * 2 - 1
     low, high = math.log(config.scale[0]), math.log(config.scale[1])
     scale = torch.exp(low + (u[:, 1] + 1) / 2 * (high - low))
     angle = math.radians(config.rotation) * u[:, 0]
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
     x, y = ((view - 1) / 2 + u[:, 2:] * config.translation * view).unbind(1)
-    centre = (round(view * sources.FRAME) - 1) / 2
+    centre = (round(view * FRAME) - 1) / 2
     return torch.stack(
         [
             torch.stack([cosine, sine, centre - (cosine * x + sine * y)], 1),
@@ -173,7 +173,7 @@ def random_views(count: int, view: int, config: AugmentConfig, device: torch.dev
 
 
 def warp(images: Tensor, transforms: Tensor, size: int) -> Tensor:
-    """uint8 [B, F, F, 3] → float [B, 3, size, size] in 0..255, as `geometry.warp.warp`."""
+    """uint8 [B, F, F, 3] → float [B, 3, size, size] in 0..255, as `geometry.transforms.warp`."""
     frame = images.shape[1]
     pixel = torch.arange(size, dtype=torch.float32, device=images.device)
     y, x = torch.meshgrid(pixel, pixel, indexing="ij")
@@ -185,7 +185,7 @@ def warp(images: Tensor, transforms: Tensor, size: int) -> Tensor:
 
 
 def to_view(points: Tensor, transforms: Tensor) -> Tensor:
-    """Frame points [B, N, 2] in view pixels, as `augment.to_view`."""
+    """Frame points [B, N, 2] in view pixels, as `augment.to_crop`."""
     moved = points - transforms[:, None, :, 2]
     return torch.linalg.solve(transforms[:, :, :2], moved.mT).mT
 

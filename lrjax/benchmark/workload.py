@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image
 
 from lrjax.config import to_dict
-from lrjax.data import sources
-from lrjax.data.identities import Portraits
+from lrjax.data.faces import FRAME
+from lrjax.data.identities import Identities
+from lrjax.data.records import digest
 from lrjax.errors import InputError
 from lrjax.geometry.points import SCHEMES
 from lrjax.inference.framing import frames
@@ -102,7 +103,7 @@ def pictures_of(config: RecognitionConfig) -> Pictures:
     return PICTURES[name]
 
 
-def random_people(config: RecognitionConfig, count: int) -> Portraits:
+def random_people(config: RecognitionConfig, count: int) -> Identities:
     """`count` JPEG pictures, with five points where the configuration is aligned by points.
 
     Raises:
@@ -131,8 +132,8 @@ def random_people(config: RecognitionConfig, count: int) -> Portraits:
         points = where + random.normal(scale=0.02, size=(count, 5, 2)) * side
         points, visible = points.astype(np.float32), np.ones((count, 5), bool)
     names = tuple(f"{index}.jpg" for index in range(count))
-    fingerprint = sources.digest(images)
-    return Portraits(images, label, names, fingerprint, points, visible)
+    fingerprint = digest(images)
+    return Identities(images, label, names, fingerprint, points, visible)
 
 
 def random_faces(config: LandmarksConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
@@ -141,7 +142,7 @@ def random_faces(config: LandmarksConfig, count: int) -> dict[str, dict[str, np.
     points = SCHEMES[config.scheme].count
 
     def faces(view: int) -> dict[str, np.ndarray]:
-        frame = round(view * sources.FRAME)
+        frame = round(view * FRAME)
         margin = (frame - view) / 2
         where = random.uniform(margin, margin + view - 1, (count, points, 2))
         return {

@@ -22,13 +22,13 @@ from lrjax.cli.inference import (
     which_option,
 )
 from lrjax.cli.options import data_dir_option
-from lrjax.data.identities import load_portraits
+from lrjax.data.examples import read_ahead
+from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.geometry.templates import TEMPLATES
 from lrjax.inference.align import decode
 from lrjax.inference.align_files import Crop, Wanted, align_wanted
-from lrjax.inference.files import ahead
 from lrjax.inference.images import read_rgb, walk_images
 from lrjax.inference.landmarks import Inference
 from lrjax.inference.rows import read_points
@@ -113,7 +113,7 @@ def align(
                 yield i, found
 
     with tqdm(total=len(wanted), desc="align", unit="face", dynamic_ncols=True) as bar:
-        for _ in ahead(lambda item: _save(names[item[0]], item[1]), done()):
+        for _ in read_ahead(lambda item: _save(names[item[0]], item[1]), done()):
             pass
     write_atomically(out / TABLE, _table_text(wanted, names, crops, out))
     click.echo(f"{aligner.note(np.array([crop.aligned for crop in crops.values()], bool))}: {out}")
@@ -149,7 +149,7 @@ def _of_file(path: Path, name: str) -> Wanted:
 
 
 def _from_split(spec: str, data_dir: Path) -> list[Wanted]:
-    portraits = load_portraits(spec, data_dir)
+    portraits = load_identities(spec, data_dir)
     faces = [
         Wanted(name, f"{spec}:{i}", partial(decode, portraits, i))
         for i, name in enumerate(portraits.names)

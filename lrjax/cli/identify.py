@@ -12,7 +12,7 @@ from lrjax.cli.given import command_line
 from lrjax.cli.inference import Alignment, alignment_options, which_option
 from lrjax.cli.options import data_dir_option
 from lrjax.data.cache import default_folder
-from lrjax.data.identities import Portraits, load_portraits
+from lrjax.data.identities import Identities, load_identities
 from lrjax.errors import InputError
 from lrjax.evaluation.identification import RANKS, Identification, identify, random_halves
 from lrjax.evaluation.scores import METRICS, Metric
@@ -138,7 +138,7 @@ def identify_command(
 
 
 def rank(
-    portraits: dict[str, Portraits],
+    portraits: dict[str, Identities],
     features: dict[str, Features],
     metric: Metric,
     halves: int | None = None,
@@ -181,16 +181,16 @@ def save_curves(found: dict[str, Identification], out: Path) -> tuple[Figure, ..
     return tuple(figures)
 
 
-def _portraits(spec: str, data_dir: Path) -> Portraits:
+def _portraits(spec: str, data_dir: Path) -> Identities:
     try:
-        return load_portraits(spec, data_dir)
+        return load_identities(spec, data_dir)
     except InputError as error:
         if spec.endswith(f":{DISTRACTORS}"):
             raise InputError(f"{error} Without distractors: --no-distractors.") from error
         raise
 
 
-def _parts(portraits: dict[str, Portraits]) -> str:
+def _parts(portraits: dict[str, Identities]) -> str:
     return ", ".join(f"{len(part):,} {split}" for split, part in portraits.items())
 
 

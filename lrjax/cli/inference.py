@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lrjax.geometry.align import FITS, Fit
+from lrjax.geometry.fits import FITS, Fit
 from lrjax.geometry.templates import Template
 from lrjax.inference.align import WHOLE, Aligner
 from lrjax.inference.crops import PLAIN, Plain

@@ -7,55 +7,49 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrjax.config import AugmentConfig
-from lrjax.geometry import warp
-from lrjax.geometry.points import Scheme
+from lrjax.geometry.points import Scheme, flip_points
+from lrjax.geometry.transforms import apply, crop_transform, invert
 
 
-def identity_view(frame: int, view: int, count: int) -> jax.Array:
-    """The unaugmented view -> frame transform, [count, 2, 3]."""
-    middle = (frame - view) / 2
+def center_transforms(frame: int, size: int, count: int) -> jax.Array:
+    """Gives the crop -> frame transforms [count, 2, 3] of the middles, of `size` pixels."""
+    middle = (frame - size) / 2
     return jnp.tile(jnp.asarray([[1.0, 0.0, middle], [0.0, 1.0, middle]]), (count, 1, 1))
 
 
-def random_view(keys: jax.Array, frame: int, view: int, config: AugmentConfig) -> jax.Array:
-    """Random view -> frame transforms [B, 2, 3] (K&C §4.1: rotation, scale, translation)."""
+def random_transforms(keys: jax.Array, frame: int, size: int, config: AugmentConfig) -> jax.Array:
+    """Draws crop -> frame transforms [B, 2, 3] (K&C §4.1: rotation, scale, translation)."""
 
     def one(key: jax.Array) -> jax.Array:
         u = jax.random.uniform(key, (4,), minval=-1.0)
         low, high = np.log(config.scale[0]), np.log(config.scale[1])
         scale = jnp.exp(low + (u[1] + 1.0) / 2.0 * (high - low))
-        return warp.view_transform(
-            frame,
-            view,
-            jnp.deg2rad(config.rotation) * u[0],
-            scale,
-            u[2:] * config.translation * view,
-        )
+        angle = jnp.deg2rad(config.rotation) * u[0]
+        return crop_transform(frame, size, angle, scale, u[2:] * config.translation * size)
 
     return jax.vmap(one)(keys)
 
 
-def to_view(points: jax.Array, view_to_frame: jax.Array) -> jax.Array:
-    """Frame points [B, N, 2] in view pixels."""
-    return warp.apply(warp.invert(view_to_frame), points)
+def to_crop(points: jax.Array, crop_to_frame: jax.Array) -> jax.Array:
+    """Sends frame points [B, N, 2] to pixels of the crop."""
+    return apply(invert(crop_to_frame), points)
 
 
 def mirror(
     images: jax.Array, points: jax.Array, visible: jax.Array, mirrored: jax.Array, scheme: Scheme
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mirror those examples [B] whose `mirrored` is true; points change sides with the image."""
-    flip = jnp.asarray(scheme.flip)
-    there = points[:, flip] * jnp.asarray([-1.0, 1.0]) + jnp.asarray([images.shape[2] - 1.0, 0.0])
+    """Mirrors those examples [B] whose `mirrored` is true; points change sides with the image."""
+    there, seen = flip_points(points, visible, images.shape[2], scheme)
     choice = mirrored[:, None]
     return (
         jnp.where(choice[..., None, None], images[:, :, ::-1], images),
         jnp.where(choice[..., None], there, points),
-        jnp.where(choice, visible[:, flip], visible),
+        jnp.where(choice, seen, visible),
     )
 
 
 def photometry(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax.Array:
-    """Random brightness, contrast, gamma, colour gain and greyness of images in 0..255.
+    """Changes brightness, contrast, gamma, colour gain and greyness of images in 0..255 at random.
 
     With all of them at zero the images come back as they are, at no cost.
     """
@@ -78,7 +72,7 @@ def photometry(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax
 
 
 def occlusion(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax.Array:
-    """A rectangle of one colour, up to two fifths of each side, over some of the images."""
+    """Hides a rectangle of one colour, up to two fifths of each side, of some of the images."""
     if not config.occlusion:
         return images
     size = images.shape[1]
@@ -97,7 +91,7 @@ def occlusion(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax.
 def tight_crop(
     images: jax.Array, keys: jax.Array, context: float, config: AugmentConfig
 ) -> jax.Array:
-    """Black outside the (roughly known) face box for some images, as in a tight face crop.
+    """Blackens what is outside the (roughly known) face box of some images, as a tight crop does.
 
     The box is the face square's, with an aspect around the 0.87 that annotators draw.
     """
@@ -117,10 +111,10 @@ def tight_crop(
     return jax.vmap(one)(images, keys)
 
 
-def random_crops(
+def random_crop(
     frames: jax.Array, keys: jax.Array, height: int, width: int, mirror: float
 ) -> jax.Array:
-    """A part [height, width] of each frame [B, H, W, C], shifted by whole pixels at random.
+    """Takes a part [height, width] of each frame [B, H, W, C], shifted by whole pixels at random.
 
     `mirror` is the probability that it is mirrored.
     """
@@ -133,18 +127,3 @@ def random_crops(
         return jnp.where(jax.random.bernoulli(flip, mirror), crop[:, ::-1], crop)
 
     return jax.vmap(one)(keys, frames)
-
-
-def middles(frames: jax.Array, height: int, width: int) -> jax.Array:
-    """The middle [height, width] of each frame [B, H, W, C]; its border has whole pixels."""
-    top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
-    return frames[:, top : top + height, left : left + width]
-
-
-def coarse(images: jax.Array, height: int, width: int) -> jax.Array:
-    """Images [B, H, W, C] in 0..255 shrunk to [height, width] and enlarged again, bicubically."""
-    batch, *sides, channels = images.shape
-    small = jax.image.resize(images, (batch, height, width, channels), "bicubic", antialias=True)
-    small = jnp.clip(small, 0.0, 255.0)
-    large = jax.image.resize(small, (batch, *sides, channels), "bicubic")
-    return jnp.clip(large, 0.0, 255.0)

@@ -8,9 +8,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from lrjax.files import write_atomically
 
@@ -19,19 +20,19 @@ _CONTENTS = "contents.json"
 
 
 def default_folder() -> Path:
-    """`lrjax` in $XDG_CACHE_HOME, which is ~/.cache unless told otherwise."""
+    """Gives `lrjax` in $XDG_CACHE_HOME, which is ~/.cache unless told otherwise."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lrjax"
 
 
 def key_of(*parts: Any) -> str:
-    """One key for values that JSON can hold."""
+    """Makes one key for values that JSON can hold."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def cached(
     folder: Path, key: str, count: int, parts: Callable[[], Iterable[Arrays]]
 ) -> tuple[Arrays, bool]:
-    """The arrays of a key: those kept in `folder`, or those that `parts` makes, kept from now on.
+    """Gives the arrays of a key: those kept in `folder`, or those that `parts` makes, then kept.
 
     They are read from the disk as they are used, so they may be larger than the memory. What was
     kept is believed if its SHA-256 is that of the day it was written; otherwise it is made again.
@@ -48,12 +49,13 @@ def cached(
 
     Raises:
       ValueError: `parts` yields other rows than it promised.
+      OSError: what was just written cannot be read back.
     """
     entry = Path(folder) / key
     kept = _read(entry, key)
     if kept is not None:
         return kept, False
-    _make(entry, key, count, parts())
+    _keep(entry, key, count, parts())
     made = _read(entry, key)
     if made is None:
         raise OSError(f"what was just written to {entry} cannot be read back")
@@ -67,31 +69,22 @@ def _read(entry: Path, key: str) -> Arrays | None:
         if contents["key"] != key:
             return None
         arrays = {}
-        for name, digest in contents["arrays"].items():
-            with (entry / f"{name}.npy").open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    return None
+        for name, written in contents["arrays"].items():
+            if _sha256(entry / f"{name}.npy") != written:
+                return None
             arrays[name] = np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return arrays
 
 
-def _make(entry: Path, key: str, count: int, parts: Iterable[Arrays]) -> None:
-    """Write the arrays beside `entry`, and put them in its place when they are whole."""
+def _keep(entry: Path, key: str, count: int, parts: Iterable[Arrays]) -> None:
+    """Writes the arrays beside `entry`, and puts them in its place when they are whole."""
     partial = entry.with_name(f".{key}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    writers: dict[str, _Writer] = {}
     try:
-        for part in parts:
-            if not writers:
-                writers = {name: _Writer(partial, name, rows, count) for name, rows in part.items()}
-            if part.keys() != writers.keys():
-                raise ValueError(f"the pieces have {sorted(part)} and {sorted(writers)}")
-            for name, rows in part.items():
-                writers[name].append(rows)
-        digests = {name: writer.close() for name, writer in writers.items()}
+        digests = {name: _sha256(partial / f"{name}.npy") for name in _write(partial, count, parts)}
         contents = json.dumps({"key": key, "arrays": digests}).encode()
         write_atomically(partial / _CONTENTS, contents)
         shutil.rmtree(entry, ignore_errors=True)
@@ -102,44 +95,35 @@ def _make(entry: Path, key: str, count: int, parts: Iterable[Arrays]) -> None:
             if not entry.is_dir():
                 raise
     finally:
-        for writer in writers.values():
-            writer.file.close()
         shutil.rmtree(partial, ignore_errors=True)
 
 
-class _Writer:
-    """One .npy file, written piece by piece and hashed on the way."""
+def _write(folder: Path, count: int, parts: Iterable[Arrays]) -> list[str]:
+    """The names of the arrays that `parts` yields, each written to a file as its pieces come."""
+    arrays: dict[str, np.memmap] = {}
+    done = 0
+    for part in parts:
+        for name, rows in part.items() if not arrays else ():
+            shape = (count, *rows.shape[1:])
+            arrays[name] = open_memmap(folder / f"{name}.npy", "w+", rows.dtype, shape)
+        if part.keys() != arrays.keys():
+            raise ValueError(f"the pieces have {sorted(part)} and {sorted(arrays)}")
+        stop = done + len(next(iter(part.values())))
+        for name, rows in part.items():
+            room = arrays[name][done:stop]
+            if (rows.dtype, rows.shape) != (room.dtype, room.shape):
+                raise ValueError(
+                    f"rows of {name} are {rows.dtype} {rows.shape}, not {room.dtype} {room.shape}"
+                )
+            room[...] = rows
+        done = stop
+    if done != count:
+        raise ValueError(f"{done} rows of {sorted(arrays)} were made, not {count}")
+    for array in arrays.values():
+        array.flush()
+    return list(arrays)
 
-    def __init__(self, folder: Path, name: str, first: np.ndarray, count: int) -> None:
-        self.name, self.row, self.dtype = name, first.shape[1:], first.dtype
-        self.count, self.written = count, 0
-        self.digest = hashlib.sha256()
-        self.file: BinaryIO = (folder / f"{name}.npy").open("w+b")
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self.dtype),
-            "fortran_order": False,
-            "shape": (count, *self.row),
-        }
-        np.lib.format.write_array_header_2_0(self.file, header)
-        self.file.seek(0)
-        self.digest.update(self.file.read())
 
-    def append(self, rows: np.ndarray) -> None:
-        if rows.shape[1:] != self.row or rows.dtype != self.dtype:
-            raise ValueError(
-                f"rows of {self.name} are {rows.dtype} {rows.shape[1:]} after {self.dtype} "
-                f"{self.row}"
-            )
-        data = np.ascontiguousarray(rows).tobytes()
-        self.file.write(data)
-        self.digest.update(data)
-        self.written += len(rows)
-
-    def close(self) -> str:
-        """The file's SHA-256."""
-        if self.written != self.count:
-            raise ValueError(f"{self.written} rows of {self.name} were made, not {self.count}")
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        return self.digest.hexdigest()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

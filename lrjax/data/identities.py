@@ -1,93 +1,35 @@
 """Prepared pictures of people, still encoded, with whose they are."""
 
-import abc
+from __future__ import annotations
+
 import dataclasses
-import pathlib
 import zlib
 from collections.abc import Sequence
-from typing import overload
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+from grain import MapDataset
 
-from lrjax.data.sources import damaged_records, digest, open_split
+from lrjax.data.examples import select
+from lrjax.data.records import damaged_records, digest, hash_share, listed, open_rows
 from lrjax.errors import InputError
 
-NOBODY = -1
+UNKNOWN = -1
 """Label of a picture of nobody whom the dataset names, such as a distractor."""
 
 _AT_ONCE = 1024
 """Records read in one call, which takes half the time of as many calls."""
 
 
-class _Lazy(Sequence[bytes]):
-    """A sequence of which one item is read at a time; its slices are lists."""
-
-    @abc.abstractmethod
-    def _read(self, index: int) -> bytes:
-        """The item at `index`, which is in range."""
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self._read(i) for i in range(*index.indices(len(self)))]
-        return self._read(range(len(self))[index])  # counts negative indices from the end
-
-
-class _Pictures(_Lazy):
-    """The pictures in the chosen rows of prepared records."""
-
-    def __init__(
-        self, records: Sequence[dict], rows: np.ndarray, spec: str, data_dir: pathlib.Path
-    ) -> None:
-        self._records, self._rows, self._origin = records, rows, (spec, data_dir)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def _read(self, index: int) -> bytes:
-        try:
-            return self._records[int(self._rows[index])]["image"]
-        except (RuntimeError, OSError) as error:
-            raise damaged_records(*self._origin) from error
-
-
-class _Chosen(_Lazy):
-    """Some items of a sequence, in the order of `rows`."""
-
-    def __init__(self, items: Sequence[bytes], rows: np.ndarray) -> None:
-        self._items, self._rows = items, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def _read(self, index: int) -> bytes:
-        return self._items[int(self._rows[index])]
-
-
-class _Joined(_Lazy):
-    """Sequences one after another."""
-
-    def __init__(self, parts: Sequence[Sequence[bytes]]) -> None:
-        self._parts, self._ends = tuple(parts), np.cumsum([len(part) for part in parts])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def _read(self, index: int) -> bytes:
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        return self._parts[part][index - int(self._ends[part])]
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Portraits:
-    """Pictures of people.
+class Identities:
+    """Holds pictures of people.
 
     Attributes:
-      images: n encoded pictures, read when they are asked for; slices are lists.
-      label: int32 [n], from 0; NOBODY for nobody whom the dataset names. Splits in which the same
+      images: n encoded pictures, each read when it is asked for. Slices of a dataset are datasets,
+        and its indices wrap around.
+      label: int32 [n], from 0; UNKNOWN for nobody whom the dataset names. Splits in which the same
         people occur (TinyFace's probe and gallery_match) share their labels.
       names: n names, unique within a dataset.
       fingerprint: of names, labels, points and the pictures' lengths and checksums.
@@ -95,7 +37,7 @@ class Portraits:
       visible: bool [n, 5] beside `points`; None with them.
     """
 
-    images: Sequence[bytes]
+    images: Sequence[bytes] | MapDataset[bytes]
     label: np.ndarray
     names: Sequence[str]
     fingerprint: str
@@ -107,13 +49,13 @@ class Portraits:
 
     @property
     def classes(self) -> int:
-        """One more than the largest label."""
+        """Gives one more than the largest label."""
         return int(self.label.max()) + 1
 
 
-def load_portraits(
-    spec: str | Sequence[str], data_dir: pathlib.Path, limit: int | None = None
-) -> Portraits:
+def load_identities(
+    spec: str | Sequence[str], data_dir: Path, limit: int | None = None
+) -> Identities:
     """Reads whose pictures a prepared split holds; the pictures themselves stay on the disk.
 
     Args:
@@ -124,23 +66,19 @@ def load_portraits(
       limit: at most so many pictures per spec, evenly spread over the split.
 
     Raises:
-      InputError: if a dataset is not prepared, has no such split, or says of no picture whose it
-        is, or if added splits number different people alike.
+      InputError: a dataset is not prepared, has no such split, or says of no picture whose it is,
+        or added splits number different people alike.
     """
-    specs = [spec] if isinstance(spec, str) else list(spec)
-    if not specs:
-        raise InputError("No dataset is named; give one such as 'tinyface:train'.")
-    if limit is not None and limit < 1:
-        raise InputError(f"The limit of {limit} pictures must be at least 1.")
-    return _join([_load(one, pathlib.Path(data_dir), limit) for one in specs])
+    return _join([_load(one, Path(data_dir), limit) for one in listed(spec)])
 
 
-def some_people(portraits: Portraits, share: tuple[float, float]) -> Portraits:
-    """The pictures of a part of all people, who are numbered from 0 again; of all, all pictures.
+def select_identities(identities: Identities, share: tuple[float, float]) -> Identities:
+    """Selects the pictures of a part of all people, and numbers these from 0 again.
 
     Args:
-      portraits: pictures of K people.
-      share: of the people, those from number ⌊K·first⌋ on to before ⌊K·second⌋.
+      identities: pictures of K people.
+      share: of the people, those from number ⌊K·first⌋ on to before ⌊K·second⌋; of (0, 1) all
+        pictures, as they are.
 
     Raises:
       InputError: the share is none, or holds nobody.
@@ -151,39 +89,55 @@ def some_people(portraits: Portraits, share: tuple[float, float]) -> Portraits:
             f"The share of people {list(share)} is none; give its ends, between 0 and 1."
         )
     if (first, second) == (0, 1):
-        return portraits
-    start, stop = (int(portraits.classes * end) for end in share)
-    rows = np.flatnonzero((portraits.label >= start) & (portraits.label < stop))
+        return identities
+    start, stop = (int(identities.classes * end) for end in share)
+    rows = np.flatnonzero((identities.label >= start) & (identities.label < stop))
     if not len(rows):
         raise InputError(
-            f"The share {list(share)} of {portraits.classes} people holds no picture; give a "
+            f"The share {list(share)} of {identities.classes} people holds no picture; give a "
             "larger one."
         )
-    return Portraits(
-        images=_Chosen(portraits.images, rows),
-        label=portraits.label[rows] - np.int32(start),
-        names=tuple(portraits.names[row] for row in rows),
-        fingerprint=digest([portraits.fingerprint.encode(), rows.tobytes()]),
-        points=None if portraits.points is None else portraits.points[rows],
-        visible=None if portraits.visible is None else portraits.visible[rows],
+    return Identities(
+        images=select(identities.images, rows),
+        label=identities.label[rows] - np.int32(start),
+        names=tuple(identities.names[row] for row in rows),
+        fingerprint=digest([identities.fingerprint.encode(), rows.tobytes()]),
+        points=None if identities.points is None else identities.points[rows],
+        visible=None if identities.visible is None else identities.visible[rows],
     )
 
 
-def _join(parts: Sequence[Portraits]) -> Portraits:
+def split_holdout(
+    identities: Identities, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Splits the rows of pictures into (rest, held out), about `fraction` being held out.
+
+    A hash of the picture's name and the seed decides, but one picture of each person at least is
+    not held out.
+    """
+    shares = np.array([hash_share(name, seed) for name in identities.names])
+    largest = np.zeros(identities.classes + 1)
+    np.maximum.at(largest, identities.label, shares)
+    largest[UNKNOWN] = np.inf  # the last entry: nobody in particular, of whom none need remain
+    held = (shares < fraction) & (shares < largest[identities.label])
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _join(parts: Sequence[Identities]) -> Identities:
     """All pictures of `parts`, whose people are different ones."""
     if len(parts) == 1:
         return parts[0]
     starts = np.cumsum([0, *(part.classes for part in parts[:-1])])
     labels = [
-        np.where(part.label == NOBODY, NOBODY, part.label + start)
+        np.where(part.label == UNKNOWN, UNKNOWN, part.label + start)
         for part, start in zip(parts, starts, strict=True)
     ]
     points = visible = None
     if any(part.points is not None for part in parts):
         points = np.concatenate([_or_zeros(p.points, (len(p), 5, 2), np.float32) for p in parts])
         visible = np.concatenate([_or_zeros(p.visible, (len(p), 5), np.bool_) for p in parts])
-    return Portraits(
-        images=_Joined([part.images for part in parts]),
+    return Identities(
+        images=MapDataset.concatenate([part.images for part in parts]),
         label=np.concatenate(labels).astype(np.int32),
         names=tuple(name for part in parts for name in part.names),
         fingerprint=digest(part.fingerprint.encode() for part in parts),
@@ -196,13 +150,8 @@ def _or_zeros(array: np.ndarray | None, shape: tuple[int, ...], dtype: type) -> 
     return np.zeros(shape, dtype) if array is None else array
 
 
-def _load(spec: str, data_dir: pathlib.Path, limit: int | None) -> Portraits:
-    records = open_split(spec, data_dir)
-    total = len(records)
-    if total == 0:
-        raise InputError(f"'{spec}' in {data_dir} holds no pictures.")
-    count = min(total, limit or total)
-    chosen = np.arange(count) * total // count
+def _load(spec: str, data_dir: Path, limit: int | None) -> Identities:
+    records, chosen = open_rows(spec, data_dir, limit)
     try:
         if "label" not in records[0]:
             raise InputError(
@@ -211,27 +160,34 @@ def _load(spec: str, data_dir: pathlib.Path, limit: int | None) -> Portraits:
             )
         rows = [
             _row(record)
-            for first in range(0, count, _AT_ONCE)
+            for first in range(0, len(chosen), _AT_ONCE)
             for record in records.__getitems__(chosen[first : first + _AT_ONCE].tolist())
         ]
     except (RuntimeError, OSError) as error:  # of the record file
         raise damaged_records(spec, data_dir) from error
-    names, identities, labels, checks, points, visible = zip(*rows, strict=True)
-    _check_labels(spec, labels, identities)
+    names, owners, labels, checks, points, visible = zip(*rows, strict=True)
+    _check_labels(spec, labels, owners)
     label = np.array(labels, np.int32)
     parts = ["\n".join(names).encode(), label.tobytes(), np.array(checks, np.int64).tobytes()]
     marked = any(seen is not None and seen.any() for seen in visible)
     if marked:
         points, visible = np.stack(points), np.stack(visible)
         parts += [points.tobytes(), visible.tobytes()]
-    return Portraits(
-        images=_Pictures(records, chosen, spec, data_dir),
+    return Identities(
+        images=MapDataset.source(chosen).map(partial(_picture, records, spec, data_dir)),
         label=label,
         names=names,
         fingerprint=digest(parts),
         points=points if marked else None,
         visible=visible if marked else None,
     )
+
+
+def _picture(records: Sequence[dict], spec: str, data_dir: Path, row: np.integer) -> bytes:
+    try:
+        return records[int(row)]["image"]
+    except (RuntimeError, OSError) as error:
+        raise damaged_records(spec, data_dir) from error
 
 
 def _row(record: dict) -> tuple:
@@ -247,11 +203,11 @@ def _row(record: dict) -> tuple:
     )
 
 
-def _check_labels(spec: str, labels: Sequence[int], identities: Sequence[bytes]) -> None:
+def _check_labels(spec: str, labels: Sequence[int], owners: Sequence[bytes]) -> None:
     """Raises InputError if one label stands for two people."""
     owner: dict[int, bytes] = {}
-    for label, identity in zip(labels, identities, strict=True):
-        if label != NOBODY and owner.setdefault(label, identity) != identity:
+    for label, identity in zip(labels, owners, strict=True):
+        if label != UNKNOWN and owner.setdefault(label, identity) != identity:
             raise InputError(
                 f"'{spec}' adds splits that number their people each from 0; name them one by one, "
                 "as separate datasets."

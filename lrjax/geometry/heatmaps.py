@@ -34,7 +34,6 @@ THRESHOLD = 0.01
 WINDOW_RADIUS = 3
 """Radius in pixels of the "window" decoder, as in SAN."""
 
-
 FIT_RADIUS = 3
 """Radius in pixels of the "fit" decoder's window."""
 
@@ -74,7 +73,7 @@ def encode(points: ArrayLike, visible: ArrayLike, size: int, sigma: float) -> ja
 
 
 def channel_mask(points: ArrayLike, visible: ArrayLike, size: int) -> jax.Array:
-    """Which channels of `encode`'s maps a loss may count: [..., N + 1] float32 of 0 and 1.
+    """Tells which channels of `encode`'s maps a loss may count: [..., N + 1] float32, 0 or 1.
 
     1 for a point that is visible and whose nearest pixel is in the map; the background always.
     """

@@ -17,7 +17,7 @@ Array = TypeVar("Array")
 
 @dataclass(frozen=True)
 class Scheme:
-    """An ordered set of landmarks; `flip[i]` is the index of the mirror image of point i."""
+    """Names an ordered set of landmarks; `flip[i]` is the index of the mirror image of point i."""
 
     name: str
     names: tuple[str, ...]
@@ -113,14 +113,14 @@ def _namespace(array: Array) -> ModuleType:
 
 
 def flip_points(points: Array, visible: Array, width: int, scheme: Scheme) -> tuple[Array, Array]:
-    """The points [..., N, 2] and visibility [..., N] of the mirrored image of `width` pixels."""
+    """Mirrors points [..., N, 2] and visibility [..., N] with their image of `width` pixels."""
     xp, order = _namespace(points), np.asarray(scheme.flip)
     mirrored = xp.stack([width - 1 - points[..., 0], points[..., 1]], axis=-1)
     return mirrored[..., order, :], visible[..., order]
 
 
 def convert(points: Array, visible: Array, source: Scheme, target: Scheme) -> tuple[Array, Array]:
-    """Points [..., N, 2] and visibility [..., N] of one scheme as those of a smaller one.
+    """Converts points [..., N, 2] and visibility [..., N] of one scheme to a smaller one.
 
     A point that is a mean is visible when all it is made of are.
 
@@ -140,7 +140,7 @@ def convert(points: Array, visible: Array, source: Scheme, target: Scheme) -> tu
 
 
 def face_box(points: Array, visible: Array, scheme: Scheme) -> Array:
-    """The face box [..., 4] = (x, y, w, h) that a human annotator of WIDER FACE would draw.
+    """Computes the box [..., 4] = (x, y, w, h) that an annotator of WIDER FACE would draw.
 
     The tight box of the visible points, grown by a share of its height that depends on the
     scheme: upwards by 0.2 for 68 points. A box covers pixels x .. x + w - 1 and has its centre
@@ -169,12 +169,12 @@ def _distance(a: Array, b: Array) -> Array:
 
 
 def interocular(points68: Array) -> Array:
-    """Distance [...] between the outer eye corners (36, 45) of iBUG points [..., 68, 2]."""
+    """Measures the distance [...] of the outer eye corners (36, 45) of iBUG points [..., 68, 2]."""
     return _distance(points68[..., 36, :], points68[..., 45, :])
 
 
 def interpupil(points68: Array) -> Array:
-    """Distance [...] between the mean outlines of the two eyes of iBUG points [..., 68, 2]."""
+    """Measures the distance [...] of the two eyes' mean outlines of iBUG points [..., 68, 2]."""
     xp = _namespace(points68)
     return _distance(
         xp.mean(points68[..., 36:42, :], axis=-2), xp.mean(points68[..., 42:48, :], axis=-2)

@@ -1,4 +1,4 @@
-"""Where the five points of an aligned face lie: the targets that recognisers are trained with.
+"""Where the five points of an aligned face lie: the targets that face encoders are trained with.
 
 The order is that of `points.FIVE`: left eye, right eye, nose tip, left and right mouth corner, as
 the viewer sees them. Pixel centres are at integers.
@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Template:
-    """An aligned image.
+    """Describes an aligned image.
 
     Attributes:
       name: of the template.
@@ -37,7 +37,7 @@ class Template:
 
 
 def scaled(template: Template, height: int, name: str | None = None) -> Template:
-    """The same face in an image of another height; the width keeps its proportion.
+    """Makes the template of the same face in an image of another height, in proportion.
 
     Raises:
       ValueError: the width would not be a whole number of pixels.

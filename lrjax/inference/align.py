@@ -12,12 +12,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from lrjax.data.cache import cached, key_of
-from lrjax.data.identities import Portraits
+from lrjax.data.examples import read_ahead
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
-from lrjax.geometry.align import FITS, Fit
+from lrjax.geometry.fits import FITS, Fit
 from lrjax.geometry.templates import TEMPLATES, Template
 from lrjax.inference.crops import PLAIN, Aligned, Plain, align_faces, in_words
-from lrjax.inference.files import ahead
 from lrjax.inference.images import decode_rgb
 from lrjax.inference.landmarks import Detector, Inference
 from lrjax.inference.networks import locate
@@ -140,7 +140,7 @@ class Aligner:
             identity=key_of("align", _VERSION, shape, fit, plain, border, list(region), how, first),
         )
 
-    def __call__(self, portraits: Portraits, cache: Path | None = None) -> Aligned:
+    def __call__(self, portraits: Identities, cache: Path | None = None) -> Aligned:
         """All faces of a split.
 
         Args:
@@ -164,14 +164,14 @@ class Aligner:
             arrays, _ = cached(cache / "aligned", key, len(portraits), parts)
         return Aligned(**arrays, note=self.note(arrays["aligned"]))
 
-    def parts(self, portraits: Portraits, count: int = CHUNK) -> Iterator[Aligned]:
+    def parts(self, portraits: Identities, count: int = CHUNK) -> Iterator[Aligned]:
         """The faces of a split in their order, `count` at a time, however many there are."""
         if self.given and portraits.points is None:
             raise InputError(
                 "These pictures come without points; prepare a dataset that has them, or align by "
                 "a network."
             )
-        decoded = ahead(lambda i: decode(portraits, i), range(len(portraits)))
+        decoded = read_ahead(lambda i: decode(portraits, i), range(len(portraits)))
         with tqdm(total=len(portraits), desc="align", unit="face", dynamic_ncols=True) as bar:
             for start in range(0, len(portraits), count):
                 rows = slice(start, min(start + count, len(portraits)))
@@ -257,7 +257,7 @@ def _scaled(points: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return (points + 0.5) * factors - 0.5
 
 
-def decode(portraits: Portraits, index: int) -> Image.Image:
+def decode(portraits: Identities, index: int) -> Image.Image:
     """A picture of a split as RGB.
 
     Raises:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from lrjax.data.examples import read_ahead
 from lrjax.errors import InputError
 from lrjax.inference.align import CHUNK, Aligner
-from lrjax.inference.files import ahead
 from lrjax.inference.views import box_problem
 
 
@@ -66,7 +66,7 @@ def align_wanted(aligner: Aligner, wanted: Sequence[Wanted]) -> Iterator[tuple[i
             return places, str(error)
 
     waiting: list[tuple[int, Image.Image]] = []
-    for places, photo in ahead(open_file, sources.values()):
+    for places, photo in read_ahead(open_file, sources.values()):
         for i in places:
             problem = wanted[i].problem or (photo if isinstance(photo, str) else None)
             if problem is None and wanted[i].box is not None:

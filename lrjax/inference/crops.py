@@ -10,9 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from lrjax.data.cut import cut_box
-from lrjax.data.resample import resample
-from lrjax.geometry.align import Fit, crop_transforms
+from lrjax.geometry.crop import crop, resample
+from lrjax.geometry.fits import Fit, fit_template
 from lrjax.geometry.templates import Template
 from lrjax.inference.images import ImageLike, as_rgb
 
@@ -63,7 +62,7 @@ def align_faces(
       template: where the points shall be.
       fit: "similarity", or "affine", which needs three points. Never a reflection.
       boxes: [n, 4] (x, y, w, h) of the faces, which are shown where the points do not determine the
-        fit (see `geometry.align.crop_transforms`). None: the whole pictures.
+        fit (see `geometry.fits.fit_template`). None: the whole pictures.
       plain: how the boxes are resized then.
       border: pixels that each face shows beyond the template on every side. What the template shows
         is the same with any border.
@@ -74,7 +73,7 @@ def align_faces(
     sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
     if boxes is None:
         boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
-    transforms, sound = crop_transforms(points, visible, template, fit, sizes)
+    transforms, sound = fit_template(points, visible, template, fit, sizes)
     transforms[..., 2] -= transforms[..., :2].sum(-1) * border
     height, width = template.height + 2 * border, template.width + 2 * border
 
@@ -85,7 +84,7 @@ def align_faces(
         sides = _in_shape(box[2:], template) if plain == "pad" else box[2:]
         sides = sides * (width / template.width, height / template.height)
         box = np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
-        return cut_box(photos[i], box, height, width)
+        return crop(photos[i], box, height, width, fade=False)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         crops = list(pool.map(cut, range(len(photos))))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from lrjax.data.examples import read_ahead
 from lrjax.errors import InputError
 from lrjax.inference.images import read_rgb
 from lrjax.inference.landmarks import BATCH, Detector, Prediction
@@ -60,28 +58,12 @@ def look_at_files(
     for place, row in enumerate(rows):
         groups.setdefault(row.file, []).append(place)
     waiting: list[tuple[Looked, np.ndarray]] = []
-    for looked, boxes in ahead(partial(_open, rows, root), groups.items()):
+    for looked, boxes in read_ahead(partial(_open, rows, root), groups.items()):
         waiting.append((looked, boxes))
         if len(waiting) >= _IMAGES or sum(len(b) for _, b in waiting) >= _FACES:
             yield from _look(detector, waiting, points)
             waiting = []
     yield from _look(detector, waiting, points)
-
-
-def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`map` on threads: results in order, a few of them computed before they are asked for."""
-    workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        running: collections.deque[Future[Result]] = collections.deque()
-        try:
-            for item in items:
-                running.append(pool.submit(function, item))
-                if len(running) > 2 * workers:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _open(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from grain import MapDataset
 
 from lrjax.data.cache import default_folder
-from lrjax.data.identities import Portraits
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.inference.align import Aligner, decode
-from lrjax.inference.files import ahead
 from lrjax.tasks.recognition_data import Frames, Framing
 
 
-def frames(portraits: Portraits, framing: Framing, cache: Path | None = None) -> Frames:
+def frames(portraits: Identities, framing: Framing, cache: Path | None = None) -> Frames:
     """The faces of a split as `framing` wants them.
 
     They are aligned once, kept, and read from there by the next run (see `data.cache`). Faces that
@@ -47,39 +46,17 @@ def frames(portraits: Portraits, framing: Framing, cache: Path | None = None) ->
     if framing.streamed and aligner.find is None:
         how = aligner.words or "resized only"
         note = f"{len(portraits):,} faces aligned when read, {how}"
-        return Frames(WhenRead(aligner, portraits), aligner.identity, note)
+        rows = MapDataset.source(range(len(portraits)))
+        images = rows.map(partial(_when_read, aligner, portraits))
+        return Frames(images, aligner.identity, note)
     faces = aligner(portraits, default_folder() if cache is None else cache)
-    images = OnDisk(faces.images) if framing.streamed else faces.images
+    images = MapDataset.source(faces.images) if framing.streamed else faces.images
     return Frames(images, aligner.identity, faces.note)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class OnDisk:
-    """Images [n, H, W, 3] in a file: only those are read that are asked for."""
-
-    images: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
-        return np.asarray(self.images[index])
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class WhenRead:
-    """Faces of a split that are aligned when they are asked for: uint8 images [.., H, W, 3]."""
-
-    aligner: Aligner
-    portraits: Portraits
-
-    def __len__(self) -> int:
-        return len(self.portraits)
-
-    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
-        rows = np.arange(len(self))[index]
-        photos = list(ahead(partial(decode, self.portraits), map(int, rows)))
-        own = None
-        if self.portraits.points is not None:
-            own = self.portraits.points[rows], self.portraits.visible[rows]
-        return self.aligner.align(photos, points=own).images
+def _when_read(aligner: Aligner, portraits: Identities, index: int) -> np.ndarray:
+    """One face of a split, uint8 [H, W, 3], aligned now."""
+    own = None
+    if portraits.points is not None:
+        own = portraits.points[index, None], portraits.visible[index, None]
+    return aligner.align([decode(portraits, index)], points=own).images[0]

@@ -14,16 +14,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lrjax.data import sources
+from lrjax.data.examples import read_ahead
+from lrjax.data.faces import Faces, load_faces
+from lrjax.data.records import open_split
 from lrjax.errors import InputError
 from lrjax.evaluation import landmarks as metrics
 from lrjax.geometry.points import SCHEMES, Scheme, convert
-from lrjax.inference.files import ahead
 from lrjax.inference.landmarks import BATCH, Detector
+from lrjax.rng import stream
 from lrjax.tasks import degradation
 from lrjax.tasks.landmark_views import degrader, plain_views
 from lrjax.tasks.landmarks import LandmarksConfig
-from lrjax.training.rng import stream
 from lrjax.training.state import State
 
 # Records that are looked at together.
@@ -105,10 +106,10 @@ def measure_finder(
     """As `measure_photographs`, for whatever finds the points of `scheme` given a box."""
     own = _annotated(spec, data_dir)
     target = _common(own, scheme)
-    records = sources.open_split(spec, data_dir)
+    records = open_split(spec, data_dir)
     parts = []
     with tqdm(total=len(records), desc=spec, unit="face", dynamic_ncols=True) as bar:
-        faces = ahead(lambda i: _shrunk(records[int(i)], size), range(len(records)))
+        faces = read_ahead(lambda i: _shrunk(records[int(i)], size), range(len(records)))
         for chunk in _chunks(faces, _RECORDS):
             parts.append(_compare(find, chunk))
             bar.update(len(chunk))
@@ -174,8 +175,12 @@ def small_faces(
     """
     config = _degrading(config, way, stage1)
     scheme = _common(_annotated(spec, data_dir), SCHEMES[config.scheme])
-    faces = sources.load(
-        spec, data_dir=data_dir, view=config.image_size, context=config.context, scheme=scheme.name
+    faces = load_faces(
+        spec,
+        data_dir=data_dir,
+        crop_size=config.image_size,
+        context=config.context,
+        scheme=scheme.name,
     )
     images, points = _degraded(config, faces)
     how = "" if way == "none" else f", degraded by {way}"
@@ -222,7 +227,7 @@ def measure_degraded(
 
 def _annotated(spec: str, data_dir: Path) -> Scheme:
     """The points that a split is annotated with."""
-    records = sources.open_split(spec, data_dir)
+    records = open_split(spec, data_dir)
     if not len(records) or "points" not in records[0]:
         raise InputError(f"'{spec}' has no points to compare with; name data with landmarks.")
     return _scheme_of(np.asarray(records[0]["points"])[None])
@@ -244,7 +249,7 @@ def _degrading(config: LandmarksConfig, way: str, stage1: str | None) -> Landmar
     return changed
 
 
-def _degraded(config: LandmarksConfig, faces: sources.Faces) -> tuple[np.ndarray, np.ndarray]:
+def _degraded(config: LandmarksConfig, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
     """The network's images [n, s, s, 3] in 0..255 and their points."""
     nets = {"g1": degradation.load_net(config.stage1, "g1")} if config.stage1 else {}
     state = State.create(nets, {}, stream(jax.random.key(0), "evaluate"))
@@ -253,7 +258,8 @@ def _degraded(config: LandmarksConfig, faces: sources.Faces) -> tuple[np.ndarray
     for start in range(0, len(faces), BATCH):
         rows = np.arange(start, start + BATCH)
         chosen = np.minimum(rows, len(faces) - 1)
-        part = {"images": faces.images[chosen], "points": faces.points[chosen], "place": rows}
+        part = {"images": faces.images[chosen], "points": faces.points[chosen]}
+        part["example_index"] = rows
         seen, there = jax.device_get(views(state, part))
         images.append((seen + 1.0) * 127.5)
         points.append(there)

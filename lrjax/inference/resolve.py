@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from lrjax.config import from_dict
+from lrjax.data.examples import read_ahead
 from lrjax.errors import InputError
-from lrjax.inference.files import ahead
 from lrjax.inference.images import ImageLike, as_rgb, read_rgb
 from lrjax.inference.networks import locate_network, shapes
 from lrjax.models.super_resolution import LuminanceOnly, PreUpsampled, enlarged_size
@@ -148,7 +148,7 @@ def resolve_files(
         except InputError as error:
             return error
 
-    images = ahead(read, files)
+    images = read_ahead(read, files)
     for start in range(0, len(files), _FILES):
         part = list(zip(files[start : start + _FILES], images, strict=False))
         good = iter(resolver([image for _, image in part if isinstance(image, Image.Image)]))

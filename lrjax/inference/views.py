@@ -8,7 +8,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from lrjax.data.cut import cut_square
+from lrjax.geometry.crop import crop, square_box
 from lrjax.geometry.points import FIVE, Scheme, convert, face_box
 
 REACH = 0.5
@@ -102,8 +102,8 @@ def cut_view(
     the final density would blur it.
     """
     if angle == 0:
-        return cut_square(photo, centre, side, size)
-    around = Image.fromarray(cut_square(photo, centre, 1.5 * side, 3 * size))
+        return crop(photo, square_box(centre, side), size, size)
+    around = Image.fromarray(crop(photo, square_box(centre, 1.5 * side), 3 * size, 3 * size))
     cosine, sine = math.cos(angle), math.sin(angle)
     # Pillow's coordinates have their origin at the corner of the first pixel.
     middle_in, middle_out = 1.5 * size, float(size)

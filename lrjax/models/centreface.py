@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Dtype, pool
+from lrjax.models.layers import Dtype, pool_ceil, scaled
 
 # Per stage: the channels of a convolution that is followed by a pooling, and of the residual units
 # behind it; their number.
@@ -23,7 +23,7 @@ SCALE = 127.5 / 128
 def xavier(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
     """Caffe's: uniform values of variance 1 / (inputs of one output), for kernels [..., outputs].
 
-    Drawn flat, as `lrjax.models.blocks.kernel_init`.
+    Drawn flat, as `lrjax.models.layers.kernel_init`.
     """
     bound = math.sqrt(3 / math.prod(shape[:-1]))
     values = jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound)
@@ -33,13 +33,6 @@ def xavier(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -
 def gaussian(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
     """Normal values of standard deviation 0.01: an untrained unit gives little but its input."""
     return 0.01 * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
-
-
-def pooled(x: jax.Array) -> jax.Array:
-    """The maximum of 2×2 pixels, as Caffe: an odd last row or column is a window of its own."""
-    _, height, width, _ = x.shape
-    # Repeating the edge does not change a maximum.
-    return pool(jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge"), "max")
 
 
 class PReLU(nn.Module):
@@ -133,15 +126,57 @@ class CentreFace(nn.Module):
         H and W are 112 and 96, or at least 33 and the same at every call: the linear layer's size
         depends on them.
         """
-        x = Plain(self._scaled(32), dtype=self.dtype, name="conv1a")(images * SCALE)
+        x = Plain(scaled(32, self.width), dtype=self.dtype, name="conv1a")(images * SCALE)
         for stage, (channels, units) in enumerate(STAGES, 1):
             name = "conv1b" if stage == 1 else f"conv{stage}"
-            x = pooled(Plain(self._scaled(channels), dtype=self.dtype, name=name)(x))
+            x = pool_ceil(Plain(scaled(channels, self.width), dtype=self.dtype, name=name)(x))
             for unit in range(units):
                 x = Unit(self.dtype, name=f"unit{stage}_{unit}")(x)
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
         x = nn.Dense(self.embedding, kernel_init=xavier, name="fc5")(x)
         return nn.Dropout(self.dropout, deterministic=not train)(x)
 
-    def _scaled(self, channels: int) -> int:
-        return max(1, round(channels * self.width))
+
+# Per stage: the channels of a convolution that halves, and of the residual units behind it; their
+# number.
+SPHEREFACE_STAGES = ((64, 1), (128, 2), (256, 4), (512, 1))
+
+
+class SphereFace(nn.Module):
+    """SphereFace-20: 20 convolutions on 56×48 to 7×6 pixels, and a linear layer: the feature.
+
+    Attributes:
+        width: factor on all channels but the feature's.
+        embedding: length of the feature.
+        dropout: rate at which the feature is dropped while training (rng "dropout"); the published
+            network has none.
+        dtype: compute dtype; the feature is float32.
+    """
+
+    width: float = 1.0
+    embedding: int = 512
+    dropout: float = 0.0
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Images [B, H, W, 3] in [-1, 1] → features [B, embedding], float32, not normalised.
+
+        H and W are 112 and 96, or at least the same at every call: the linear layer's size depends
+        on them.
+        """
+        x = images * SCALE
+        for stage, (channels, units) in enumerate(SPHEREFACE_STAGES, 1):
+            # Padded by one pixel on every side: "SAME" would leave out the first where it halves.
+            x = Plain(
+                scaled(channels, self.width),
+                stride=2,
+                padding=1,
+                dtype=self.dtype,
+                name=f"conv{stage}",
+            )(x)
+            for unit in range(units):
+                x = Unit(self.dtype, name=f"unit{stage}_{unit}")(x)
+        x = x.reshape(x.shape[0], -1).astype(jnp.float32)
+        x = nn.Dense(self.embedding, kernel_init=xavier, name="fc5")(x)
+        return nn.Dropout(self.dropout, deterministic=not train)(x)

@@ -9,9 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Dtype
-from lrjax.models.vdsr import he_init
-from lrjax.models.vgg import halved
+from lrjax.models.layers import Dtype, he_init, pool_floor, scaled
 
 # Channels and side of the convolutions' kernels; a pooling follows all but the last.
 CONVOLUTIONS = ((20, 4), (40, 3), (60, 3), (80, 2))
@@ -46,7 +44,7 @@ class DeepID2(nn.Module):
         x, seen = images, []
         for place, (channels, side) in enumerate(CONVOLUTIONS, 1):
             convolution = nn.Conv(
-                max(1, round(channels * self.width)),
+                scaled(channels, self.width),
                 (side, side),
                 padding="VALID",
                 dtype=self.dtype,
@@ -54,7 +52,7 @@ class DeepID2(nn.Module):
                 name=f"conv{place}",
             )
             x = nn.relu(convolution(x))
-            x = halved(x) if place < len(CONVOLUTIONS) else x
+            x = pool_floor(x) if place < len(CONVOLUTIONS) else x
             seen.append(x.reshape(x.shape[0], -1).astype(jnp.float32))
         x = jnp.concatenate(seen[-2:], axis=1)
         x = nn.relu(nn.Dense(self.embedding, kernel_init=he_init, name="deepid2")(x))

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Dtype, kernel_init
+from lrjax.models.layers import Dtype, kernel_init, scaled
 
 Layer = tuple[int, int, int]
 """Channels at full width, and the kernel's height and width."""
@@ -28,11 +28,6 @@ REPEATS = (
     ("repeat_2", BLOCK17, 10, 0.10),
     ("repeat_3", BLOCK8, 5, 0.20),
 )
-
-
-def scaled(channels: int, width: float) -> int:
-    """A number of channels at another width."""
-    return max(1, round(channels * width))
 
 
 def pool3(x: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Dtype, pool
+from lrjax.models.layers import Dtype, pool, scaled
 
 # Rec. 601, with which the released networks' images were made grey.
 LUMA = (0.299, 0.587, 0.114)
@@ -105,7 +105,7 @@ class LightCNN(nn.Module):
 
     def _mfm(self, x: jax.Array, width: int, side: int, name: str, gain: float = 1.0) -> jax.Array:
         """A convolution of side×side to twice `width` (scaled), and the maximum of its halves."""
-        channels = 2 * max(1, round(width * self.width))
+        channels = 2 * scaled(width, self.width)
         init = initialiser(gain)
         # A 1×1 convolution is faster on a CPU as a product of matrices.
         if side == 1:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Dtype, dense, kernel_init
+from lrjax.models.layers import Dtype, dense, kernel_init, scaled
 
 # ImageNet's mean and standard deviation of red, green and blue in [0, 1].
 MEAN = (0.485, 0.456, 0.406)
@@ -74,7 +74,7 @@ class MobileFaceNet(nn.Module):
         x = ((images + 1) / 2 - mean) / deviation
         # Padded by one pixel on every side: "SAME" would leave out the first where it halves.
         stem = nn.Conv(
-            self._scaled(64),
+            scaled(64, self.width),
             (3, 3),
             (2, 2),
             padding=1,
@@ -85,14 +85,14 @@ class MobileFaceNet(nn.Module):
         )
         x = relu6(self._norm(stem(x), "conv1_norm", train, self.dtype))
         x = nn.relu(self._depthwise(x, "depthwise", train))
-        x = nn.relu(self._pointwise(x, "pointwise", self._scaled(64), train))
+        x = nn.relu(self._pointwise(x, "pointwise", scaled(64, self.width), train))
         place = 0
         for expansion, channels, count, stride in BLOCKS:
             for index in range(count):
                 step = stride if index == 0 else 1
                 x = self._block(x, f"features_{place}", expansion, channels, step, train)
                 place += 1
-        x = relu6(self._pointwise(x, "conv2", self._scaled(512), train))
+        x = relu6(self._pointwise(x, "conv2", scaled(512, self.width), train))
         return self._head(x.astype(jnp.float32), train)
 
     def _block(
@@ -101,7 +101,7 @@ class MobileFaceNet(nn.Module):
         """Wider by `expansion`, depthwise, linearly back, and the input where it fits."""
         y = relu6(self._pointwise(x, f"{name}_expand", expansion * x.shape[-1], train))
         y = relu6(self._depthwise(y, f"{name}_depthwise", train, stride))
-        y = self._pointwise(y, f"{name}_project", self._scaled(channels), train)
+        y = self._pointwise(y, f"{name}_project", scaled(channels, self.width), train)
         return x + y if x.shape == y.shape else y
 
     def _head(self, x: jax.Array, train: bool) -> jax.Array:
@@ -132,6 +132,3 @@ class MobileFaceNet(nn.Module):
             name=name,
         )
         return norm(x)
-
-    def _scaled(self, channels: int) -> int:
-        return max(1, round(channels * self.width))

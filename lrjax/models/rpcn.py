@@ -15,9 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.blocks import Dtype, kernel_init
-from lrjax.models.vdsr import he_init
-from lrjax.models.vgg import halved
+from lrjax.models.layers import Dtype, he_init, kernel_init, pool_floor, scaled
 
 # Filters and side of the convolutions' kernels.
 CONVOLUTIONS = ((64, 9), (32, 5), (20, 5))
@@ -46,7 +44,7 @@ class CoupledConvolutions(nn.Module):
     def __call__(self, x: jax.Array, domain: str) -> jax.Array:
         """[B, H, W, 3] of the domain → [B, H, W, C]."""
         for place, (filters, side) in enumerate(CONVOLUTIONS, 1):
-            filters = max(1, round(filters * self.width))
+            filters = scaled(filters, self.width)
             common = round(filters * self.shared)
             made = {}
             for part, count in {
@@ -85,7 +83,7 @@ class RPCN(nn.Module):
     dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
-        """What is not a recogniser's alone; "decoder" is for `resolve`."""
+        """What is not a recogniser's alone; "decoder" is for `refine`."""
         if not 0 <= self.shared <= 1:
             raise ValueError(f"shared must be from 0 to 1, not {self.shared}")
         self.features = CoupledConvolutions(self.width, self.shared, self.dtype)
@@ -106,12 +104,12 @@ class RPCN(nn.Module):
         Raises:
             ValueError: there is no such domain.
         """
-        x = halved(self._coded(images, domain))
+        x = pool_floor(self._coded(images, domain))
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
         x = nn.Dense(self.embedding, kernel_init=kernel_init, name="fc")(x)
         return nn.Dropout(self.dropout, deterministic=not train)(x)
 
-    def resolve(self, images: jax.Array, train: bool, domain: str = "low") -> jax.Array:
+    def refine(self, images: jax.Array, train: bool, domain: str = "low") -> jax.Array:
         """Enlarged images [B, H, W, 3] in [-1, 1] → sharper ones, float32, not clipped.
 
         In the domain "high" sharp images are to come out as they were. H and W are free.
@@ -132,7 +130,7 @@ class RPCN(nn.Module):
         return self.features(images, domain)
 
 
-class RPCNResolver(nn.Module):
+class RPCNRefiner(nn.Module):
     """RPCN as a network that enlarges faces, which it learns to be before it recognises them.
 
     Its variables are RPCN's "features" and "decoder".
@@ -150,5 +148,5 @@ class RPCNResolver(nn.Module):
         nn.share_scope(self, self.rpcn)
 
     def __call__(self, images: jax.Array, train: bool, domain: str = "low") -> jax.Array:
-        """Images [B, H, W, 3] in [-1, 1] → [B, H, W, 3]; see `RPCN.resolve`."""
-        return self.rpcn.resolve(images, train, domain)
+        """Images [B, H, W, 3] in [-1, 1] → [B, H, W, 3]; see `RPCN.refine`."""
+        return self.rpcn.refine(images, train, domain)

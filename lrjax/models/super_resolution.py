@@ -1,11 +1,11 @@
 """Networks that enlarge faces, and those that judge the enlarged ones (SRGAN, ESRGAN).
 
-A resolver takes images [B, h, w, 3] in [-1, 1] and gives [B, f h, f w, 3], about in the same range
-(nothing bounds it). It is fully convolutional: h and w are free. SRResNet and RRDBNet enlarge as
-they go, by a factor f that is a power of two; the networks of other files sharpen what has been
-enlarged before, by any factor (`PreUpsampled`). `train` means: normalise by the batch and update
-the running statistics, where there are any.
-Its blocks are unrolled: in a loop, XLA runs convolutions on one core of a CPU.
+SRResNet and RRDBNet take images [B, h, w, 3] in [-1, 1] and give [B, f h, f w, 3], about in the
+same range (nothing bounds it), by a factor f that is a power of two; h and w are free. The networks
+in `lrjax.models.refiners` sharpen what was enlarged before. `train` means: normalise by the batch and
+move the running statistics, where there are any.
+
+Blocks are unrolled: in a loop, XLA runs convolutions on one core of a CPU.
 """
 
 import math
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from lrjax.models.blocks import Dtype, convolution, dense, kernel_init, upsample
+from lrjax.models.layers import Dtype, convolution, dense, kernel_init, upsample_nearest
 
 # Both papers: LeakyReLU with 0.2, and residual scaling by 0.2.
 SLOPE, SCALING = 0.2, 0.2
@@ -25,7 +25,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def doublings(factor: int) -> int:
-    """How often a resolver of `factor` doubles height and width.
+    """Count how often a network of `factor` doubles height and width.
 
     Raises:
         ValueError: `factor` is not a power of two from 2 on.
@@ -47,15 +47,9 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     return x.reshape(batch, height * factor, width * factor, out)
 
 
-def enlarged_size(height: int, width: int, factors: tuple[float, float]) -> tuple[int, int]:
-    """Height and width after an enlargement by the factors of either, to whole pixels."""
-    return round(factors[0] * height), round(factors[1] * width)
-
-
-def enlarged(images: jax.Array, factors: tuple[float, float]) -> jax.Array:
-    """[B, h, w, C] → [B, fy h, fx w, C] by bicubic interpolation, to whole pixels."""
-    batch, height, width, channels = images.shape
-    shape = (batch, *enlarged_size(height, width, factors), channels)
+def enlarged(images: jax.Array, height: int, width: int) -> jax.Array:
+    """Enlarge images [B, h, w, C] to [B, height, width, C] by bicubic interpolation."""
+    shape = (len(images), height, width, images.shape[3])
     return jax.image.resize(images, shape, "bicubic")
 
 
@@ -112,7 +106,8 @@ class SRResNet(nn.Module):
         if not self.residual:
             return _wide(3, jnp.float32, "image")(x)
         change = _wide(3, jnp.float32, "image", nn.initializers.zeros)(x)
-        return enlarged(images, (self.factor, self.factor)) + change
+        height, width = (self.factor * side for side in images.shape[1:3])
+        return enlarged(images, height, width) + change
 
 
 class RRDBNet(nn.Module):
@@ -167,42 +162,14 @@ class RRDBNet(nn.Module):
             x = x + SCALING * y
         x = start + conv(x, self.width, "trunk")
         for index in range(doublings(self.factor)):
-            x = nn.leaky_relu(conv(upsample(x), self.width, f"double_{index}"), SLOPE)
+            x = nn.leaky_relu(conv(upsample_nearest(x), self.width, f"double_{index}"), SLOPE)
         x = nn.leaky_relu(conv(x, self.width, "last"), SLOPE)
         begin = nn.initializers.zeros if self.residual else kernel_init
         image = nn.Conv(3, (3, 3), dtype=jnp.float32, kernel_init=begin, name="image")(x)
         if self.residual:
-            return enlarged(images, (self.factor, self.factor)) + 2.0 * image
+            height, width = (self.factor * side for side in images.shape[1:3])
+            return enlarged(images, height, width) + 2.0 * image
         return 2.0 * image - 1.0
-
-
-class PreUpsampled(nn.Module):
-    """A network that sharpens images, and before it their enlargement by bicubic interpolation.
-
-    Its variables are the network's own, without a level more.
-
-    Attributes:
-        network: `(images [B, H, W, 3] in [-1, 1], train) -> images` of the same size.
-        factors: of height and width, which need be neither whole nor equal.
-    """
-
-    network: nn.Module
-    factors: tuple[float, float]
-
-    def setup(self) -> None:
-        nn.share_scope(self, self.network)
-
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        """Images [B, h, w, 3] in [-1, 1] → [B, fy h, fx w, 3], to whole pixels."""
-        return self.sharpen(enlarged(images, self.factors), train)
-
-    def sharpen(self, images: jax.Array, train: bool) -> jax.Array:
-        """Images [B, H, W, 3] in [-1, 1] that have their final size already → [B, H, W, 3]."""
-        return self.network(images, train)
-
-    def reconstruct(self, images: jax.Array, train: bool) -> jax.Array:
-        """Sharp images [B, H, W, 3] as they come out of a network with filters of their own."""
-        return self.network(images, train, domain="high")
 
 
 class LuminanceOnly(nn.Module):
@@ -224,7 +191,7 @@ class LuminanceOnly(nn.Module):
         return images + self.inner(luminance, train) - luminance
 
 
-class SharpnessDiscriminator(nn.Module):
+class SRGANDiscriminator(nn.Module):
     """The discriminator of SRGAN, and of ESRGAN with it: like VGG, it halves and widens by turns.
 
     Two 3×3 convolutions for each of `widths`, the second with stride 2, each with BatchNorm (but

@@ -1,49 +1,60 @@
-"""Who it is: the class weights of a recogniser, and what training asks of its features."""
+"""Who it is: what training asks of the features of an encoder, given its class weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from lrjax.losses import identity
+from lrjax.models.encoders import ClassifierConfig
+from lrjax.models.registry import Network, build
 from lrjax.training.parallel import AXIS
 from lrjax.training.state import Metrics
-
-if TYPE_CHECKING:
-    from lrjax.tasks.recognition import RecognitionConfig
 
 SHARDED = 128
 """A classifier that is split has a multiple of so many columns, so that a run may go on on another
 number of devices, if that divides it. Columns beyond the classes take no part."""
 
-# (features [B, D], class weights, labels [B], step) -> [B], as a scalar or for each example
-Errors = Callable[[jax.Array, Any, jax.Array, jax.Array], jax.Array]
+
+@dataclasses.dataclass(frozen=True)
+class IdentityConfig:
+    """What the features of faces are trained for."""
+
+    head: Literal["softmax", "arcface", "cosface", "sphereface"] = "softmax"
+    bias: bool = True  # of "softmax"; LightCNN's version 2 has none
+    scale: float = 64.0  # of "arcface" and "cosface"
+    margin: float = 0.5  # radians of "arcface"; "cosface" has 0.4 of the cosine
+    # λ of "sphereface": its least value, its first one, and its growth per step (SphereFace's).
+    easing: tuple[float, float, float] = (5.0, 1000.0, 0.12)
+    focal: float = 0.0  # γ of the focal loss; 0 is plain cross entropy
+    centre: float = 0.0  # λ of CentreFace's loss, whose released one is 0.008; 0 for none
+    centre_rate: float = 0.5  # α of its centres
+    # λ of DeepID2's loss of pairs, 0.05 there; batches then consist of pairs. 0 for none.
+    verification: float = 0.0
+    verification_margin: float = 1.0
+    shard_classes: bool = False  # each device holds a part of the classifier
 
 
-def new_classifier(
-    config: RecognitionConfig, dimensions: int, key: jax.Array
-) -> dict[str, jax.Array]:
-    """Class weights, kernel [D, K] uniform as in PyTorch, and perhaps a bias [K]."""
-    classes = config.classes
-    bound = dimensions**-0.5
-    columns = -(-classes // SHARDED) * SHARDED if config.shard_classes else classes
-    kernel = jax.random.uniform(key, (dimensions, classes), minval=-bound, maxval=bound)
-    weights = {"kernel": jnp.pad(kernel, ((0, 0), (0, columns - classes)))}
-    if config.head == "softmax" and config.bias:
-        weights["bias"] = jnp.zeros(columns)
-    return weights
+def classifier(config: IdentityConfig, classes: int, encoder: Network) -> Network:
+    """Make the class weights for an encoder."""
+    columns = -(-classes // SHARDED) * SHARDED if config.shard_classes else None
+    bias = config.head == "softmax" and config.bias
+    sizes = ClassifierConfig(
+        features=encoder.embedding, classes=classes, columns=columns, use_bias=bias
+    )
+    return build(sizes)
 
 
-def new_centres(config: RecognitionConfig, dimensions: int) -> dict[str, jax.Array]:
-    """The centres [K, D] of all classes' features, where the centre loss wants them: the origin."""
-    return {"centres": jnp.zeros((config.classes, dimensions))} if config.centre else {}
+def new_centres(config: IdentityConfig, classes: int, encoder: Network) -> dict[str, jax.Array]:
+    """Make the centres [K, D] of all classes' features, if the centre loss wants them: zeros."""
+    return {"centres": jnp.zeros((classes, encoder.embedding))} if config.centre else {}
 
 
-def head(config: RecognitionConfig, step: jax.Array) -> identity.Head:
-    """The logits that training sees at a step, with their margin."""
+def head(config: IdentityConfig, step: jax.Array) -> identity.Head:
+    """Make the logits that training sees at a step, with their margin."""
     if config.head == "softmax":
         return lambda x, weights, labels: identity.linear_logits(
             x, weights["kernel"], weights.get("bias")
@@ -59,65 +70,63 @@ def head(config: RecognitionConfig, step: jax.Array) -> identity.Head:
     )
 
 
-def cross_entropies(config: RecognitionConfig) -> Errors:
-    """`(features, class weights, labels, step) -> cross entropies [B]`."""
-    if not config.shard_classes:
-        return lambda x, weights, labels, step: identity.softmax_cross_entropy(
-            head(config, step)(x, weights, labels), labels
-        )
-    return lambda x, weights, labels, step: identity.sharded_softmax_cross_entropy(
-        x, weights, labels, head(config, step), AXIS, config.classes
-    )
-
-
-def asked(
-    config: RecognitionConfig,
+def identity_loss(
+    config: IdentityConfig,
     features: jax.Array,
     weights: Any,
     labels: jax.Array,
-    losses: dict[str, Any],
+    classes: int,
+    centres: dict[str, jax.Array],
     step: jax.Array,
 ) -> tuple[jax.Array, Metrics]:
-    """What the features [B, D] of faces cost, whose labels [B] are known, and the parts of it.
+    """Compute what features [B, D] cost whose labels [B] are known, and the parts of it.
 
     Args:
-      losses: the state of the losses, `new_centres` among them.
+      weights: of the classifier, or this device's part of it.
+      classes: how many there are, on all devices together.
+      centres: see `new_centres`.
       step: which step this is; A-Softmax gets harder with it.
     """
-    cross_entropy = cross_entropies(config)(features, weights, labels, step)
+    logits = head(config, step)
+    if config.shard_classes:
+        cross_entropy = identity.sharded_softmax_cross_entropy(
+            features, weights, labels, logits, AXIS, classes
+        )
+    else:
+        cross_entropy = identity.softmax_cross_entropy(logits(features, weights, labels), labels)
     total = identity.focal(cross_entropy, config.focal).mean()
-    values = {
+    metrics = {
         "cross_entropy": cross_entropy.mean(),
         "probability": jnp.exp(-cross_entropy).mean(),  # of the person who it is
     }
     if config.centre:
-        values["centre"] = identity.centre_loss(features, losses["centres"], labels).mean()
-        total = total + config.centre * values["centre"]
+        metrics["centre"] = identity.centre_loss(features, centres["centres"], labels).mean()
+        total = total + config.centre * metrics["centre"]
     if config.verification:
         first, second, same = features[::2], features[1::2], labels[::2] == labels[1::2]
-        values["verification"] = identity.verification_loss(
+        metrics["verification"] = identity.verification_loss(
             first, second, same, config.verification_margin
         ).mean()
-        total = total + config.verification * values["verification"]
-    return total, values
+        total = total + config.verification * metrics["verification"]
+    return total, metrics
 
 
-def moved_centres(
-    config: RecognitionConfig, losses: dict[str, Any], features: jax.Array, labels: jax.Array
-) -> dict[str, Any]:
-    """`losses` with the centres nearer to the features [B, D] of all devices."""
+def update_centres(
+    config: IdentityConfig, centres: dict[str, jax.Array], features: jax.Array, labels: jax.Array
+) -> dict[str, jax.Array]:
+    """Move the centres towards the features [B, D] of all devices."""
     if not config.centre:
-        return losses
-    centres = identity.updated_centres(
-        losses["centres"], features, labels, config.centre_rate, AXIS
-    )
-    return losses | {"centres": centres}
+        return centres
+    moved = identity.updated_centres(centres["centres"], features, labels, config.centre_rate, AXIS)
+    return {"centres": moved}
 
 
-def guesses(config: RecognitionConfig, features: jax.Array, weights: Any) -> jax.Array:
-    """Whose the features [B, D] are taken to be, int32 [B]; no margin takes part."""
+def predict_label(
+    config: IdentityConfig, features: jax.Array, weights: Any, classes: int
+) -> jax.Array:
+    """Say whose the features [B, D] are taken to be, int32 [B]; no margin takes part."""
     if config.head == "softmax":
         logits = identity.linear_logits(features, weights["kernel"], weights.get("bias"))
     else:
         logits = identity.cosines(features, weights["kernel"])
-    return logits[:, : config.classes].argmax(axis=1)
+    return logits[:, :classes].argmax(axis=1)

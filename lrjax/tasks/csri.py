@@ -1,7 +1,7 @@
 """CSRI: super-resolution and identity learned jointly (Cheng, Zhu and Gong 2018, section 3).
 
-One network sharpens faces that were enlarged, another tells them apart, and both learn together in
-two branches that share them:
+One network refines faces that were enlarged, another encodes them, and both learn together in two
+branches that share them:
 
 - synthetic: sharp faces of an auxiliary dataset, made small. What is made of them shall look like
   what they were (Eq. 1), and it shall be seen who they are (Eq. 2);
@@ -9,9 +9,9 @@ two branches that share them:
   who they are.
 
 Each branch has its own people and so its own class weights. Without one of the branches, or with a
-sharpening network that does not learn, it is the paper's first step and what it is compared with:
+refiner that does not learn, it is the paper's first step and what it is compared with:
 
-| | synthetic | native | sharpening network |
+| | synthetic | native | refiner |
 |---|---|---|---|
 | joint learning, step 1 | yes | | learns |
 | CSRI, step 2 (Eq. 4) | yes | yes | learns |
@@ -22,64 +22,274 @@ sharpening network that does not learn, it is the paper's first step and what it
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.data import augment
-from lrjax.data.examples import Loaded
+from lrjax.config import AlignmentConfig, OptimizerConfig, TrainConfig
+from lrjax.data.augment import random_crop
+from lrjax.data.degrade import down_up
+from lrjax.data.pixels import to_bytes, to_unit
 from lrjax.errors import InputError
 from lrjax.evaluation import images as quality
-from lrjax.tasks import classification, recognition, recognition_data
-from lrjax.tasks.csri_networks import (
-    CLASSIFIERS,
-    CSRIConfig,
-    ResolvingRecogniser,
-    branches,
-    build,
-    face_size,
-    joined,
+from lrjax.geometry.crop import center_crop
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.registry import Network, build
+from lrjax.models.upsamplers import RefinerConfig, VDSRConfig
+from lrjax.models.weights import load_into
+from lrjax.rng import per_example, stream
+from lrjax.tasks.classification import (
+    classifier,
+    identity_loss,
+    new_centres,
+    predict_label,
+    update_centres,
 )
-from lrjax.tasks.super_resolution_views import to_bytes
+from lrjax.tasks.recognition import RecognitionConfig
+from lrjax.training.nets import Nets
 from lrjax.training.optimizers import make_optimizer
-from lrjax.training.parallel import AXIS
-from lrjax.training.rng import drop_by_example, per_example, stream
-from lrjax.training.state import Metrics, State, new_net, updated
-from lrjax.training.task import Batch, Task
-from lrjax.training.weights import fitting_variables
+from lrjax.training.parallel import AXIS, mean
+from lrjax.training.state import Metrics, State
+from lrjax.training.task import Batch, Losses, Pictures, Player, Task
+
+# Branch -> the network that holds its class weights.
+CLASSIFIERS = {"labelled": "classifier", "native": "native_classifier"}
 
 
-def load(config: CSRIConfig, data_dir: Path, align: recognition_data.Align) -> Loaded:
-    """The data of a run; native faces are held out where there are any, else sharp ones."""
-    config.validate()
-    loaded = {
-        name: recognition_data.load(branch, data_dir, align)
-        for name, branch in branches(config).items()
-    }
-    classes = {name: one.config.classes for name, one in loaded.items()}
-    return Loaded(
-        parts={name: one.parts["labelled"] for name, one in loaded.items()},
-        held_out=list(loaded.values())[-1].held_out,
-        config=dataclasses.replace(
-            config, classes=classes.get("labelled"), native_classes=classes.get("native")
-        ),
+@dataclasses.dataclass(frozen=True)
+class CSRIConfig:
+    """Everything that defines a joint network and its training."""
+
+    # Paper: CelebA, 202,599 pictures of 10,177 people. Empty: no synthetic branch.
+    labelled: tuple[str, ...] = ("celeba:all",)
+    classes: int | None = None  # people in `labelled`; null: as many as there are
+    people: tuple[float, float] = (0.0, 1.0)  # the part of them that is learnt from
+    # Paper: silent on alignment. Ours: none; of CelebA's pictures, what TinyFace's crops show.
+    alignment: AlignmentConfig = AlignmentConfig("resize", region=(0.25, 0.3, 0.5, 0.5))
+    # Paper: TinyFace's training split. Empty: no native branch.
+    native: tuple[str, ...] = ("tinyface:train",)
+    native_classes: int | None = None
+    native_alignment: AlignmentConfig = AlignmentConfig("resize")
+    holdout: float = 0.05
+    # Paper: "the average size (20×16) of TinyFace images"; channels not said. Ours: red, green and
+    # blue.
+    refiner: RefinerConfig = VDSRConfig(size=(20, 16), image_size=(112, 96))
+    network: EncoderConfig = EncoderConfig("centreface")
+    # What to start from: the run of this task that both networks, and where they fit the class
+    # weights, are taken from; or a run of super_resolution and one of recognition.
+    initial: str | None = None
+    initial_refiner: str | None = None
+    initial_encoder: str | None = None
+    frozen: bool = False  # the refiner
+    # Paper: λ_sr = 0.003 times ||I_sr - I_hr||², and neither how it is reduced nor what a pixel's
+    # range is. Ours: as Caffe's EuclideanLoss has it, half the sum over the batch divided by its
+    # size, of pixels (x - 127.5) / 128.
+    sr: float = 0.003
+    reduction: Literal["caffe", "sum", "mean"] = "caffe"
+    pixels: Literal["centred", "unit", "bytes"] = "centred"
+    # Paper: softmax alone (Eq. 2), although CentreFace has it.
+    centre: float = 0.0
+    centre_rate: float = 0.5
+    shift: float = 8 / 128  # of the height, largest in either direction
+    mirror: float = 0.5  # probability
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+
+    needs: ClassVar[tuple[str, ...]] = (
+        "initial",
+        "initial_refiner",
+        "initial_encoder",
+        "alignment.landmarks",
+        "native_alignment.landmarks",
+    )
+
+    def validate(self) -> None:
+        """Raise InputError for combinations that mean nothing."""
+        if not self.labelled and not self.native:
+            raise InputError("There is nothing to learn from; set labelled, native, or both.")
+        if self.initial and (self.initial_refiner or self.initial_encoder):
+            raise InputError(
+                "The field initial names both networks; set it to null, or initial_refiner and "
+                "initial_encoder."
+            )
+        if self.frozen and not (self.initial or self.initial_refiner):
+            raise InputError(
+                "A refiner that is frozen must have learned before; set initial or initial_refiner "
+                "to its run, or frozen to false."
+            )
+        if self.labelled and self.native and self.train.batch_size % 2:
+            raise InputError(
+                f"Each branch has half of the batch; set train.batch_size to an even number, not "
+                f"{self.train.batch_size}."
+            )
+        seen = build(self.network).size
+        if tuple(self.refiner.image_size) != seen:
+            raise InputError(
+                f"The encoder {self.network.name} sees {seen} pixels and the refiner makes "
+                f"{self.refiner.image_size}; set refiner.image_size to the former."
+            )
+        for branch in branches(self).values():
+            branch.validate()
+
+
+def branches(config: CSRIConfig) -> dict[str, RecognitionConfig]:
+    """Say of each branch that there is what recognition must know of it."""
+    both = RecognitionConfig(
+        **{
+            field: getattr(config, field)
+            for field in ("holdout", "network", "shift", "mirror", "centre", "centre_rate")
+        },
+        optimizer=config.optimizer,
+        train=config.train,
+    )
+    synthetic = dataclasses.replace(
+        both,
+        labelled=config.labelled,
+        people=config.people,
+        classes=config.classes,
+        alignment=config.alignment,
+    )
+    native = dataclasses.replace(
+        both,
+        labelled=config.native,
+        classes=config.native_classes,
+        alignment=config.native_alignment,
+    )
+    both = {"labelled": synthetic, "native": native}
+    return {name: branch for name, branch in both.items() if branch.labelled}
+
+
+def with_classes(config: CSRIConfig, classes: dict[str, int]) -> CSRIConfig:
+    """Return the configuration with the number of people that the data of its branches have."""
+    return dataclasses.replace(
+        config, classes=classes.get("labelled"), native_classes=classes.get("native")
     )
 
 
-def seen(config: CSRIConfig, name: str, crops: jax.Array) -> jax.Array:
-    """What the sharpening network is shown of a branch's crops [B, H, W, 3] in 0..255."""
-    if name == "labelled":
-        crops = augment.coarse(crops, *config.size)
-    return crops / 127.5 - 1.0
+def make(config: CSRIConfig, steps: int) -> Task:
+    """Make the task; `steps` is the length of the whole run, which the schedule follows.
+
+    Raises:
+      InputError: the configuration means nothing, does not say how many classes there are, or names
+        initial weights that do not fit.
+    """
+    config.validate()
+    parts = branches(config)
+    encoder = build(config.network, AXIS)
+    networks = {"upsampler": build(config.refiner, AXIS), "encoder": encoder}
+    for name, branch in parts.items():
+        if branch.classes is None or branch.classes < 2:
+            raise InputError(
+                f"The number of people in {name} is {branch.classes}; set classes and "
+                "native_classes to at least 2."
+            )
+        networks[CLASSIFIERS[name]] = classifier(branch, branch.classes, encoder)
+    return Task(
+        players={
+            name: Player(
+                network,
+                None
+                if name == "upsampler" and config.frozen
+                else make_optimizer(config.optimizer, steps, name),
+                initial_variables(config, name, network),
+            )
+            for name, network in networks.items()
+        },
+        batch=dict.fromkeys(parts, config.train.batch_size // len(parts)),
+        losses=partial(losses, config),
+        evaluate=partial(evaluate, config),
+        pictures=partial(pictures, config),
+        loss_state={
+            name: new_centres(branch, branch.classes, encoder) for name, branch in parts.items()
+        },
+        best="error",
+    )
+
+
+def initial_variables(config: CSRIConfig, name: str, network: Network) -> dict[str, Any]:
+    """Load what a network starts from; nothing, if it starts from random numbers.
+
+    Raises:
+      InputError: another run is named that has none that fit.
+    """
+    own = {"upsampler": config.initial_refiner, "encoder": config.initial_encoder}
+    if name in own:
+        source = config.initial or own[name]
+        field = (
+            "initial" if config.initial else f"initial_{'refiner' if name == 'upsampler' else name}"
+        )
+        return {} if source is None else load_into(source, name, network, field)
+    # The first step knows of no native people.
+    file = Path(config.initial or "") / "last" / f"{name}.safetensors"
+    return load_into(config.initial, name, network, "initial") if file.is_file() else {}
+
+
+def losses(
+    config: CSRIConfig, nets: Nets, state: State, batch: Batch
+) -> tuple[Losses, Metrics, dict[str, Any]]:
+    """Compute the loss that all networks share (Eq. 3 and 4), on one batch."""
+    parts = branches(config)
+    crops = {name: random_crops(config, state, name, batch[name]) for name in parts}
+    drops = jnp.concatenate(
+        [
+            per_example(stream(state.key, f"{n}/dropout", state.step), batch[n]["example_index"])
+            for n in parts
+        ]
+    )
+    images = jnp.concatenate([preprocess(config, name, crop) for name, crop in crops.items()])
+    refined = nets("upsampler", images)
+    features = nets("encoder", refined, dropout=drops)
+    ends = [len(crop) for crop in crops.values()][:-1]
+    by_branch = dict(zip(parts, jnp.split(features, ends), strict=True))
+
+    total, metrics, centres = jnp.zeros(()), {}, {}
+    for name, branch in parts.items():  # Eq. 2, of either branch
+        labels = batch[name]["label"]
+        identity, terms = identity_loss(
+            branch,
+            by_branch[name],
+            nets(CLASSIFIERS[name]),
+            labels,
+            branch.classes,
+            state.losses[name],
+            state.step,
+        )
+        total += identity
+        metrics |= {f"{name}/{term}": value for term, value in terms.items()}
+        centres[name] = update_centres(branch, state.losses[name], by_branch[name], labels)
+    if "labelled" in parts:
+        sharp = to_unit(crops["labelled"])
+        metrics["sr"] = pixel_error(config, refined[: len(sharp)], sharp)  # Eq. 1
+        metrics["weighted/sr"] = config.sr * metrics["sr"]
+        total += metrics["weighted/sr"]
+
+    metrics = mean({"loss": total} | metrics)
+    if "labelled" in parts:
+        # Eq. 3's balance, which the paper's λ_sr alone does not tell.
+        weighted = metrics["weighted/sr"]
+        metrics["weighted/sr_to_identity"] = weighted / (metrics["loss"] - weighted)
+    players = ("upsampler", "encoder", *(CLASSIFIERS[name] for name in parts))
+    return {players[config.frozen :]: total}, metrics, centres
+
+
+def random_crops(
+    config: CSRIConfig, state: State, name: str, part: dict[str, jax.Array]
+) -> jax.Array:
+    """Draw shifted and mirrored crops [B, H, W, 3] in 0..255 of a branch's faces."""
+    keys = per_example(stream(state.key, f"{name}/crop", state.step), part["example_index"])
+    return random_crop(part["images"], keys, *config.refiner.image_size, config.mirror)
+
+
+def preprocess(config: CSRIConfig, name: str, crops: jax.Array) -> jax.Array:
+    """Make a branch's crops [B, H, W, 3] in 0..255 what the refiner sees, in [-1, 1]."""
+    return to_unit(down_up(crops, *config.refiner.size) if name == "labelled" else crops)
 
 
 def pixel_error(config: CSRIConfig, made: jax.Array, sharp: jax.Array) -> jax.Array:
-    """||I_sr - I_hr||² (Eq. 1) of images [B, H, W, 3] in [-1, 1], reduced as configured."""
+    """Compute ||I_sr - I_hr||² (Eq. 1) of images [B, H, W, 3] in [-1, 1], reduced as configured."""
     scale = {"centred": 127.5 / 128, "unit": 0.5, "bytes": 127.5}[config.pixels]
     squares = jnp.square(scale * (made - sharp))
     return {
@@ -89,181 +299,32 @@ def pixel_error(config: CSRIConfig, made: jax.Array, sharp: jax.Array) -> jax.Ar
     }[config.reduction]
 
 
-def start(config: CSRIConfig, name: str, fresh: dict[str, Any]) -> dict[str, Any]:
-    """The variables of a network before the first step: those of another run, or `fresh` ones.
-
-    Raises:
-      InputError: the other run has none that fit.
-    """
-    sources = {"resolver": config.resolver, "recogniser": config.recogniser}
-    source = config.initial or sources.get(name)
-    if source is None:
-        return fresh
-    if name in sources:
-        field = "initial" if config.initial else name
-        return fitting_variables(source, name, fresh, f"this configuration's {name}", field)
-    # The first step knows of no native people.
-    if not (Path(source) / "last" / f"{name}.safetensors").is_file():
-        return fresh
-    return fitting_variables(source, name, fresh, f"these people's {name}", "initial")
+def _centre_crops(config: CSRIConfig, name: str, part: Any) -> tuple[jax.Array, jax.Array]:
+    """Sharp and enlarged middles of a branch's faces, in [-1, 1]."""
+    crops = center_crop(part["images"], *config.refiner.image_size)
+    return to_unit(crops), preprocess(config, name, crops)
 
 
-def make(config: CSRIConfig, steps: int) -> Task:
-    """The task; `steps` is the length of the whole run, which the schedule follows.
-
-    Raises:
-      InputError: the configuration means nothing, does not say how many classes there are, or names
-        initial weights that do not fit.
-    """
-    config.validate()
-    parts = branches(config)
-    size = face_size(config)
-    dimensions = recognition.recogniser(next(iter(parts.values()))).embedding
-    both = build(config)
-    modules = {"resolver": both.resolver, "recogniser": both.recogniser}
-    learning = [name for name in modules if name != "resolver" or not config.frozen]
-    learning += [CLASSIFIERS[name] for name in parts]
-    optimizers = {name: make_optimizer(config.optimizer, steps, name) for name in learning}
-
-    def init(key: jax.Array) -> State:
-        image = jnp.zeros((1, *size, 3))
-        fresh = {
-            "resolver": modules["resolver"].init(
-                stream(key, "init/resolver"), image, train=False, method="sharpen"
-            ),
-            "recogniser": modules["recogniser"].init(
-                stream(key, "init/recogniser"), image, train=False
-            ),
-        }
-        for name, branch in parts.items():
-            if branch.classes is None or branch.classes < 2:
-                raise InputError(
-                    f"The number of people in {name} is {branch.classes}; set classes and "
-                    "native_classes to at least 2."
-                )
-            made = classification.new_classifier(
-                branch, dimensions, stream(key, f"init/{CLASSIFIERS[name]}")
-            )
-            fresh[CLASSIFIERS[name]] = {"params": made}
-        nets = {
-            name: new_net(start(config, name, variables), optimizers.get(name))
-            for name, variables in fresh.items()
-        }
-        losses = {
-            name: classification.new_centres(branch, dimensions) for name, branch in parts.items()
-        }
-        return State.create(nets, losses, key)
-
-    def views(name: str, state: State, part: Mapping[str, jax.Array]) -> jax.Array:
-        keys = per_example(stream(state.key, f"{name}/crop", state.step), part["place"])
-        return augment.random_crops(part["images"], keys, *size, config.mirror)
-
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        crops = {name: views(name, state, batch[name]) for name in parts}
-        images = jnp.concatenate([seen(config, name, crop) for name, crop in crops.items()])
-        drops = jnp.concatenate(
-            [
-                per_example(stream(state.key, f"{name}/dropout", state.step), batch[name]["place"])
-                for name in parts
-            ]
-        )
-        ends = [len(crop) for crop in crops.values()][:-1]
-
-        def run(params: dict[str, Any], name: str, x: jax.Array, **how: Any) -> tuple[Any, Any]:
-            net = state.nets[name]
-            if name not in learning:
-                return modules[name].apply(net.evaluation_variables, x, train=False, **how), {}
-            variables = {"params": params[name], **net.stats}
-            return modules[name].apply(variables, x, train=True, mutable=list(net.stats), **how)
-
-        def loss(params: dict[str, Any]) -> tuple[jax.Array, Any]:
-            stats: dict[str, Any] = {}
-            resolved, stats["resolver"] = run(params, "resolver", images, method="sharpen")
-            with nn.intercept_methods(partial(drop_by_example, drops)):
-                features, stats["recogniser"] = run(params, "recogniser", resolved)
-            split = dict(zip(parts, jnp.split(features, ends), strict=True))
-            total, values = jnp.zeros(()), {}
-            for name, branch in parts.items():
-                asked, terms = classification.asked(
-                    branch,
-                    split[name],
-                    params[CLASSIFIERS[name]],
-                    batch[name]["label"],
-                    state.losses[name],
-                    state.step,
-                )
-                total += asked
-                values |= {f"{name}/{term}": value for term, value in terms.items()}
-            if "labelled" in parts:
-                sharp = crops["labelled"] / 127.5 - 1.0
-                values["sr"] = pixel_error(config, resolved[: len(sharp)], sharp)
-                values["weighted/sr"] = config.sr * values["sr"]
-                total += values["weighted/sr"]
-            return total, (stats, split, {"loss": total} | values)
-
-        params = {name: state.nets[name].params for name in learning}
-        gradients, (stats, split, values) = jax.grad(loss, has_aux=True)(params)
-        gradients, values = jax.lax.pmean((gradients, values), AXIS)
-        if "labelled" in parts:
-            # Eq. 3's balance, which the paper's λ_sr alone does not tell.
-            weighted = values["weighted/sr"]
-            values["weighted/sr_to_identity"] = weighted / (values["loss"] - weighted)
-        nets = dict(state.nets)
-        for name in learning:
-            nets[name] = updated(nets[name], gradients[name], stats.get(name, {}), optimizers[name])
-        losses = {
-            name: classification.moved_centres(
-                branch, state.losses[name], split[name], batch[name]["label"]
-            )
-            for name, branch in parts.items()
-        }
-        return state.replace(step=state.step + 1, nets=nets, losses=losses), values
-
-    share = config.train.batch_size // len(parts)
-    return Task(
-        batch=dict.fromkeys(parts, share),
-        init=init,
-        step=step,
-        evaluate=partial(_evaluate, config, both),
-        best="error",
-        pictures=partial(_pictures, config, both),
-    )
-
-
-def _middles(config: CSRIConfig, name: str, part: Any) -> tuple[jax.Array, jax.Array]:
-    """Sharp and coarse middles of a branch's faces."""
-    crops = augment.middles(part["images"], *face_size(config))
-    return crops / 127.5 - 1.0, seen(config, name, crops)
-
-
-def _evaluate(
-    config: CSRIConfig, both: ResolvingRecogniser, state: State, part: dict[str, jax.Array]
-) -> Metrics:
-    """Sums over faces of the last branch: wrong guesses whose face it is; and their count."""
+def evaluate(config: CSRIConfig, nets: Nets, part: dict[str, jax.Array]) -> Metrics:
+    """Count faces of the last branch, and those whose person is guessed wrongly."""
     name, branch = list(branches(config).items())[-1]
-    sharp, coarse = _middles(config, name, part)
-    nets = {name: net.evaluation_variables for name, net in state.nets.items()}
-    features = both.apply(joined(nets), coarse, train=False)
-    weights = state.nets[CLASSIFIERS[name]].params
-    wrong = classification.guesses(branch, features, weights) != part["label"]
-    sums = {"error": jnp.sum(wrong & part["valid"]), "count": part["valid"].sum()}
+    sharp, enlarged = _centre_crops(config, name, part)
+    refined = nets("upsampler", enlarged)
+    weights = nets(CLASSIFIERS[name])
+    guessed = predict_label(branch, nets("encoder", refined), weights, branch.classes)
+    wrong = (guessed != part["label"]) & part["valid"]
+    sums = {"error": wrong.sum(), "count": part["valid"].sum()}
     if name == "labelled":
-        resolver = state.nets["resolver"].evaluation_variables
-        made = both.resolver.apply(resolver, coarse, train=False, method="sharpen")
-        for what, images in (("psnr", made), ("psnr_bicubic", coarse)):
+        for what, images in (("psnr", refined), ("psnr_bicubic", enlarged)):
             sums[what] = jnp.where(part["valid"], quality.psnr(images, sharp), 0.0).sum()
     return sums
 
 
-def _pictures(
-    config: CSRIConfig, both: ResolvingRecogniser, state: State, batch: Batch
-) -> dict[str, dict[str, jax.Array]]:
-    """Each face as it was, enlarged and sharpened, one below the other."""
-    resolver = state.nets["resolver"].evaluation_variables
+def pictures(config: CSRIConfig, nets: Nets, batch: Batch) -> Pictures:
+    """Show each face enlarged, refined and as it was, one below the other."""
     shown = {}
     for name in branches(config):
-        sharp, coarse = _middles(config, name, batch[name])
-        made = both.resolver.apply(resolver, coarse, train=False, method="sharpen")
-        rows = [coarse, made, sharp] if name == "labelled" else [coarse, made]
+        sharp, enlarged = _centre_crops(config, name, batch[name])
+        rows = [enlarged, nets("upsampler", enlarged)] + [sharp] * (name == "labelled")
         shown[name] = {"images": to_bytes(jnp.concatenate(rows, axis=1))}
     return shown

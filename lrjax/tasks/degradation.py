@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from lrjax.config import (
-    AugmentConfig,
-    CriticConfig,
-    HighToLowConfig,
-    OptimizerConfig,
-    TrainConfig,
-    from_dict,
-)
+from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
 from lrjax.data import augment
+from lrjax.data.pixels import to_bytes, to_unit
 from lrjax.errors import InputError
-from lrjax.geometry import warp
+from lrjax.geometry.transforms import average_pool, warp
 from lrjax.losses import adversarial, regression
-from lrjax.models.high_to_low import HighToLowGenerator, ImageDiscriminator
-from lrjax.training.optimizers import make_optimizer, players_gradients
-from lrjax.training.parallel import AXIS
-from lrjax.training.rng import per_example, stream
-from lrjax.training.state import Metrics, Net, State, new_net, updated
-from lrjax.training.task import Batch, Task
-from lrjax.training.weights import load_variables
-
-Degrade = Callable[[State, jax.Array, jax.Array], jax.Array]
+from lrjax.models import weights
+from lrjax.models.registry import build
+from lrjax.models.s2ld import CriticConfig, DegraderConfig
+from lrjax.rng import per_example, stream
+from lrjax.training.nets import Nets
+from lrjax.training.optimizers import make_optimizer
+from lrjax.training.parallel import AXIS, mean
+from lrjax.training.state import Metrics, State
+from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +40,9 @@ class DegradationConfig:
     )
     real: tuple[str, ...] = ("wider_face_crops:lr",)
     holdout: float = 0.0
-    image_size: int = 128
-    size: int = 32
     context: float = 1.25
-    generator: HighToLowConfig = HighToLowConfig()
-    critic: CriticConfig = CriticConfig()
+    g1: DegraderConfig = DegraderConfig()
+    d1: CriticConfig = CriticConfig()
     # Eq. 1. Paper: only α·l_GAN > β·l_pixel. Ours: β is such that the pixel term is the smaller
     # one once the critic has learnt something; the ordering is logged. (The ancestor of G1
     # weights the other way round: 0.05 and 1.)
@@ -63,190 +52,135 @@ class DegradationConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
 
+    needs: ClassVar[tuple[str, ...]] = ()
     needs_real: ClassVar[bool] = True
     scheme: ClassVar[str] = "five"  # points are not used, and every dataset has these
 
-    def validate(self) -> None:
-        """Raise InputError for combinations that mean nothing."""
-        halvings = 1 + len(self.generator.encoder) - len(self.generator.decoder)
-        if self.image_size != self.size * 2**halvings:
-            raise InputError(
-                f"G1 divides image_size {self.image_size} by {2**halvings}, which is not the size "
-                f"{self.size}; change image_size, size, or the groups of the generator."
-            )
+    @property
+    def image_size(self) -> int:
+        """Pixels of sharp faces."""
+        return self.g1.image_size
+
+    @property
+    def size(self) -> int:
+        """Pixels of degraded and of real faces."""
+        return self.g1.size
 
 
-def generator_module(config: DegradationConfig) -> HighToLowGenerator:
-    """G1 as configured."""
-    return HighToLowGenerator(**dataclasses.asdict(config.generator), axis_name=AXIS)
-
-
-def degrader(run: Path | str) -> Degrade:
-    """The G1 of a run folder as `(state, views [B, V, V, 3], keys [B]) -> images`.
-
-    Its weights are the state's `nets["g1"]`; views and images are in [-1, 1].
+def player(run: str) -> Player:
+    """Load the G1 of a run folder or weights file, frozen.
 
     Raises:
-      InputError: the folder holds no trained degradation.
+      InputError: there is none.
     """
-    config = run_config(run)
-    module = generator_module(config)
-
-    def degrade(state: State, views: jax.Array, keys: jax.Array) -> jax.Array:
-        noise = jax.vmap(lambda key: jax.random.normal(key, (config.generator.noise,)))(keys)
-        return module.apply(state.nets["g1"].evaluation_variables, views, noise, train=False)
-
-    return degrade
+    loaded = weights.load(run, "g1", ("degrader",))
+    return Player(loaded.network, None, loaded.variables)
 
 
-def run_config(run: Path | str) -> DegradationConfig:
-    """The configuration of a degradation's run folder."""
-    path = Path(run) / "config.json"
-    if not path.is_file():
+def check_fits(g1: Player, image_size: int, size: int, field: str) -> None:
+    """Raise an InputError unless a G1 makes `size` pixels of `image_size`."""
+    config = g1.network.config
+    if (config.image_size, config.size) != (image_size, size):
         raise InputError(
-            f"There is no trained degradation in {run} (no config.json); train one with "
-            "`lrjax train degradation` and set stage1 to its run folder."
+            f"The generator in {field} makes {config.size} pixels of {config.image_size}, and not "
+            f"{size} of {image_size}; name another one, or change the sizes."
         )
-    values = json.loads(path.read_text())
-    if values.pop("task", None) != "degradation":
-        raise InputError(f"The run in {run} is not a degradation; set stage1 to one that is.")
-    return from_dict(DegradationConfig, values)
 
 
-def load_net(run: Path | str, name: str, which: str = "last") -> Net:
-    """A frozen network of a finished run."""
-    variables, _ = load_variables(Path(run) / which / f"{name}.safetensors")
-    return new_net(jax.tree.map(jnp.asarray, variables), optimizer=None)
+def degrade(nets: Nets, crops: jax.Array, keys: jax.Array) -> jax.Array:
+    """Apply G1 to sharp crops [B, V, V, 3] in [-1, 1], with noise of its own for each key [B]."""
+    length = nets.module("g1").noise
+    noise = jax.vmap(lambda key: jax.random.normal(key, (length,)))(keys)
+    return nets("g1", crops, noise)
 
 
 def make(config: DegradationConfig, steps: int) -> Task:
-    """The task; `steps` is the length of the whole run, which the schedule follows."""
-    config.validate()
-    g1 = generator_module(config)
-    d1 = ImageDiscriminator(**dataclasses.asdict(config.critic))
+    """Make the task; `steps` is the length of the whole run, which the schedule follows."""
     optimizer = make_optimizer(config.optimizer, steps)
-    factor = config.image_size // config.size
-
-    def init(key: jax.Array) -> State:
-        view = jnp.zeros((1, config.image_size, config.image_size, 3))
-        noise = jnp.zeros((1, config.generator.noise))
-        image = jnp.zeros((1, config.size, config.size, 3))
-        start_g1 = jax.jit(partial(g1.init, train=False))(stream(key, "init/g1"), view, noise)
-        start_d1 = jax.jit(partial(d1.init, update_stats=False))(stream(key, "init/d1"), image)
-        nets = {"g1": new_net(start_g1, optimizer), "d1": new_net(start_d1, optimizer)}
-        return State.create(nets, {"hinge": adversarial.AdversarialState.create()}, key)
-
-    def inputs(state: State, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-        def views(name: str, size: int) -> jax.Array:
-            part = batch[name]
-            keys = per_example(stream(state.key, f"view/{name}", state.step), part["place"])
-            frame = part["images"].shape[1]
-            chosen = augment.random_view(keys, frame, size, config.augment)
-            seen = warp.warp(part["images"], chosen, size)
-            keys = per_example(stream(state.key, f"tight/{name}", state.step), part["place"])
-            seen = augment.tight_crop(seen, keys, config.context, config.augment)
-            return seen / 127.5 - 1.0
-
-        keys = per_example(stream(state.key, "noise", state.step), batch["labelled"]["place"])
-        noise = jax.vmap(lambda key: jax.random.normal(key, (config.generator.noise,)))(keys)
-        return views("labelled", config.image_size), views("real", config.size), noise
-
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        sharp, real, noise = inputs(state, batch)
-
-        def losses(params: dict[str, Any]) -> tuple[dict[str, jax.Array], Any]:
-            stats: dict[str, Any] = {}
-            fake, stats["g1"] = g1.apply(
-                {"params": params["g1"], **state.nets["g1"].stats},
-                sharp,
-                noise,
-                train=True,
-                mutable=list(state.nets["g1"].stats),
-            )
-            # One pass over both: the spectral-norm vectors move once per step.
-            scores, stats["d1"] = d1.apply(
-                {"params": params["d1"], **state.nets["d1"].stats},
-                jnp.concatenate([real, fake]),
-                update_stats=True,
-                mutable=list(state.nets["d1"].stats),
-            )
-            on_real, on_fake = scores[: len(real)], scores[len(real) :]
-            values = {
-                "gan": adversarial.hinge_generator(on_fake),
-                "critic": adversarial.hinge_discriminator(on_real, on_fake),
-                "pixel": regression.pixel_error(fake, warp.average_pool(sharp, factor)),
-                "score_real": on_real.mean(),
-                "score_fake": on_fake.mean(),
-            }
-            total = {
-                "g1": config.alpha * values["gan"] + config.beta * values["pixel"],
-                "d1": values["critic"],
-            }
-            return total, (stats, values)
-
-        params = {name: state.nets[name].params for name in ("g1", "d1")}
-        _, gradients, (stats, values) = players_gradients(losses, params)
-        gradients, values = jax.lax.pmean((gradients, values), AXIS)
-        nets = {
-            name: updated(state.nets[name], gradients[name], stats[name], optimizer)
-            for name in params
-        }
-        hinge = state.losses["hinge"].update(
-            values["score_real"], values["score_fake"], values["gan"]
-        )
-        weighted = {
-            "weighted/alpha_gan": config.alpha * values["gan"],
-            "weighted/beta_pixel": config.beta * values["pixel"],
-        }
-        # The generator's hinge loss may be negative: what is compared is how much each term pulls.
-        ordered = jnp.abs(weighted["weighted/alpha_gan"]) > weighted["weighted/beta_pixel"]
-        metrics = values | weighted | {"weighted/ordered": ordered.astype(jnp.float32)}
-        new = state.replace(step=state.step + 1, nets=nets, losses={"hinge": hinge})
-        return new, metrics
-
+    g1, d1 = build(config.g1, AXIS), build(config.d1, inputs=((config.size, config.size, 3),))
     return Task(
+        players={"g1": Player(g1, optimizer), "d1": Player(d1, optimizer)},
         batch={"labelled": config.train.batch_size, "real": config.train.batch_size},
-        init=init,
-        step=step,
-        evaluate=partial(_evaluate, config, g1),
-        best=None,
-        pictures=partial(_pictures, config, g1),
+        losses=partial(losses, config),
+        evaluate=partial(evaluate, config),
+        pictures=partial(pictures, config),
+        loss_state={"hinge": adversarial.AdversarialState.create()},
     )
 
 
+def random_crops(
+    config: DegradationConfig, state: State, name: str, part: dict[str, jax.Array], size: int
+) -> jax.Array:
+    """Draw augmented crops [B, size, size, 3] in [-1, 1] of the frames of a source."""
+    keys = per_example(stream(state.key, f"view/{name}", state.step), part["example_index"])
+    transforms = augment.random_transforms(keys, part["images"].shape[1], size, config.augment)
+    crops = warp(part["images"], transforms, size)
+    keys = per_example(stream(state.key, f"tight/{name}", state.step), part["example_index"])
+    return to_unit(augment.tight_crop(crops, keys, config.context, config.augment))
+
+
+def losses(
+    config: DegradationConfig, nets: Nets, state: State, batch: Batch
+) -> tuple[Losses, Metrics, dict[str, Any]]:
+    """Compute the losses of G1 (Eq. 1) and D1 (Eq. 2) on one batch."""
+    labelled = batch["labelled"]
+    sharp = random_crops(config, state, "labelled", labelled, config.image_size)
+    real = random_crops(config, state, "real", batch["real"], config.size)
+    keys = per_example(stream(state.key, "noise", state.step), labelled["example_index"])
+    fake = degrade(nets, sharp, keys)
+    # One pass over both: the spectral-norm vectors move once per step.
+    on_real, on_fake = jnp.split(nets("d1", jnp.concatenate([real, fake])), [len(real)])
+
+    gan = adversarial.hinge_generator(on_fake)
+    critic = adversarial.hinge_discriminator(on_real, on_fake)
+    pixel = regression.pixel_error(fake, average_pool(sharp, config.image_size // config.size))
+    total = {"g1": config.alpha * gan + config.beta * pixel, "d1": critic}
+
+    metrics = {"gan": gan, "critic": critic, "pixel": pixel}
+    metrics = mean(metrics | {"score_real": on_real.mean(), "score_fake": on_fake.mean()})
+    alpha_gan, beta_pixel = config.alpha * metrics["gan"], config.beta * metrics["pixel"]
+    # The generator's hinge loss may be negative: what is compared is how much each term pulls.
+    ordered = (jnp.abs(alpha_gan) > beta_pixel).astype(jnp.float32)
+    hinge = state.losses["hinge"].update(
+        metrics["score_real"], metrics["score_fake"], metrics["gan"]
+    )
+    metrics |= {
+        "weighted/alpha_gan": alpha_gan,
+        "weighted/beta_pixel": beta_pixel,
+        "weighted/ordered": ordered,
+    }
+    return total, metrics, {"hinge": hinge}
+
+
 def rows(
-    config: DegradationConfig, g1: HighToLowGenerator, net: Net, frames: jax.Array, place: jax.Array
+    config: DegradationConfig, nets: Nets, frames: jax.Array, example_index: jax.Array
 ) -> dict[str, jax.Array]:
-    """The rows of K&C Fig. 4: the face, its subsampled and its generated version, in [-1, 1]."""
-    plain = augment.identity_view(frames.shape[1], config.image_size, len(frames))
-    sharp = warp.warp(frames, plain, config.image_size) / 127.5 - 1.0
-    keys = per_example(stream(jax.random.key(0), "evaluate"), place)
-    noise = jax.vmap(lambda key: jax.random.normal(key, (config.generator.noise,)))(keys)
+    """Make the rows of K&C Fig. 4: the face, its subsampled and its generated form, in [-1, 1]."""
+    sharp = center_crops(frames, config.image_size)
+    keys = per_example(stream(jax.random.key(0), "evaluate"), example_index)
     return {
         "sharp": sharp,
-        "subsampled": warp.average_pool(sharp, config.image_size // config.size),
-        "generated": g1.apply(net.evaluation_variables, sharp, noise, train=False),
+        "subsampled": average_pool(sharp, config.image_size // config.size),
+        "generated": degrade(nets, sharp, keys),
     }
 
 
-def _evaluate(
-    config: DegradationConfig, g1: HighToLowGenerator, state: State, part: dict[str, jax.Array]
-) -> Metrics:
-    """Sum over faces of Eq. 4, and their count."""
-    shown = rows(config, g1, state.nets["g1"], part["images"], part["place"])
+def center_crops(frames: jax.Array, size: int) -> jax.Array:
+    """Show frames [B, F, F, 3] without augmentation: [B, size, size, 3] in [-1, 1]."""
+    transforms = augment.center_transforms(frames.shape[1], size, len(frames))
+    return to_unit(warp(frames, transforms, size))
+
+
+def evaluate(config: DegradationConfig, nets: Nets, part: dict[str, jax.Array]) -> Metrics:
+    """Sum Eq. 4 over faces, and count them."""
+    shown = rows(config, nets, part["images"], part["example_index"])
     error = jnp.square(shown["generated"] - shown["subsampled"]).mean(axis=(1, 2, 3))
     return {"pixel": jnp.where(part["valid"], error, 0.0).sum(), "count": part["valid"].sum()}
 
 
-def _pictures(
-    config: DegradationConfig, g1: HighToLowGenerator, state: State, batch: Batch
-) -> dict[str, dict[str, jax.Array]]:
+def pictures(config: DegradationConfig, nets: Nets, batch: Batch) -> Pictures:
+    """Show faces of the labelled source as in Fig. 4, and real ones beside."""
     part = batch["labelled"]
-    shown = rows(config, g1, state.nets["g1"], part["images"], part["place"])
-    frames = batch["real"]["images"]
-    plain = augment.identity_view(frames.shape[1], config.size, len(frames))
-    shown["real"] = warp.warp(frames, plain, config.size) / 127.5 - 1.0
-    return {
-        name: {"images": jnp.clip((images + 1.0) * 127.5, 0, 255).astype(jnp.uint8)}
-        for name, images in shown.items()
-    }
+    shown = rows(config, nets, part["images"], part["example_index"])
+    shown["real"] = center_crops(batch["real"]["images"], config.size)
+    return {name: {"images": to_bytes(images)} for name, images in shown.items()}

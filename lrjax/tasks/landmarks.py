@@ -14,42 +14,28 @@ What distinguishes the settings is configuration, not code:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 
-from lrjax.config import (
-    AugmentConfig,
-    CameraConfig,
-    CriticConfig,
-    OptimizerConfig,
-    TrainConfig,
-    UNetConfig,
-)
-from lrjax.data import augment
+from lrjax.config import AugmentConfig, CameraConfig, OptimizerConfig, TrainConfig
+from lrjax.data.pixels import to_bytes
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
 from lrjax.geometry.points import SCHEMES
 from lrjax.losses import adversarial, began, regression
-from lrjax.models.heatmap import ConfidenceDiscriminator, HeatmapDiscriminator, HeatmapGenerator
-from lrjax.tasks import degradation
-from lrjax.tasks.landmark_views import (
-    degrader,
-    keys_of,
-    labelled_views,
-    plain_views,
-    real_views,
-    to_unit,
-)
-from lrjax.training.optimizers import make_optimizer, players_gradients
-from lrjax.training.parallel import AXIS
-from lrjax.training.rng import stream
-from lrjax.training.state import Metrics, Net, State, new_net, updated
-from lrjax.training.task import Batch, Task
+from lrjax.models.registry import build
+from lrjax.models.s2ld import CriticConfig, LandmarkConfig, UNetConfig
+from lrjax.models.weights import load_into
+from lrjax.tasks import degradation, landmark_crops
+from lrjax.training.nets import Nets
+from lrjax.training.optimizers import make_optimizer
+from lrjax.training.parallel import AXIS, mean
+from lrjax.training.state import Metrics, State
+from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,23 +46,17 @@ class LandmarksConfig:
     real: tuple[str, ...] = ("wider_face_crops:lr",)
     # Paper: the 4,386 test faces also serve for validation. Ours: a part of the training faces.
     holdout: float = 0.05
-    scheme: Literal["aflw19", "ibug68", "five"] = "ibug68"
-    image_size: int = 128  # pixels of the high-resolution view
-    size: int = 32  # pixels that G2 sees
-    context: float = 1.25  # view side / face-square side
+    image_size: int = 128  # pixels of the high-resolution crop
     degradation: Literal["none", "subsample", "generator", "camera"] = "generator"
-    stage1: str | None = None  # run folder of G1; needed by "generator"
-    initial: str | None = None  # run folder whose G2 training starts from
+    stage1: str | None = None  # run of G1; needed by "generator"
+    initial: str | None = None  # run whose G2 training starts from
     critics: tuple[Literal["heatmap", "confidence"], ...] = ()
-    generator: UNetConfig = UNetConfig()
-    heatmap_critic: UNetConfig = UNetConfig()
-    confidence_critic: CriticConfig = CriticConfig()
+    g2: LandmarkConfig = LandmarkConfig()
+    d2: UNetConfig = UNetConfig()
+    d3: CriticConfig = CriticConfig("confidence_discriminator")
     # "heatmap" is Eq. 10. "integral", beyond the paper, reads a map as a distribution: spatial
     # cross entropy, and the error of its expectation.
     objective: Literal["heatmap", "integral"] = "heatmap"
-    # Paper: σ = 2 pixels "of a given image", on the 32-pixel and the 128-pixel grid alike.
-    sigma: float = 2.0
-    decoder: Literal["gaussian", "window", "quarter", "argmax", "soft"] = "gaussian"
     # Eq. 13. Paper: only a·l_MSE > b·l_kp > c·l_conf. Ours: these, and the ordering is logged. An
     # untrained D2 errs thirty times as much as G2, so b = 0.1 would break the order at first.
     a: float = 1.0
@@ -93,71 +73,159 @@ class LandmarksConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
 
+    needs: ClassVar[tuple[str, ...]] = ("stage1", "initial")
+
     @property
     def needs_real(self) -> bool:
         """Whether a step sees real low-resolution faces."""
         return "confidence" in self.critics or self.consistency > 0
 
     @property
+    def size(self) -> int:
+        """Pixels that G2 sees."""
+        return self.g2.size
+
+    @property
+    def context(self) -> float:
+        """Side of a crop over the side of the face's square."""
+        return self.g2.context
+
+    @property
+    def scheme(self) -> str:
+        """What the points are."""
+        return self.g2.points
+
+    @property
     def factor(self) -> int:
-        """How much smaller than the view the network's image is."""
+        """How much smaller than the crop the network's image is."""
         return self.image_size // self.size
 
     def validate(self) -> None:
         """Raise InputError for combinations that mean nothing."""
         if self.degradation == "generator" and self.stage1 is None:
             raise InputError(
-                "The field stage1 is empty but degradation is 'generator'; "
-                "set stage1 to the run folder of a trained degradation."
+                "The field stage1 is empty but degradation is 'generator'; set stage1 to the run "
+                "of a trained degradation."
             )
         if self.degradation == "none" and self.factor != 1:
-            raise InputError("Without a degradation, image_size and size must be equal.")
+            raise InputError("Without a degradation, image_size and g2.size must be equal.")
         if self.critics and self.objective != "heatmap":
             raise InputError("The critics judge heatmaps; set objective to 'heatmap'.")
         if self.consistency > 0 and self.average is None:
             raise InputError("The field consistency needs an averaged teacher; set average.")
 
 
-def generator_module(config: LandmarksConfig, axis_name: str | None = AXIS) -> HeatmapGenerator:
-    """G2 as configured."""
-    points = SCHEMES[config.scheme].count
-    return HeatmapGenerator(
-        points, config.generator.widths, config.generator.stem, axis_name=axis_name
+def make(config: LandmarksConfig, steps: int) -> Task:
+    """Make the task; `steps` is the length of the whole run, which the schedule follows.
+
+    Raises:
+      InputError: the configuration means nothing, or names weights that do not fit.
+    """
+    config.validate()
+    optimizer = make_optimizer(config.optimizer, steps)
+    g2 = build(config.g2, AXIS)
+    image = g2.inputs[0]
+    maps = (*image[:2], SCHEMES[config.scheme].count + 1)
+    start = {} if config.initial is None else load_into(config.initial, "g2", g2, "initial")
+    players = {"g2": Player(g2, optimizer, start, config.average)}
+    loss_state: dict[str, Any] = {}
+    if "heatmap" in config.critics:
+        players["d2"] = Player(build(config.d2, AXIS, inputs=(maps, image)), optimizer)
+        loss_state["began"] = began.BeganState.create()
+    if "confidence" in config.critics:
+        players["d3"] = Player(build(config.d3, inputs=(maps, image)), optimizer)
+        loss_state["confidence"] = adversarial.AdversarialState.create()
+    if config.degradation == "generator":
+        players["g1"] = degradation.player(config.stage1)
+        degradation.check_fits(players["g1"], config.image_size, config.size, "stage1")
+    sources = ("labelled", "real") if config.needs_real else ("labelled",)
+    return Task(
+        players=players,
+        batch=dict.fromkeys(sources, config.train.batch_size),
+        losses=partial(losses, config),
+        evaluate=partial(evaluate, config),
+        pictures=partial(pictures, config),
+        loss_state=loss_state,
+        best="nme",
     )
+
+
+def losses(
+    config: LandmarksConfig, nets: Nets, state: State, batch: Batch
+) -> tuple[Losses, Metrics, dict[str, Any]]:
+    """Compute the losses of G2 (Eq. 13), D2 (Eq. 7) and D3 (Eq. 9) on one batch."""
+    images, points, visible = landmark_crops.labelled(config, nets, state, batch["labelled"])
+    target = heatmaps.encode(points, visible, config.size, config.g2.sigma)
+    mask = heatmaps.channel_mask(points, visible, config.size)
+    real = images[:0]
+    if config.needs_real:
+        real, real_transforms = landmark_crops.real(config, state, batch["real"])
+    seen = jnp.concatenate([images, real])
+    maps = nets("g2", seen)
+    made, native = maps[: len(images)], maps[len(images) :]
+
+    metrics = {"mse": supervised_loss(config, made, points, visible)}
+    total = {"g2": config.a * metrics["mse"]}
+    if "d2" in nets:
+        # One pass over true and predicted maps, which share D2's batch statistics.
+        judged = nets("d2", jnp.concatenate([target, made]), jnp.concatenate([images, images]))
+        on_true, on_made = jnp.split(judged, 2)
+        kp_real = regression.heatmap_error(on_true, target, mask)  # Eq. 5
+        kp_fake = regression.heatmap_error(on_made, made, mask)  # Eq. 6
+        total["d2"] = began.discriminator_loss(kp_real, kp_fake, state.losses["began"])  # Eq. 7
+        total["g2"] += config.b * kp_fake  # Eq. 11
+        metrics |= {"kp_real": kp_real, "kp_fake": kp_fake}
+    if "d3" in nets:
+        # Paper: "generated low resolution" and "real low resolution" predictions both count as
+        # generated (Eq. 9); G2 is rewarded on both (Eq. 12, third term implied).
+        scores = nets("d3", jnp.concatenate([target, maps]), jnp.concatenate([images, seen]))
+        on_true, on_made, on_native = jnp.split(scores, [len(images), 2 * len(images)])
+        total["d3"] = adversarial.least_squares_discriminator(on_true, on_made, on_native)
+        conf = adversarial.least_squares_generator(on_made, on_native)
+        total["g2"] += config.c * conf
+        metrics |= {"conf": conf, "conf_d": total["d3"]}
+        metrics |= {"score_real": on_true.mean(), "score_fake": on_made.mean()}
+    if config.consistency > 0:
+        metrics["consistency"] = consistency_loss(
+            config, nets, native, real_transforms, batch["real"]["images"]
+        )
+        total["g2"] += config.consistency * metrics["consistency"]
+
+    metrics = mean(metrics)
+    loss_state = _next_loss_state(config, state.losses, metrics)
+    return total, metrics | _balance(config, metrics, loss_state), loss_state
 
 
 def supervised_loss(
     config: LandmarksConfig, maps: jax.Array, points: jax.Array, visible: jax.Array
 ) -> jax.Array:
-    """The loss of labelled faces: Eq. 10, or the integral objective."""
+    """Compute the loss of labelled faces: Eq. 10, or the integral objective."""
     if config.objective == "heatmap":
-        target = heatmaps.encode(points, visible, config.size, config.sigma)
+        target = heatmaps.encode(points, visible, config.size, config.g2.sigma)
         mask = heatmaps.channel_mask(points, visible, config.size)
         return regression.heatmap_error(maps, target, mask)
     inside = visible & jnp.all((points > -0.5) & (points < config.size - 0.5), axis=-1)
-    count = points.shape[-2]
-    expected, _ = heatmaps.decode(maps, count, "soft")
+    expected, _ = heatmaps.decode(maps, points.shape[-2], "soft")
     return regression.spatial_cross_entropy(
-        maps, points, inside, config.sigma, AXIS
+        maps, points, inside, config.g2.sigma, AXIS
     ) + regression.coordinate_error(expected, points, inside, axis_name=AXIS)
 
 
 def consistency_loss(
     config: LandmarksConfig,
-    teacher: Callable[[jax.Array], jax.Array],
+    nets: Nets,
     maps: jax.Array,
-    view_to_frame: jax.Array,
+    crop_to_frame: jax.Array,
     frames: jax.Array,
 ) -> jax.Array:
-    """Distance, on real faces, to what the averaged network sees in the unaugmented view.
+    """Measure, on real faces, the distance to what the averaged G2 sees in the plain crop.
 
     Each point counts as much as the teacher is sure of it.
     """
     count = SCHEMES[config.scheme].count
-    plain = augment.identity_view(frames.shape[1], config.size, len(frames))
-    seen = to_unit(augment.warp.warp(frames, plain, config.size))
-    points, confidence = heatmaps.decode(teacher(seen), count, config.decoder)
-    points = augment.to_view(augment.warp.apply(plain, points), view_to_frame)
+    plain, transforms = landmark_crops.plain(frames, config.size)
+    points, confidence = heatmaps.decode(nets.fixed("g2", plain), count, config.g2.decoder)
+    points = landmark_crops.carried(points, transforms, crop_to_frame)
     inside = jnp.all((points > -0.5) & (points < config.size - 0.5), axis=-1)
     weight = jax.lax.stop_gradient(confidence * inside)
     expected, _ = heatmaps.decode(maps, count, "soft")
@@ -166,185 +234,48 @@ def consistency_loss(
     )
 
 
-def make(config: LandmarksConfig, steps: int) -> Task:
-    """The task; `steps` is the length of the whole run, which the schedule follows."""
-    config.validate()
-    points = SCHEMES[config.scheme].count
-    g2 = generator_module(config)
-    modules: dict[str, Any] = {"g2": g2}
-    if "heatmap" in config.critics:
-        critic = config.heatmap_critic
-        modules["d2"] = HeatmapDiscriminator(points, critic.widths, critic.stem, axis_name=AXIS)
-    if "confidence" in config.critics:
-        modules["d3"] = ConfidenceDiscriminator(**dataclasses.asdict(config.confidence_critic))
-    optimizer = make_optimizer(config.optimizer, steps)
-    degrade = degrader(config)
-
-    def init(key: jax.Array) -> State:
-        image = jnp.zeros((1, config.size, config.size, 3))
-        maps = jnp.zeros((1, config.size, config.size, points + 1))
-        inputs = {"g2": (image,), "d2": (maps, image), "d3": (maps, image)}
-        nets = {}
-        for name, module in modules.items():
-            start = jax.jit(partial(module.init, **_mode(name)))(
-                stream(key, f"init/{name}"), *inputs[name]
-            )
-            averaged = name == "g2" and config.average is not None
-            nets[name] = new_net(start, optimizer, averaged)
-        if config.initial is not None:
-            nets["g2"] = _warm(nets["g2"], degradation.load_net(config.initial, "g2"))
-        if config.degradation == "generator":
-            nets["g1"] = degradation.load_net(config.stage1, "g1")
-        losses = {}
-        if "d2" in modules:
-            losses["began"] = began.BeganState.create()
-        if "d3" in modules:
-            losses["confidence"] = adversarial.AdversarialState.create()
-        return State.create(nets, losses, key)
-
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        images, target_points, visible = labelled_views(
-            config, state.key, state.step, batch["labelled"]
-        )
-        keys = keys_of(state.key, state.step, batch["labelled"]["place"], "degrade")
-        images = degrade(state, images, keys)
-        count = len(images)
-        target = heatmaps.encode(target_points, visible, config.size, config.sigma)
-        mask = heatmaps.channel_mask(target_points, visible, config.size)
-        seen = images
-        if config.needs_real:
-            real, real_view = real_views(config, state.key, state.step, batch["real"])
-            seen = jnp.concatenate([images, real])
-        k = state.losses["began"].k if "d2" in modules else None
-
-        def losses(params: dict[str, Any]) -> tuple[dict[str, jax.Array], Any]:
-            def run(name: str, *args: jax.Array) -> jax.Array:
-                out, stats[name] = modules[name].apply(
-                    {"params": params[name], **state.nets[name].stats},
-                    *args,
-                    mutable=list(state.nets[name].stats),
-                    **_mode(name, True),
-                )
-                return out
-
-            stats: dict[str, Any] = {}
-            maps = run("g2", seen)
-            fake = maps[:count]
-            values = {"mse": supervised_loss(config, fake, target_points, visible)}
-            total = {"g2": config.a * values["mse"]}
-            if "d2" in modules:
-                # One pass over true and predicted maps, which share D2's batch statistics.
-                pairs = jnp.concatenate([target, fake])
-                rebuilt = run("d2", pairs, jnp.concatenate([images, images]))
-                values["kp_real"] = regression.heatmap_error(rebuilt[:count], target, mask)
-                values["kp_fake"] = regression.heatmap_error(rebuilt[count:], fake, mask)
-                total["d2"] = values["kp_real"] - k * values["kp_fake"]
-                total["g2"] += config.b * values["kp_fake"]
-            if "d3" in modules:
-                # Paper: "generated low resolution" and "real low resolution" predictions both
-                # count as generated (Eq. 9); G2 is rewarded on both (Eq. 12, third term implied).
-                scores = run("d3", jnp.concatenate([target, maps]), jnp.concatenate([images, seen]))
-                true, made, native = scores[:count], scores[count : 2 * count], scores[2 * count :]
-                total["d3"] = adversarial.least_squares_discriminator(true, made, native)
-                values["conf"] = adversarial.least_squares_generator(made, native)
-                values["conf_d"] = total["d3"]
-                values["score_real"], values["score_fake"] = true.mean(), made.mean()
-                total["g2"] += config.c * values["conf"]
-            if config.consistency > 0:
-                teacher = partial(g2.apply, state.nets["g2"].evaluation_variables, train=False)
-                values["consistency"] = consistency_loss(
-                    config, teacher, maps[count:], real_view, batch["real"]["images"]
-                )
-                total["g2"] += config.consistency * values["consistency"]
-            return total, (stats, values)
-
-        params = {name: state.nets[name].params for name in modules}
-        _, gradients, (stats, values) = players_gradients(losses, params)
-        gradients, values = jax.lax.pmean((gradients, values), AXIS)
-        nets = dict(state.nets)
-        for name in modules:
-            nets[name] = updated(
-                state.nets[name], gradients[name], stats[name], optimizer, config.average
-            )
-        losses_state = _losses_after(config, state.losses, values)
-        metrics = _metrics(config, values, losses_state)
-        return state.replace(step=state.step + 1, nets=nets, losses=losses_state), metrics
-
-    return Task(
-        batch={"labelled": config.train.batch_size}
-        | ({"real": config.train.batch_size} if config.needs_real else {}),
-        init=init,
-        step=step,
-        evaluate=partial(_evaluate, config, g2, degrade),
-        best="nme",
-        pictures=partial(_pictures, config, g2, degrade),
-    )
-
-
-def _mode(name: str, train: bool = False) -> dict[str, bool]:
-    return {"update_stats": train} if name == "d3" else {"train": train}
-
-
-def _warm(net: Net, start: Net) -> Net:
-    """`net` with the weights of `start`, and fresh optimiser moments."""
-    average = None if net.average is None else start.params
-    return net.replace(params=start.params, stats=start.stats, average=average)
-
-
-def _losses_after(
-    config: LandmarksConfig, losses: dict[str, Any], values: dict[str, jax.Array]
+def _next_loss_state(
+    config: LandmarksConfig, losses: dict[str, Any], metrics: Metrics
 ) -> dict[str, Any]:
     losses = dict(losses)
-    if "began" in losses:
+    if "began" in losses:  # Eq. 8
         losses["began"] = began.update(
-            losses["began"], values["kp_real"], values["kp_fake"], config.gamma, config.lambda_k
+            losses["began"], metrics["kp_real"], metrics["kp_fake"], config.gamma, config.lambda_k
         )
     if "confidence" in losses:
         losses["confidence"] = losses["confidence"].update(
-            values["score_real"], values["score_fake"], values["conf"]
+            metrics["score_real"], metrics["score_fake"], metrics["conf"]
         )
     return losses
 
 
-def _metrics(
-    config: LandmarksConfig, values: dict[str, jax.Array], losses: dict[str, Any]
-) -> Metrics:
-    """What is logged: losses, the weighted terms of Eq. 13, and whether they are in its order."""
-    metrics = dict(values)
-    weighted = [config.a * values["mse"]]
-    if "kp_fake" in values:
-        weighted.append(config.b * values["kp_fake"])
-        metrics["weighted/b_kp"] = weighted[-1]
-        metrics["k"] = losses["began"].k
-        metrics["convergence"] = losses["began"].convergence
-    if "conf" in values:
-        weighted.append(config.c * values["conf"])
-        metrics["weighted/c_conf"] = weighted[-1]
-    if len(weighted) > 1:
-        metrics["weighted/a_mse"] = weighted[0]
-        ordered = [x > y for x, y in pairwise(weighted)]
-        metrics["weighted/ordered"] = jnp.all(jnp.stack(ordered)).astype(jnp.float32)
-    return metrics
+def _balance(config: LandmarksConfig, metrics: Metrics, losses: dict[str, Any]) -> Metrics:
+    """Log the weighted terms of Eq. 13, whether they are in its order, and BEGAN's balance."""
+    terms = {"a_mse": config.a * metrics["mse"]}
+    balance = {}
+    if "kp_fake" in metrics:
+        terms["b_kp"] = config.b * metrics["kp_fake"]
+        balance |= {"k": losses["began"].k, "convergence": losses["began"].convergence}
+    if "conf" in metrics:
+        terms["c_conf"] = config.c * metrics["conf"]
+    if len(terms) > 1:
+        ordered = jnp.stack([x > y for x, y in pairwise(terms.values())]).all()
+        balance["weighted/ordered"] = ordered.astype(jnp.float32)
+        balance |= {f"weighted/{name}": term for name, term in terms.items()}
+    return balance
 
 
-def predict(
-    config: LandmarksConfig, module: HeatmapGenerator, net: Net, images: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Points [B, N, 2] in pixels of `images` [B, s, s, 3] in [-1, 1], and confidences [B, N]."""
-    maps = module.apply(net.evaluation_variables, images, train=False)
-    return heatmaps.decode(maps, SCHEMES[config.scheme].count, config.decoder)
+def predict(config: LandmarksConfig, nets: Nets, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Find points [B, N, 2] in pixels of images [B, s, s, 3] in [-1, 1], and confidences [B, N]."""
+    return heatmaps.decode(
+        nets.fixed("g2", images), SCHEMES[config.scheme].count, config.g2.decoder
+    )
 
 
-def _evaluate(
-    config: LandmarksConfig,
-    g2: HeatmapGenerator,
-    degrade: degradation.Degrade,
-    state: State,
-    part: dict[str, jax.Array],
-) -> Metrics:
-    """Sum of errors over visible points / face-square side, and the count of faces."""
-    images, target = plain_views(config, degrade, state, part)
-    predicted, _ = predict(config, g2, state.nets["g2"], images)
+def evaluate(config: LandmarksConfig, nets: Nets, part: dict[str, jax.Array]) -> Metrics:
+    """Sum errors over visible points / the side of the face's square, and count faces."""
+    images, target = landmark_crops.unaugmented(config, nets, part)
+    predicted, _ = predict(config, nets, images)
     distance = jnp.linalg.norm(predicted - target, axis=-1)
     visible = part["visible"].astype(jnp.float32)
     error = (distance * visible).sum(-1) / jnp.maximum(visible.sum(-1), 1.0)
@@ -353,23 +284,12 @@ def _evaluate(
     return {"nme": jnp.where(valid, error / side, 0.0).sum(), "count": valid.sum()}
 
 
-def _pictures(
-    config: LandmarksConfig,
-    g2: HeatmapGenerator,
-    degrade: degradation.Degrade,
-    state: State,
-    batch: Batch,
-) -> dict[str, dict[str, jax.Array]]:
-    """Labelled and real faces as G2 sees them, with what it finds there."""
-    shown = {"labelled": plain_views(config, degrade, state, batch["labelled"])[0]}
+def pictures(config: LandmarksConfig, nets: Nets, batch: Batch) -> Pictures:
+    """Show labelled and real faces as G2 sees them, with what it finds there."""
+    shown = {"labelled": landmark_crops.unaugmented(config, nets, batch["labelled"])[0]}
     if "real" in batch:
-        frames = batch["real"]["images"]
-        plain = augment.identity_view(frames.shape[1], config.size, len(frames))
-        shown["real"] = to_unit(augment.warp.warp(frames, plain, config.size))
+        shown["real"], _ = landmark_crops.plain(batch["real"]["images"], config.size)
     return {
-        name: {
-            "images": jnp.clip((images + 1.0) * 127.5, 0, 255).astype(jnp.uint8),
-            "points": predict(config, g2, state.nets["g2"], images)[0],
-        }
+        name: {"images": to_bytes(images), "points": predict(config, nets, images)[0]}
         for name, images in shown.items()
     }

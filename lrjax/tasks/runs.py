@@ -1,85 +1,140 @@
-"""From a configuration to a run folder: data, task, loop, weights.
+"""Runs: a configuration by name, what it needs, and the folder in which it is trained.
 
 A run folder holds `config.json`, `environment.json`, `metrics.jsonl`, `tensorboard/`,
 `checkpoints/`, and the networks as safetensors in `last/` and, where faces were held out, `best/`.
+Fields of a configuration that name another run ("degradation:small") are trained or found first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
+import importlib.util
 import json
+import pkgutil
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
 
 import lrjax
-from lrjax.config import from_dict, to_dict
+from lrjax.config import from_dict, override, to_dict
 from lrjax.data.examples import Examples, Loaded
 from lrjax.errors import InputError
-from lrjax.tasks import (
-    csri,
-    csri_networks,
-    degradation,
-    faces,
-    landmarks,
-    recognition,
-    recognition_data,
-    super_resolution,
-    super_resolution_data,
-)
+from lrjax.files import exclusively, write_json
+from lrjax.models import weights
+from lrjax.tasks import csri, data, degradation, landmarks, recognition, super_resolution
 from lrjax.training import loop
 from lrjax.training.state import State
 from lrjax.training.task import Task
-from lrjax.training.weights import save_variables, write_json
 
 Config = (
     degradation.DegradationConfig
     | landmarks.LandmarksConfig
     | recognition.RecognitionConfig
     | super_resolution.SuperResolutionConfig
-    | csri_networks.CSRIConfig
+    | csri.CSRIConfig
 )
+Pictures = Callable[[Path, int, dict[str, Any]], None]
 
 
-class Entry(NamedTuple):
+class TaskType(NamedTuple):
     """What a run must know of a task.
 
     Attributes:
       config: type of its configurations.
       make: `(config, steps) -> Task`.
-      load: `(config, data_dir, align) -> Loaded`, with what `train` was given for `align`.
+      load: `(config, data_dir, cache) -> Loaded`.
     """
 
     config: type
     make: Callable[[Any, int], Task]
-    load: Callable[[Any, Path, Any], Loaded] = faces.load
+    load: Callable[[Any, Path, Path | None], Loaded]
 
 
-# What is trained, by name.
-TASKS: dict[str, Entry] = {
-    "degradation": Entry(degradation.DegradationConfig, degradation.make),
-    "landmarks": Entry(landmarks.LandmarksConfig, landmarks.make),
-    "recognition": Entry(recognition.RecognitionConfig, recognition.make, recognition_data.load),
-    "super_resolution": Entry(
-        super_resolution.SuperResolutionConfig, super_resolution.make, super_resolution_data.load
+def _load_faces(config: Any, data_dir: Path, cache: Path | None) -> Loaded:
+    return data.load_faces(config, data_dir)
+
+
+TASKS: dict[str, TaskType] = {
+    "degradation": TaskType(degradation.DegradationConfig, degradation.make, _load_faces),
+    "landmarks": TaskType(landmarks.LandmarksConfig, landmarks.make, _load_faces),
+    "recognition": TaskType(recognition.RecognitionConfig, recognition.make, data.load_recognition),
+    "super_resolution": TaskType(
+        super_resolution.SuperResolutionConfig, super_resolution.make, data.load_super_resolution
     ),
-    "csri": Entry(csri_networks.CSRIConfig, csri.make, csri.load),
+    "csri": TaskType(csri.CSRIConfig, csri.make, data.load_csri),
 }
 
 
 def task_name(config: Config) -> str:
-    """The name under which TASKS knows a configuration's task."""
-    return next(name for name, entry in TASKS.items() if isinstance(config, entry.config))
+    """Return the name under which TASKS knows a configuration's task."""
+    return next(name for name, task in TASKS.items() if isinstance(config, task.config))
+
+
+# --- Configurations by name.
+
+# Found by its name, as configurations are made of tasks and stand above them.
+CONFIGS = "lrjax.configs"
+
+
+def config_names() -> list[str]:
+    """List the files of `configs/`."""
+    folder = importlib.import_module(CONFIGS).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(folder))
+
+
+def find_config(name: str) -> Config:
+    """Find the configuration called "file:variant" in `configs/`, or "path/to/file.py:variant".
+
+    A file has `get_config(variant)`, whose variant has a default, and lists its `VARIANTS`.
+
+    Raises:
+      InputError: there is no such file or variant; those that exist are named.
+    """
+    file, _, variant = name.partition(":")
+    if file.endswith(".py"):
+        module = _module_of(Path(file))
+    elif file in config_names():
+        module = importlib.import_module(f"{CONFIGS}.{file}")
+    else:
+        raise InputError(
+            f"There is no configuration {file!r}; there are {', '.join(config_names())}, or name a "
+            "file such as my_configs/landmarks.py:mine."
+        )
+    try:
+        return module.get_config(variant) if variant else module.get_config()
+    except (KeyError, ValueError, AttributeError) as error:
+        known = ", ".join(getattr(module, "VARIANTS", ())) or "none, as it lacks VARIANTS"
+        raise InputError(
+            f"The configuration {file!r} has no variant {variant!r}; there are {known}."
+        ) from error
+
+
+def _module_of(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"There is no configuration file {path}; check its name.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def folder_of(name: str, runs_dir: Path) -> Path:
+    """Return the run folder of a configuration's name: runs/landmarks-s4."""
+    file, _, variant = name.partition(":")
+    return runs_dir / "-".join(filter(None, (Path(file).stem, variant)))
 
 
 def load_config(folder: Path) -> Config:
-    """The configuration of a run folder.
+    """Read the configuration of a run folder.
 
     Raises:
       InputError: the folder holds no run, or one of another version.
@@ -90,13 +145,116 @@ def load_config(folder: Path) -> Config:
     try:
         values = json.loads(path.read_text())
         kind = TASKS[values.pop("task")].config
-    except (json.JSONDecodeError, KeyError) as error:
-        raise InputError(f"The file {path} is not a run's configuration ({error}).") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"The file {path} is not a run's configuration ({error}); name another run folder, or "
+            "discard this one with --restart."
+        ) from error
     return from_dict(kind, values)
 
 
-def environment(data: Mapping[str, Examples]) -> dict[str, Any]:
-    """What a result depends on besides the configuration."""
+# --- The graph of runs.
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Where runs are, and how those that are missing are trained.
+
+    Attributes:
+      folder: of run folders.
+      data_dir: of prepared records.
+      settings: overrides for every configuration that is named, as for `lrjax train --set`.
+      cache: folder of aligned faces, which are made once; None: the user's own.
+      pictures: called with (run folder, step, the task's pictures) at every evaluation.
+    """
+
+    folder: Path
+    data_dir: Path
+    settings: Sequence[str] = ()
+    cache: Path | None = None
+    pictures: Pictures | None = None
+
+    def ensure(self, name: str) -> Path:
+        """Return the finished run of a configuration's name, after training what is missing."""
+        config, folder = override(find_config(name), self.settings), folder_of(name, self.folder)
+        if not (folder / "last").is_dir() or load_config(folder) != config:
+            self.train(config, folder)
+        return folder
+
+    def train(self, config: Config, folder: Path, *, restart: bool = False) -> State:
+        """Train `config` in `folder`, or finish what was begun there.
+
+        Args:
+          config: what; the runs that it names are trained first.
+          folder: where; made if need be. Of several processes, the first one writes.
+          restart: remove the run in `folder` before.
+
+        Raises:
+          InputError: the folder holds a run of another configuration or on other data, or something
+            else, or another process trains there, or the data are not prepared.
+        """
+        first = jax.process_index() == 0
+        if first:
+            folder.mkdir(parents=True, exist_ok=True)
+        # The lock comes before anything that another process could see.
+        with exclusively(folder, "training") if first else contextlib.nullcontext():
+            if restart and first:
+                discard(folder)
+            multihost_utils.sync_global_devices("looked for a run")
+            check_config(config, folder)
+            return self._train(config, self._with_runs(config), folder)
+
+    def _with_runs(self, config: Config) -> Config:
+        """Put the folders of the runs that a configuration names in the places of their names."""
+        for field in config.needs:
+            *parents, last = field.split(".")
+            owner: Any = config
+            for parent in parents:
+                owner = owner and getattr(owner, parent)
+            value = owner and getattr(owner, last)
+            if value and names_run(value):
+                folder = str(self.ensure(value))
+                changed = dataclasses.replace(owner, **{last: folder})
+                config = (
+                    dataclasses.replace(config, **{parents[0]: changed}) if parents else changed
+                )
+        return config
+
+    def _train(self, config: Config, resolved: Config, folder: Path) -> State:
+        name = task_name(config)
+        parts, held_out, complete = TASKS[name].load(resolved, self.data_dir, self.cache)
+        everything = parts if held_out is None else parts | {"held_out": held_out}
+        check_data(everything, folder)
+        steps = loop.total_steps(config.train, len(next(iter(parts.values()))))
+        task = TASKS[name].make(complete, steps)
+        if jax.process_index() == 0:
+            write_json(folder / "environment.json", environment(everything))
+            write_json(folder / "config.json", {"task": name, **to_dict(config)})
+        hooks = loop.Hooks(weights=weights_writer(folder, task, name))
+        if self.pictures is not None:
+            draw = self.pictures
+            hooks = dataclasses.replace(
+                hooks, pictures=lambda step, shown: draw(folder, step, shown)
+            )
+        return loop.fit(
+            task,
+            config.train,
+            steps,
+            {name: part.arrays for name, part in parts.items()},
+            folder,
+            held_out=None if held_out is None else held_out.arrays,
+            hooks=hooks,
+        )
+
+
+def names_run(value: str) -> bool:
+    """Whether a field's value is a configuration's name, and not a path."""
+    file = value.partition(":")[0]
+    return not Path(value).exists() and (file in config_names() or file.endswith(".py"))
+
+
+def environment(parts: Mapping[str, Examples]) -> dict[str, Any]:
+    """Say what a result depends on besides the configuration."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "lrjax": lrjax.__version__,
@@ -108,32 +266,35 @@ def environment(data: Mapping[str, Examples]) -> dict[str, Any]:
         "data": {
             name: {"faces": len(part), "fingerprint": part.fingerprint}
             | ({"note": part.note} if part.note else {})
-            for name, part in data.items()
+            for name, part in parts.items()
         },
     }
 
 
-def weights_writer(folder: Path, config: Config) -> Callable[[State, str], None]:
-    """`(state, "last" or "best")` to one safetensors file per network of the run's own."""
+def weights_writer(folder: Path, task: Task, name: str) -> Callable[[State, str], None]:
+    """Return `(state, "last" or "best")` to one safetensors file per network of the run."""
 
     def write(state: State, which: str) -> None:
-        for name, net in state.nets.items():
-            save_variables(
-                folder / which / f"{name}.safetensors",
-                net.evaluation_variables,
-                {
-                    "network": name,
-                    "task": task_name(config),
-                    "step": int(state.step),
-                    "config": to_dict(config),
-                },
-            )
+        for role, net in state.nets.items():
+            network = task.players[role].network
+            if network.kind == "features":  # of others, and large
+                continue
+            provenance = {
+                "task": name,
+                "role": role,
+                "step": int(state.step),
+                "lrjax": lrjax.__version__,
+            }
+            if role == "encoder" and "upsampler" in state.nets:
+                provenance["behind"] = "upsampler"  # it sees what that network makes of faces
+            path = folder / which / f"{role}.safetensors"
+            weights.save(path, network.config, net.evaluation_variables, provenance)
 
     return write
 
 
 def check_config(config: Config, folder: Path) -> None:
-    """`folder` is free for a run, or holds one of `config`.
+    """Check that `folder` is free for a run, or holds one of `config`.
 
     How long a run is, how it is parallelised and how often it says something may change.
 
@@ -153,8 +314,8 @@ def check_config(config: Config, folder: Path) -> None:
         )
 
 
-def check_data(data: Mapping[str, Examples], folder: Path) -> None:
-    """`folder` is free for a run, or holds one that began with these examples.
+def check_data(parts: Mapping[str, Examples], folder: Path) -> None:
+    """Check that `folder` is free for a run, or holds one that began with these examples.
 
     Raises:
       InputError: they have changed since.
@@ -162,7 +323,7 @@ def check_data(data: Mapping[str, Examples], folder: Path) -> None:
     if not (folder / "config.json").is_file():
         return
     begun = json.loads((folder / "environment.json").read_text())["data"]
-    for name, part in data.items():
+    for name, part in parts.items():
         if name in begun and begun[name]["fingerprint"] != part.fingerprint:
             raise InputError(
                 f"The {name} faces of the run in {folder} have changed since it began (it had "
@@ -172,59 +333,12 @@ def check_data(data: Mapping[str, Examples], folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove the run in `folder`, if there is one.
+    """Empty a run folder; the folder itself, which is locked, stays.
 
     Raises:
-      InputError: the folder holds something else.
+      InputError: it holds something else than a run.
     """
-    found = (folder / "config.json").is_file()
-    if not found and folder.exists() and any(folder.iterdir()):
+    if not (folder / "config.json").is_file() and any(folder.iterdir()):
         raise InputError(f"The folder {folder} holds no run but other files; name another one.")
-    # All processes look before the first one removes, and none goes on before it has.
-    multihost_utils.sync_global_devices("looked for a run")
-    if found and jax.process_index() == 0:
-        shutil.rmtree(folder)
-    multihost_utils.sync_global_devices("discarded the run")
-
-
-def train(
-    config: Config,
-    folder: Path,
-    *,
-    data_dir: Path,
-    align: recognition_data.Align | None = None,
-    pictures: Callable[[int, dict[str, Any]], None] | None = None,
-) -> State:
-    """Train `config` in `folder`, or finish what was begun there.
-
-    Args:
-      align: aligns the pictures of people, which all tasks need that learn from people.
-      pictures: see `loop.Hooks`.
-
-    Raises:
-      InputError: the folder holds a run of another configuration or on other data, or the data are
-        not prepared.
-    """
-    folder = Path(folder)
-    check_config(config, folder)
-    name = task_name(config)
-    parts, held_out, complete = TASKS[name].load(config, data_dir, align)
-    everything = parts if held_out is None else parts | {"held_out": held_out}
-    check_data(everything, folder)
-    steps = loop.total_steps(config.train, len(next(iter(parts.values()))))
-    task = TASKS[name].make(complete, steps)
-    if jax.process_index() == 0:
-        write_json(folder / "environment.json", environment(everything))
-        write_json(folder / "config.json", {"task": name, **to_dict(config)})
-    hooks = loop.Hooks(weights=weights_writer(folder, config))
-    if pictures is not None:
-        hooks = dataclasses.replace(hooks, pictures=pictures)
-    return loop.fit(
-        task,
-        config.train,
-        steps,
-        {name: part.arrays for name, part in parts.items()},
-        folder,
-        held_out=None if held_out is None else held_out.arrays,
-        hooks=hooks,
-    )
+    for entry in folder.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -9,9 +9,9 @@ What distinguishes them is configuration, not code:
 | ESRGAN's pre-training | rrdb | none | l1 | |
 | ESRGAN (A2) | rrdb | relativistic | l1 | l1, before activation |
 | SRCNN, VDSR, DRRN | srcnn, vdsr, drrn | none | mse | |
-| RPCN's pre-training | rpcn | none | huber | |
+| RPCN's pre-training | rpcn_refiner | none | huber | |
 
-The last four sharpen faces that were enlarged bicubically, by any factor.
+The last four refine faces that were enlarged bicubically, by any factor.
 """
 
 from __future__ import annotations
@@ -20,35 +20,34 @@ import dataclasses
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.errors import FlaxError
 
-from lrjax.config import OptimizerConfig, TrainConfig
+from lrjax.config import AlignmentConfig, OptimizerConfig, TrainConfig
+from lrjax.data.augment import random_crop
+from lrjax.data.degrade import subsample
+from lrjax.data.pixels import to_bytes, to_unit
 from lrjax.errors import InputError
 from lrjax.evaluation import images as quality
+from lrjax.geometry.crop import center_crop
 from lrjax.losses import adversarial, regression
-from lrjax.models import vgg
-from lrjax.models.super_resolution import SharpnessDiscriminator, doublings
+from lrjax.models import weights
+from lrjax.models.registry import build
+from lrjax.models.super_resolution import enlarged
+from lrjax.models.upsamplers import (
+    DiscriminatorConfig,
+    RefinerConfig,
+    RPCNRefinerConfig,
+    SRResNetConfig,
+    UpsamplerConfig,
+)
+from lrjax.rng import per_example, stream
 from lrjax.tasks import degradation
-from lrjax.tasks.landmark_views import to_unit
-from lrjax.tasks.resolvers import DOUBLERS, SHARPENERS, ResolverConfig, build_resolver
-from lrjax.tasks.super_resolution_views import degrader, random_views, rows, to_bytes
-from lrjax.training.optimizers import make_optimizer, players_gradients
-from lrjax.training.parallel import AXIS
-from lrjax.training.rng import per_example, stream
-from lrjax.training.state import Metrics, Net, State, new_net, updated
-from lrjax.training.task import Batch, Task
-from lrjax.training.weights import load_variables
-
-
-@dataclasses.dataclass(frozen=True)
-class DiscriminatorConfig:
-    """SRGAN's discriminator, which serves ESRGAN too."""
-
-    widths: tuple[int, ...] = (64, 128, 256, 512)
-    hidden: int = 1024
+from lrjax.training.nets import Nets
+from lrjax.training.optimizers import make_optimizer
+from lrjax.training.parallel import AXIS, mean
+from lrjax.training.state import Metrics, State
+from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,27 +58,20 @@ class SuperResolutionConfig:
     # the high-resolution faces on which K&C train G1, made small.
     labelled: tuple[str, ...] = degradation.DegradationConfig().labelled
     holdout: float = 0.05
-    image_size: tuple[int, int] = (128, 128)  # height and width of sharp faces
-    size: tuple[int, int] = (32, 32)  # and of the same made small
+    # Its sizes are those of faces made small and of sharp ones.
+    network: UpsamplerConfig = SRResNetConfig()
+    initial: str | None = None  # run of the same network, trained without a discriminator
     context: float = 1.25
-    # What finds the five points of pictures of people, such as CelebA: "shipped", the run folder or
-    # weights of a landmark network, "points" for the dataset's own, "resize" for none. null:
-    # `labelled` are datasets of landmarks, whose faces are shown as wide as `context` says.
-    alignment: str | None = None
-    # The part of each of these pictures that is the face: left, top, width, height, as shares.
-    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    fit: Literal["similarity", "affine"] = "similarity"
-    plain: Literal["stretch", "pad"] = "stretch"  # how faces are shown that cannot be aligned
+    # Of pictures of people, such as CelebA. null: `labelled` are datasets of landmarks, whose faces
+    # are shown as wide as `context` says.
+    alignment: AlignmentConfig | None = None
     # SRGAN and ESRGAN: bicubic. "generator" is G1 of the run in `stage1`.
     degradation: Literal["bicubic", "subsample", "generator"] = "bicubic"
     stage1: str | None = None
-    # Both papers cut pieces out at random; ESRGAN mirrors them. Ours: the same with views of a
+    # Both papers cut pieces out at random; ESRGAN mirrors them. Ours: the same with crops of a
     # face, whole pixels at a time, so that no interpolation dulls what is to be learned.
-    translation: float = 20 / 128  # of the view's longer side, at most 1/4
+    translation: float = 20 / 128  # of the crop's longer side, at most 1/4
     flip: float = 0.5  # probability
-    network: Literal["srresnet", "rrdb", "srcnn", "vdsr", "drrn", "rpcn"] = "srresnet"
-    generator: ResolverConfig = ResolverConfig()
-    initial: str | None = None  # run folder of the same network, trained without a discriminator
     adversarial: Literal["none", "gan", "relativistic"] = "none"
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     # Weights of the terms; pixels are in [-1, 1]. SRGAN's features are scaled by 1/12.75, which
@@ -96,69 +88,61 @@ class SuperResolutionConfig:
     optimizer: OptimizerConfig = OptimizerConfig(1e-4, 0.9, 0.999, drops=())
     train: TrainConfig = TrainConfig(batch_size=16)
 
+    needs: ClassVar[tuple[str, ...]] = (
+        "initial",
+        "stage1",
+        "alignment.landmarks",
+        "alignment.upsample",
+    )
     needs_real: ClassVar[bool] = False
     scheme: ClassVar[str] = "five"  # points are not used, and every dataset has these
 
     @property
-    def factors(self) -> tuple[float, float]:
-        """How many times larger the result is, in height and width."""
-        (height, width), (low, narrow) = self.image_size, self.size
-        return height / low, width / narrow
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of sharp faces."""
+        return self.network.image_size
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the same made small."""
+        return self.network.size
+
+    @property
+    def border(self) -> int:
+        """Pixels on each side of a crop from which shifted crops take what they show."""
+        return int(self.translation * max(self.image_size))
 
     def validate(self) -> None:
         """Raise InputError for combinations that mean nothing."""
         (height, width), (low, narrow) = self.image_size, self.size
         if not (1 <= low <= height and 1 <= narrow <= width):
             raise InputError(
-                f"Faces of {_sides(self.image_size)} pixels cannot be made small to "
-                f"{_sides(self.size)}; set size to at least 1 and at most image_size, in height "
-                "and width."
+                f"Faces of {height}x{width} pixels cannot be made small to {low}x{narrow}; set "
+                "network.size to at least 1 and at most network.image_size, in height and width."
             )
-        if self.network in DOUBLERS:
-            _check_doublings(self)
         if self.degradation != "bicubic" and (height != width or low != narrow or height % low):
             raise InputError(
                 f"The degradation {self.degradation!r} makes square faces smaller by a whole "
-                f"number, but image_size is {_sides(self.image_size)} and size "
-                f"{_sides(self.size)}; set them so, or degradation to 'bicubic'."
+                f"number, but network.image_size is {height}x{width} and network.size "
+                f"{low}x{narrow}; set them so, or degradation to 'bicubic'."
             )
         if not 0 <= self.translation <= 0.25:
             raise InputError(f"The translation {self.translation} must be between 0 and 0.25.")
         if self.degradation == "generator" and self.stage1 is None:
             raise InputError(
-                "The field stage1 is empty but degradation is 'generator'; "
-                "set stage1 to the run folder of a trained degradation."
+                "The field stage1 is empty but degradation is 'generator'; set stage1 to the run "
+                "of a trained degradation."
             )
-        if self.coupled and self.network != "rpcn":
+        if self.coupled and not isinstance(self.network, RPCNRefinerConfig):
             raise InputError(
-                f"The network {self.network!r} has no filters for sharp faces; set coupled to 0, "
-                "or network to 'rpcn'."
+                f"The network {self.network.name!r} has no filters for sharp faces; set coupled to "
+                "0, or network to 'rpcn_refiner'."
             )
         if (self.perceptual > 0) != (self.vgg is not None):
             raise InputError(
                 "The perceptual term needs both a weight and a network; set perceptual and vgg "
                 "(a VGG-19 written by `lrjax convert`), or perceptual to 0 and pixel to 1."
             )
-
-
-def _sides(size: tuple[int, int]) -> str:
-    return "x".join(map(str, size))
-
-
-def _check_doublings(config: SuperResolutionConfig) -> None:
-    """Raise InputError unless the network can enlarge by the factors."""
-    height, width = config.factors
-    try:
-        if height != width or not height.is_integer():
-            raise ValueError("they are not one whole number")
-        doublings(round(height))
-    except ValueError as error:
-        raise InputError(
-            f"The network {config.network!r} doubles height and width together, but from "
-            f"{_sides(config.size)} to {_sides(config.image_size)} pixels the factors are "
-            f"{height:g} and {width:g}: {error}. Set image_size to 2, 4, 8, ... times size, or "
-            f"network to one of {', '.join(SHARPENERS)}, which enlarge by any factor."
-        ) from error
 
 
 DISTANCES = {
@@ -168,172 +152,148 @@ DISTANCES = {
 }
 
 
-def resolver_module(config: SuperResolutionConfig, axis_name: str | None = AXIS) -> nn.Module:
-    """The network as configured."""
-    return build_resolver(config.network, config.generator, config.factors, axis_name)
-
-
-def load_vgg(path: str, activated: bool) -> tuple[vgg.VGG19Features, Net]:
-    """The features that `path` holds, and their frozen weights.
-
-    Raises:
-      InputError: the file holds something else.
-    """
-    variables, _ = load_variables(path)
-    try:
-        biases = [variables["params"][f"conv{group}_1"]["bias"] for group in range(1, 6)]
-        module = vgg.VGG19Features(tuple(len(bias) for bias in biases), activated)
-        image = jnp.zeros((1, 32, 32, 3))
-        jax.eval_shape(module.apply, variables, image)
-    except (KeyError, TypeError, ValueError, FlaxError) as error:
-        raise InputError(
-            f"The file {path} does not hold the convolutions of VGG-19; "
-            "write one with `lrjax convert`."
-        ) from error
-    return module, new_net(jax.tree.map(jnp.asarray, variables), optimizer=None)
-
-
-def start_from(net: Net, run: str) -> Net:
-    """`net` with the weights of the resolver of `run`.
-
-    Raises:
-      InputError: it is another network.
-    """
-    found = degradation.load_net(run, "resolver")
-    shapes = (jax.tree.map(jnp.shape, (n.params, n.stats)) for n in (net, found))
-    if next(shapes) != next(shapes):
-        raise InputError(
-            f"The network of the run in {run} is another one than this configuration's; set "
-            "initial to a run with the same network and generator."
-        )
-    return net.replace(params=found.params, stats=found.stats)
-
-
 def make(config: SuperResolutionConfig, steps: int) -> Task:
-    """The task; `steps` is the length of the whole run, which the schedule follows."""
+    """Make the task; `steps` is the length of the whole run, which the schedule follows.
+
+    Raises:
+      InputError: the configuration means nothing, or names weights that do not fit.
+    """
     config.validate()
-    modules: dict[str, nn.Module] = {"resolver": resolver_module(config)}
+    optimizer = make_optimizer(config.optimizer, steps, "upsampler")
+    network = build(config.network, AXIS)
+    start = {}
+    if config.initial is not None:
+        start = weights.load_into(config.initial, "upsampler", network, "initial")
+    players = {"upsampler": Player(network, optimizer, start)}
+    loss_state = {}
     if config.adversarial != "none":
-        modules["discriminator"] = SharpnessDiscriminator(
-            **dataclasses.asdict(config.discriminator), axis_name=AXIS
-        )
+        judge = build(config.discriminator, AXIS, inputs=((*config.image_size, 3),))
+        players["discriminator"] = Player(judge, optimizer)
+        loss_state["adversarial"] = adversarial.AdversarialState.create()
+    if config.degradation == "generator":
+        players["g1"] = degradation.player(config.stage1)
+        degradation.check_fits(players["g1"], config.image_size[0], config.size[0], "stage1")
     if config.vgg is not None:
-        features, vgg_net = load_vgg(config.vgg, config.activated)
-    optimizer = make_optimizer(config.optimizer, steps)
-    degrade = degrader(config)
-    distance = DISTANCES[config.distance]
-
-    def init(key: jax.Array) -> State:
-        def start(name: str, size: tuple[int, int]) -> Net:
-            begin = partial(modules[name].init, train=False)
-            if name != "resolver":
-                begin = jax.jit(begin)  # else operation by operation: it has many equal layers
-            image = jnp.zeros((1, *size, 3))
-            return new_net(begin(stream(key, f"init/{name}"), image), optimizer)
-
-        nets = {"resolver": start("resolver", config.size)}
-        if "discriminator" in modules:
-            nets["discriminator"] = start("discriminator", config.image_size)
-        if config.initial is not None:
-            nets["resolver"] = start_from(nets["resolver"], config.initial)
-        if config.degradation == "generator":
-            nets["g1"] = degradation.load_net(config.stage1, "g1")
-        if config.vgg is not None:
-            nets["vgg"] = vgg_net
-        losses = {}
-        if "discriminator" in modules:
-            losses["adversarial"] = adversarial.AdversarialState.create()
-        return State.create(nets, losses, key)
-
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        views = random_views(config, state.key, state.step, batch["labelled"])
-        keys = per_example(stream(state.key, "degrade", state.step), batch["labelled"]["place"])
-        small, sharp = degrade(state, views, keys), to_unit(views)
-
-        def losses(params: dict[str, Any]) -> tuple[dict[str, jax.Array], Any]:
-            def run(name: str, images: jax.Array, **how: Any) -> tuple[jax.Array, Any]:
-                stats = state.nets[name].stats
-                variables = {"params": params[name], **stats}
-                return modules[name].apply(
-                    variables, images, train=True, mutable=list(stats), **how
-                )
-
-            stats: dict[str, Any] = {}
-            made, stats["resolver"] = run("resolver", small)
-            values = {"pixel": distance(made, sharp)}
-            weighted = {"pixel": config.pixel * values["pixel"]}
-            if config.coupled:
-                again, _ = run("resolver", sharp, method="reconstruct")
-                values["coupled"] = distance(again, sharp)
-                weighted["coupled"] = config.coupled * values["coupled"]
-            if config.vgg is not None:
-                seen = partial(features.apply, state.nets["vgg"].variables)
-                values["perceptual"] = distance(seen(made), seen(sharp))
-                weighted["perceptual"] = config.perceptual * values["perceptual"]
-            total = {}
-            if "discriminator" in modules:
-                # Side by side, each kind normalised by its own statistics.
-                judge = jax.vmap(partial(run, "discriminator"))
-                (real, fake), both = judge(jnp.stack([sharp, made]))
-                stats["discriminator"] = jax.tree.map(lambda leaf: leaf.mean(0), both)
-                values |= _judged(config, real, fake)
-                weighted["gan"] = config.gan * values["gan"]
-                total["discriminator"] = values["critic"]
-            total["resolver"] = sum(weighted.values())
-            logged = {f"weighted/{name}": value for name, value in weighted.items()}
-            return total, (stats, values | logged)
-
-        params = {name: state.nets[name].params for name in modules}
-        _, gradients, (stats, values) = players_gradients(losses, params)
-        gradients, values = jax.lax.pmean((gradients, values), AXIS)
-        nets = dict(state.nets)
-        for name in modules:
-            nets[name] = updated(nets[name], gradients[name], stats[name], optimizer)
-        running = {
-            name: value.update(values["score_real"], values["score_fake"], values["gan"])
-            for name, value in state.losses.items()
-        }
-        return state.replace(step=state.step + 1, nets=nets, losses=running), values
-
+        vgg = weights.load(config.vgg, "vgg19", ("features",))
+        seen = dataclasses.replace(vgg.network.config, activated=config.activated)
+        players["vgg"] = Player(build(seen), None, vgg.variables)
     return Task(
+        players=players,
         batch={"labelled": config.train.batch_size},
-        init=init,
-        step=step,
-        evaluate=partial(_evaluate, config, modules["resolver"], degrade),
+        losses=partial(losses, config),
+        evaluate=partial(evaluate, config),
+        pictures=partial(pictures, config),
+        loss_state=loss_state,
         # Against a discriminator, the smallest error is the beginning's.
         best="mse" if config.adversarial == "none" else None,
-        pictures=partial(_pictures, config, modules["resolver"], degrade),
     )
 
 
-def _judged(
+def losses(
+    config: SuperResolutionConfig, nets: Nets, state: State, batch: Batch
+) -> tuple[Losses, Metrics, dict[str, Any]]:
+    """Compute the losses of the network, and of the discriminator if there is one, on one batch."""
+    crops = random_crops(config, state, batch["labelled"])
+    index = batch["labelled"]["example_index"]
+    keys = per_example(stream(state.key, "degrade", state.step), index)
+    small, sharp = degraded(config, nets, crops, keys), to_unit(crops)
+    distance = DISTANCES[config.distance]
+
+    made = upsampled(config, nets, small)
+    metrics = {"pixel": distance(made, sharp)}
+    weighted = {"pixel": config.pixel * metrics["pixel"]}
+    if config.coupled:
+        metrics["coupled"] = distance(nets("upsampler", sharp, domain="high"), sharp)
+        weighted["coupled"] = config.coupled * metrics["coupled"]
+    if "vgg" in nets:
+        metrics["perceptual"] = distance(nets("vgg", made), nets("vgg", sharp))
+        weighted["perceptual"] = config.perceptual * metrics["perceptual"]
+    total = {}
+    if "discriminator" in nets:
+        # One after the other, each kind normalised by its own statistics.
+        real, fake = nets("discriminator", sharp), nets("discriminator", made)
+        metrics["gan"], metrics["critic"] = adversarial_losses(config, real, fake)
+        metrics |= {"score_real": real.mean(), "score_fake": fake.mean()}
+        weighted["gan"] = config.gan * metrics["gan"]
+        total["discriminator"] = metrics["critic"]
+    total["upsampler"] = sum(weighted.values())
+
+    metrics = mean(metrics | {f"weighted/{name}": value for name, value in weighted.items()})
+    running = {
+        name: value.update(metrics["score_real"], metrics["score_fake"], metrics["gan"])
+        for name, value in state.losses.items()
+    }
+    return total, metrics, running
+
+
+def adversarial_losses(
     config: SuperResolutionConfig, real: jax.Array, fake: jax.Array
-) -> dict[str, jax.Array]:
-    """The adversarial losses of scores [B] of both kinds."""
+) -> tuple[jax.Array, jax.Array]:
+    """Compute the generator's and the discriminator's loss of scores [B] of both kinds."""
     if config.adversarial == "gan":
-        generator = adversarial.binary_generator(fake)
         critic = adversarial.binary_discriminator(real, fake)
-    else:
-        generator = adversarial.relativistic(fake, real, AXIS)
-        critic = adversarial.relativistic(real, fake, AXIS)
-    scores = {"score_real": real.mean(), "score_fake": fake.mean()}
-    return {"gan": generator, "critic": critic, **scores}
+        return adversarial.binary_generator(fake), critic
+    critic = adversarial.relativistic(real, fake, AXIS)
+    return adversarial.relativistic(fake, real, AXIS), critic
 
 
-def _evaluate(
-    config: SuperResolutionConfig,
-    module: nn.Module,
-    degrade: degradation.Degrade,
-    state: State,
-    part: dict[str, jax.Array],
-) -> Metrics:
-    """Sums over faces of what the resolver, and a bicubic enlargement, score; and their count."""
-    shown = rows(config, module, degrade, state, part)
-    resolved, plain, sharp = (shown[name] for name in ("resolved", "bicubic", "sharp"))
+def random_crops(
+    config: SuperResolutionConfig, state: State, part: dict[str, jax.Array]
+) -> jax.Array:
+    """Draw shifted and mirrored crops [B, H, W, 3] in 0..255 of the middles of frames."""
+    height, width = config.image_size
+    room = 2 * config.border
+    frames = center_crop(part["images"], height + room, width + room)
+    keys = per_example(stream(state.key, "view", state.step), part["example_index"])
+    return random_crop(frames, keys, height, width, config.flip).astype(jnp.float32)
+
+
+def degraded(
+    config: SuperResolutionConfig, nets: Nets, crops: jax.Array, keys: jax.Array
+) -> jax.Array:
+    """Make crops [B, H, W, 3] in 0..255 small: [B, h, w, 3] in [-1, 1]."""
+    if config.degradation == "generator":
+        return degradation.degrade(nets, to_unit(crops), keys)
+    if config.degradation == "subsample":
+        return to_unit(subsample(crops, round(config.network.factors[0])))
+    return to_unit(jnp.clip(bicubic(crops, config.size), 0.0, 255.0))
+
+
+def bicubic(images: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Resize images [B, H, W, C] to a height and width, antialiased where they shrink."""
+    shape = (len(images), *size, images.shape[3])
+    return jax.image.resize(images, shape, "bicubic", antialias=True)
+
+
+def upsampled(config: SuperResolutionConfig, nets: Nets, small: jax.Array) -> jax.Array:
+    """Enlarge small images by the network, which refiners want done bicubically before."""
+    refines = isinstance(config.network, RefinerConfig)
+    return nets("upsampler", enlarged(small, *config.image_size) if refines else small)
+
+
+def rows(
+    config: SuperResolutionConfig, nets: Nets, part: dict[str, jax.Array]
+) -> dict[str, jax.Array]:
+    """Show faces made small, enlarged in two ways, and as they were: all in about [-1, 1]."""
+    crops = center_crop(part["images"], *config.image_size).astype(jnp.float32)
+    keys = per_example(stream(jax.random.key(0), "evaluate"), part["example_index"])
+    small = degraded(config, nets, crops, keys)
+    return {
+        "small": small,
+        "bicubic": bicubic(small, config.image_size),
+        "upsampled": upsampled(config, nets, small),
+        "sharp": to_unit(crops),
+    }
+
+
+def evaluate(config: SuperResolutionConfig, nets: Nets, part: dict[str, jax.Array]) -> Metrics:
+    """Sum over faces what the network, and a bicubic enlargement, score; and count them."""
+    shown = rows(config, nets, part)
+    made, plain, sharp = (shown[name] for name in ("upsampled", "bicubic", "sharp"))
     scores = {
-        "mse": quality.mean_squared_errors(resolved, sharp),
-        "psnr": quality.psnr(resolved, sharp),
-        "ssim": quality.ssim(resolved, sharp),
+        "mse": quality.mean_squared_errors(made, sharp),
+        "psnr": quality.psnr(made, sharp),
+        "ssim": quality.ssim(made, sharp),
         "psnr_bicubic": quality.psnr(plain, sharp),
         "ssim_bicubic": quality.ssim(plain, sharp),
     }
@@ -341,16 +301,8 @@ def _evaluate(
     return sums | {"count": part["valid"].sum()}
 
 
-def _pictures(
-    config: SuperResolutionConfig,
-    module: nn.Module,
-    degrade: degradation.Degrade,
-    state: State,
-    batch: Batch,
-) -> dict[str, dict[str, jax.Array]]:
-    """Each face four times, one below the other: in small pixels, bicubic, resolved, and sharp."""
-    shown = rows(config, module, degrade, state, batch["labelled"])
-    shape = shown["sharp"].shape
-    shown["small"] = jax.image.resize(shown["small"], shape, "nearest")
-    strips = jnp.concatenate(list(shown.values()), axis=1)
-    return {"faces": {"images": to_bytes(strips)}}
+def pictures(config: SuperResolutionConfig, nets: Nets, batch: Batch) -> Pictures:
+    """Show each face four times, one below the other: small, bicubic, by the network, sharp."""
+    shown = rows(config, nets, batch["labelled"])
+    shown["small"] = jax.image.resize(shown["small"], shown["sharp"].shape, "nearest")
+    return {"faces": {"images": to_bytes(jnp.concatenate(list(shown.values()), axis=1))}}

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from lrjax.errors import InputError
+from lrjax.models.weights import first_difference
 from lrjax.training.state import State
-from lrjax.training.weights import misfit
 
 
 class Checkpoints:
@@ -48,7 +48,7 @@ class Checkpoints:
         # the middle. So what fits is found out from the description, before anything is read.
         saved = _described(self._manager.item_metadata(step))
         wanted = _described(ocp.utils.serialize_tree(like, keep_empty_nodes=True))
-        unfit = misfit(saved, wanted)
+        unfit = first_difference(saved, wanted)
         if unfit is not None:
             raise InputError(
                 f"The checkpoint {self.folder / str(step)} does not fit this configuration: "

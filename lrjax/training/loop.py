@@ -9,27 +9,27 @@ from __future__ import annotations
 import dataclasses
 import math
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from lrjax.config import TrainConfig
 from lrjax.data import batches
+from lrjax.data.examples import size_of
 from lrjax.errors import InputError
-from lrjax.files import exclusively
 from lrjax.training import parallel
 from lrjax.training.checkpoint import Checkpoints
-from lrjax.training.progress import Log, Progress, Silence
+from lrjax.training.log import Log, Progress, Silence
+from lrjax.training.nets import Nets
 from lrjax.training.state import Metrics, Net, State
+from lrjax.training.step import Step, init_state, make_step
 from lrjax.training.task import Task
 
 
@@ -55,59 +55,21 @@ class Hooks:
 
 
 def total_steps(config: TrainConfig, examples: int) -> int:
-    """The length of a run over `examples` training examples."""
+    """Compute the length of a run over `examples` training examples."""
     if config.steps is not None:
         return config.steps
     return max(1, round(config.epochs * examples / config.batch_size))
 
 
-def guarded(
-    step: Callable[..., tuple[State, Metrics]], split: Collection[str] = ()
-) -> Callable[..., tuple[State, Metrics]]:
-    """`step` that keeps the old state when a metric, or anything in the new state, is not finite.
-
-    The state therefore never holds a NaN: the host finds out later, and what it saves is good.
-    Metrics gain `update/NET`, how far the parameters moved (Euclidean): NaN if the net broke.
-    Networks in `split` are split over the devices, which come to the same verdict.
-    """
-
-    def guarded_step(state: State, batch: Any) -> tuple[State, Metrics]:
-        new, metrics = step(state, batch)
-        updates = {
-            f"update/{name}": _update(state.nets[name], net, name in split)
-            for name, net in new.nets.items()
-            if net is not state.nets[name]
-        }
-        metrics = metrics | updates
-        finite = jnp.stack([jnp.isfinite(value).all() for value in metrics.values()]).all()
-        # XLA would repeat this conjunction in the update of each of a thousand arrays, and take
-        # half as long again to compile; a square root is dear enough to it to be computed once.
-        finite = jnp.sqrt(finite.astype(jnp.float32)) > 0
-        return jax.tree.map(partial(_select, finite), new, state), metrics
-
-    return guarded_step
-
-
-def _update(old: Net, new: Net, split: bool) -> jax.Array:
-    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(new)]
-    change = jax.tree.map(jnp.subtract, new.params, old.params)
-    length = jnp.where(jnp.stack(finite).all(), optax.tree.norm(change), jnp.nan)
-    return jnp.sqrt(jax.lax.psum(jnp.square(length), parallel.AXIS)) if split else length
-
-
-def _select(finite: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    return old if jnp.issubdtype(new.dtype, jax.dtypes.prng_key) else jnp.where(finite, new, old)
-
-
 def compile_step(
     task: Task, config: TrainConfig, mesh: Mesh
 ) -> Callable[..., tuple[State, Metrics]]:
-    """The task's step on all devices: `(state, data or batch) -> (state, metrics)`.
+    """Compile the task's step for all devices: `(state, data or batch) -> (state, metrics)`.
 
     Raises:
       InputError: the batch does not split over the devices, or would split pairs.
     """
-    step = guarded(task.step, task.split)
+    step = make_step(task)
     for name, count in task.batch.items():
         if parallel.share_of(count, mesh.size) % 2 and name in task.pairs:
             raise InputError(
@@ -116,15 +78,26 @@ def compile_step(
             )
     specs = partition(task, mesh)
     if config.feed == "device":
-        step = batches.from_device(step, task.batch, mesh.size)
+        step = _fed_on_device(step, task.batch, mesh.size)
     return parallel.parallelise(
         step, mesh, config.parallel, sharded=config.feed == "host", state_specs=specs
     )
 
 
+def _fed_on_device(step: Step, sizes: Mapping[str, int], devices: int) -> Step:
+    """Make a step of (state, all arrays) that takes its device's examples by itself."""
+
+    def step_on_arrays(state: State, data: Any) -> tuple[State, Metrics]:
+        shard = jax.lax.axis_index(parallel.AXIS)
+        batch = batches.shard_at(state.key, state.step, data, sizes, shard, devices)
+        return step(state, batch)
+
+    return step_on_arrays
+
+
 def partition(task: Task, mesh: Mesh) -> Any:
     """How the task's state lies on the devices (see `parallel.partition`)."""
-    shapes = jax.eval_shape(task.init, jax.random.key(0)) if task.split else None
+    shapes = jax.eval_shape(partial(init_state, task), jax.random.key(0)) if task.split else None
     return parallel.partition(shapes, task.split, mesh.size)
 
 
@@ -142,7 +115,7 @@ def feed(
     Raises:
       InputError: a source is to be drawn in pairs and its people do not allow it.
     """
-    data = {n: batches.paired(data[n], n) if n in task.pairs else data[n] for n in task.batch}
+    data = {n: batches.with_pairs(data[n], n) if n in task.pairs else data[n] for n in task.batch}
     if config.feed == "device":
         resident = parallel.replicate({n: dict(data[n]) for n in task.batch}, mesh)
         for _ in range(start, stop):
@@ -156,12 +129,12 @@ def feed(
 
 
 def evaluate(
-    evaluate_sums: Callable[..., Metrics], state: State, arrays: batches.Arrays, batch: int
+    evaluate_sums: Callable[..., Metrics], nets: dict[str, Net], arrays: batches.Arrays, batch: int
 ) -> dict[str, float]:
-    """Means over all examples of `arrays`; `evaluate_sums` is a jitted `Task.evaluate`."""
+    """Average over all examples of `arrays` what the jitted `evaluate_sums` sums up of them."""
     totals: dict[str, float] = {}
     for part in batches.padded(arrays, batch):
-        for name, value in jax.device_get(evaluate_sums(state, part)).items():
+        for name, value in jax.device_get(evaluate_sums(nets, part)).items():
             totals[name] = totals.get(name, 0.0) + float(value)
     count = totals.pop("count")
     return {name: value / max(count, 1.0) for name, value in totals.items()}
@@ -204,7 +177,7 @@ def fit(
     Args:
       task: what is trained.
       data: source name -> arrays of all its training examples, for each of `task.batch`.
-      folder: the run folder.
+      folder: the run folder, which nobody else may write to (see `files.exclusively`).
       held_out: examples for `task.evaluate`; without them nothing is selected.
       hooks: called on the first process alone.
 
@@ -215,31 +188,16 @@ def fit(
       Interrupted: after Ctrl-C; the state is saved.
       Diverged: a metric or the state is not finite; the last good state is saved.
       InputError: a source is empty, the batch does not split over the devices, or the run is
-        longer than `steps` already, or another process trains there.
+        longer than `steps` already.
     """
     for name in task.batch:
-        if batches.size_of(data[name]) == 0:
+        if size_of(data[name]) == 0:
             raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
-    if jax.process_index() > 0:
-        return _fit(task, config, steps, data, folder, held_out, Hooks(), mesh)
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusively(folder, "training"):
-        return _fit(task, config, steps, data, folder, held_out, hooks, mesh)
-
-
-def _fit(
-    task: Task,
-    config: TrainConfig,
-    steps: int,
-    data: Mapping[str, batches.Arrays],
-    folder: Path,
-    held_out: batches.Arrays | None,
-    hooks: Hooks,
-    mesh: Mesh | None,
-) -> State:
     mesh = parallel.make_mesh() if mesh is None else mesh
     step_function = compile_step(task, config, mesh)
-    state = parallel.place(task.init(jax.random.key(config.seed)), mesh, partition(task, mesh))
+    state = parallel.place(
+        init_state(task, jax.random.key(config.seed)), mesh, partition(task, mesh)
+    )
     checkpoints = Checkpoints(folder, config.keep)
     if checkpoints.latest() is not None:
         state = checkpoints.restore(state)
@@ -250,6 +208,7 @@ def _fit(
             "set train.steps to more, or name another run folder."
         )
     first = jax.process_index() == 0
+    hooks = hooks if first else Hooks()
     log = Log(folder, start) if first else Silence()
     progress = Progress(steps, start, shown=first)
     assess = _assessment(task, config, data, held_out, hooks, log, progress)
@@ -347,21 +306,18 @@ def _assessment(
     progress: Progress,
 ) -> Callable[[State], None]:
     """What is done with a state now and then: held-out examples, the best weights, pictures."""
-    evaluate_sums, draw_pictures = jax.jit(task.evaluate), jax.jit(task.pictures)
-    samples = {
-        name: {field: value[: config.samples] for field, value in data[name].items()}
-        | {"place": np.arange(min(config.samples, batches.size_of(data[name])))}
-        for name in task.batch
-    }
+    evaluate_sums = jax.jit(lambda nets, part: task.evaluate(Nets(task.modules, nets), part))
+    draw_pictures = jax.jit(lambda nets, batch: task.pictures(Nets(task.modules, nets), batch))
+    samples = {name: batches.first(data[name], config.samples) for name in task.batch}
 
     def assess(state: State) -> None:
         step = int(state.step)
         if held_out is not None:
-            means = evaluate(evaluate_sums, state, held_out, config.batch_size)
+            means = evaluate(evaluate_sums, state.nets, held_out, config.batch_size)
             if log.record(step, {f"held_out/{n}": v for n, v in means.items()}, best=task.best):
                 hooks.weights(state, "best")
             progress.note(means)
         if config.samples:
-            hooks.pictures(step, jax.device_get(draw_pictures(state, samples)))
+            hooks.pictures(step, jax.device_get(draw_pictures(state.nets, samples)))
 
     return assess

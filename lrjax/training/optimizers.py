@@ -1,9 +1,9 @@
-"""Optimisers from their configuration, and the gradients of several players at once."""
+"""Optimisers from their configuration."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from lrjax.config import GroupConfig, OptimizerConfig
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate by step, over a run of `steps` steps."""
+    """Make the learning rate by step, over a run of `steps` steps."""
     if config.schedule == "cosine":
         warmup = max(1, steps // 50)
         return optax.warmup_cosine_decay_schedule(
@@ -27,7 +27,7 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 def make_optimizer(
     config: OptimizerConfig, steps: int, net: str = ""
 ) -> optax.GradientTransformation:
-    """Adam or gradient descent with momentum, with optional clips of what they are given.
+    """Make Adam or gradient descent with momentum, with optional clips of what they are given.
 
     Args:
       steps: length of the run, which the schedule follows.
@@ -35,10 +35,12 @@ def make_optimizer(
         `config.groups` match, as in "classifier.bias".
     """
     rate = make_schedule(config, steps)
-    if config.method == "adam" and not config.groups:
-        method = optax.adamw(rate, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)
-    else:
-        method = _grouped(config, rate, net)
+    method = _method(config, rate)
+    if config.groups:
+        groups = {i: _method(config, rate, group) for i, group in enumerate(config.groups)}
+        method = optax.partition(
+            groups | {len(config.groups): method}, partial(_labels, config, net)
+        )
     clips = []
     if config.clip_norm is not None:
         clips.append(optax.clip_by_global_norm(config.clip_norm))
@@ -48,7 +50,7 @@ def make_optimizer(
 
 
 def adjustable_clip(threshold: float, rate: optax.Schedule) -> optax.GradientTransformation:
-    """Clips each element to ±threshold / the step's learning rate (Kim et al. 2016, section 3.2).
+    """Clip each element to ±threshold / the step's learning rate (Kim et al. 2016, section 3.2).
 
     No step of plain gradient descent is then larger than the threshold, whatever the rate is.
     """
@@ -68,59 +70,26 @@ def adjustable_clip(threshold: float, rate: optax.Schedule) -> optax.GradientTra
     return optax.GradientTransformation(init, update)
 
 
-def _grouped(
-    config: OptimizerConfig, rate: optax.Schedule, net: str
+def _method(
+    config: OptimizerConfig, rate: optax.Schedule, group: GroupConfig = GroupConfig(match="")
 ) -> optax.GradientTransformation:
-    """Either method, with the rates and decays of its groups."""
-    decay = _by_path(
-        lambda update, param, group: update + config.weight_decay * group.decay * param, config, net
-    )
-    moments = {
-        "adam": (optax.scale_by_adam(config.b1, config.b2), decay),
-        "sgd": (decay, optax.trace(config.momentum)),
+    """Make the method itself, at a group's share of the rate and of the decay."""
+    decay = config.weight_decay * group.decay
+    if config.method == "adam" and group.rate == 1:
+        return optax.adamw(rate, b1=config.b1, b2=config.b2, weight_decay=decay)
+    steps = {
+        "adam": (optax.scale_by_adam(config.b1, config.b2), optax.add_decayed_weights(decay)),
+        "sgd": (optax.add_decayed_weights(decay), optax.trace(config.momentum)),
     }[config.method]
-    scale = _by_path(lambda update, param, group: update * group.rate, config, net)
-    return optax.chain(*moments, scale, optax.scale_by_learning_rate(rate))
+    return optax.chain(*steps, optax.scale(group.rate), optax.scale_by_learning_rate(rate))
 
 
-def _by_path(
-    change: Callable[[jax.Array, jax.Array, GroupConfig], jax.Array],
-    config: OptimizerConfig,
-    net: str,
-) -> optax.GradientTransformation:
-    """`change(update, parameter, its group)` of every parameter."""
+def _labels(config: OptimizerConfig, net: str, params: Any) -> Any:
+    """Label each parameter with the place of the first group that matches, or one past them."""
 
-    def one(path: Any, update: jax.Array, param: jax.Array) -> jax.Array:
-        return change(update, param, _group(config, net, path))
+    def label(path: Any, _: Any) -> int:
+        name = f"{net}.{jax.tree_util.keystr(path, simple=True, separator='.')}"
+        found = (i for i, group in enumerate(config.groups) if re.search(group.match, name))
+        return next(found, len(config.groups))
 
-    return optax.stateless(
-        lambda updates, params: jax.tree_util.tree_map_with_path(one, updates, params)
-    )
-
-
-def _group(config: OptimizerConfig, net: str, path: Any) -> GroupConfig:
-    """The first group that matches a parameter, or one that changes nothing."""
-    name = f"{net}.{jax.tree_util.keystr(path, simple=True, separator='.')}"
-    found = (group for group in config.groups if re.search(group.match, name))
-    return next(found, GroupConfig(match=""))
-
-
-def players_gradients(
-    losses: Callable[[dict[str, Any]], tuple[dict[str, jax.Array], Any]], params: dict[str, Any]
-) -> tuple[dict[str, jax.Array], dict[str, Any], Any]:
-    """The gradient of each player's own loss in its own parameters, from one forward pass.
-
-    Args:
-      losses: `params -> ({player: scalar loss}, aux)`; every player is a key of `params`.
-      params: player -> parameters.
-
-    Returns:
-      The losses, {player: gradient in params[player]}, and aux. Pulling back one player's unit
-      cotangent also yields the other players' gradients; nobody reads those, and XLA drops them.
-    """
-    values, pull_back, aux = jax.vjp(losses, params, has_aux=True)
-    gradients = {}
-    for player in values:
-        one_hot = {name: jnp.full_like(v, name == player) for name, v in values.items()}
-        gradients[player] = pull_back(one_hot)[0][player]
-    return values, gradients, aux
+    return jax.tree_util.tree_map_with_path(label, params)

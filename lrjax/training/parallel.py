@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,6 +105,11 @@ def place(tree: Any, mesh: Mesh, specs: Any) -> Any:
     return jax.jit(lambda x: x, out_shardings=shardings)(tree)
 
 
+def mean(values: Any) -> Any:
+    """Average values over all devices, as constants: what a loss state is made of."""
+    return jax.lax.pmean(jax.lax.stop_gradient(values), AXIS)
+
+
 def mean_gradients(gradients: Any, split: Collection[str]) -> Any:
     """Gradients {network: tree} of this device's mean as those of the mean over all devices.
 
@@ -125,27 +131,6 @@ def shard(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(
         lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), batch
     )
-
-
-def traced_once(step: Callable[..., Any]) -> Callable[..., Any]:
-    """`step`, which must be compiled once only: a second time would be a hidden recompilation.
-
-    Raises:
-      RuntimeError: from the second trace.
-    """
-    traced = False
-
-    def checked_step(*args: Any) -> Any:
-        nonlocal traced
-        if traced:
-            raise RuntimeError(
-                "The step would be compiled a second time: its state or batch came with other "
-                "shapes, types or devices than before."
-            )
-        traced = True
-        return step(*args)
-
-    return checked_step
 
 
 def parallelise(
@@ -181,7 +166,9 @@ def parallelise(
         )
     donated = (0,) if donate else ()
     spec = PartitionSpec(AXIS) if sharded else PartitionSpec()
-    step = traced_once(step)
+    # chex counts traces by place in the source; a process may train several runs, one by one.
+    chex.clear_trace_counter()
+    step = chex.assert_max_traces(step, n=1)
     if mode == "mesh":
         mapped = jax.shard_map(
             step,

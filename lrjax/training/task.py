@@ -1,4 +1,4 @@
-"""What the engine knows of a problem: three pure functions and a few names."""
+"""What the engine knows of a problem: who plays, and one function from a batch to their losses."""
 
 from __future__ import annotations
 
@@ -7,10 +7,35 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import optax
 
+from lrjax.models.registry import Network
+from lrjax.training.nets import Nets
 from lrjax.training.state import Metrics, State
 
 Batch = dict[str, dict[str, jax.Array]]
+Losses = dict[str | tuple[str, ...], jax.Array]
+Pictures = dict[str, dict[str, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Player:
+    """A network that takes part.
+
+    Attributes:
+      network: what it is.
+      optimizer: how it learns; None: it is frozen.
+      variables: what it starts from; whatever they lack is drawn at random.
+      average: decay of a moving average of its parameters; None: there is none.
+      split: whether its arrays are split over the devices along their last axis; `losses` then sees
+        this device's part.
+    """
+
+    network: Network
+    optimizer: optax.GradientTransformation | None
+    variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    average: float | None = None
+    split: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,27 +43,38 @@ class Task:
     """A problem, ready to be trained.
 
     Attributes:
+      players: name -> network; the order in which they are drawn does not matter.
       batch: source name -> examples of it in a global batch.
-      init: `key -> State`, before the first step.
-      step: `(state, batch) -> (state, metrics)` on one device, under the axis name "data"; metrics
-        are equal on all devices. A batch holds, for each source, its fields and `place`, the
-        examples' places in the global batch.
-      evaluate: `(state, fields) -> sums` over the examples whose `valid` is true, `count` included.
-      best: the evaluated quantity that the best checkpoint has the least of, or None.
-      pictures: `(state, batch) -> {name: uint8 [n, H, W, 3]}`, drawn now and then.
-      split: names of the networks that are split over the devices: `step` sees this device's part
-        of the last axis of each of their arrays, and gives back what becomes of that part.
-        `evaluate` and `pictures` see whole ones.
+      losses: `(nets, state, batch) -> ({player: scalar loss}, metrics, next loss state)` on one
+        device, under the axis name "data". Each player goes down its own loss; several that go
+        down one together are named by a tuple. A batch holds, for each source, its fields and
+        `example_index`, the examples' places in the global batch. The next loss state must be
+        equal on all devices (see `parallel.mean`); metrics are averaged over them.
+      evaluate: `(nets, fields) -> sums` over the examples whose `valid` is true, `count` included.
+      pictures: `(nets, batch) -> {name: {"images": uint8 [n, H, W, 3], "points": [n, N, 2]}}`, now
+        and then; points are optional.
+      loss_state: the explicit state of the losses before the first step.
+      best: the evaluated quantity that the best weights have the least of, or None.
       pairs: sources that are drawn in pairs, by their `label`: rows 2i and 2i + 1 of a batch are an
         example and, with even odds, another of the same person or one of somebody else. Half of
         the batch are fresh examples, so passing over all of them takes twice as many steps.
     """
 
+    players: Mapping[str, Player]
     batch: Mapping[str, int]
-    init: Callable[[jax.Array], State]
-    step: Callable[[State, Batch], tuple[State, Metrics]]
-    evaluate: Callable[[State, dict[str, Any]], Metrics]
-    best: str | None
-    pictures: Callable[[State, Batch], dict[str, jax.Array]]
-    split: frozenset[str] = frozenset()
+    losses: Callable[[Nets, State, Batch], tuple[Losses, Metrics, dict[str, Any]]]
+    evaluate: Callable[[Nets, dict[str, Any]], Metrics]
+    pictures: Callable[[Nets, Batch], Pictures]
+    loss_state: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    best: str | None = None
     pairs: frozenset[str] = frozenset()
+
+    @property
+    def modules(self) -> dict[str, Any]:
+        """The players' Flax modules by name."""
+        return {name: player.network.module for name, player in self.players.items()}
+
+    @property
+    def split(self) -> frozenset[str]:
+        """The names of the players that are split over the devices."""
+        return frozenset(name for name, player in self.players.items() if player.split)

@@ -8,9 +8,9 @@ from lrjax.benchmark import workload
 from lrjax.data import augment, batches
 from lrjax.geometry.points import SCHEMES
 from lrjax.models.heatmap import ConfidenceDiscriminator, HeatmapDiscriminator
+from lrjax.rng import per_example, stream
 from lrjax.tasks import degradation, landmarks
 from lrjax.training import parallel
-from lrjax.training.rng import per_example, stream
 from lrjax.training.state import State
 from lrjax.training.task import Task
 
@@ -113,10 +113,10 @@ def test_the_twins_step_is_ours(mode, s4, stage1, task, state) -> None:
     for batch in batches.from_host(state.key, data, task.batch, start=0, stop=3):
 
         def keys(name: str, batch=batch, step=ours_state.step) -> jax.Array:
-            return per_example(stream(state.key, name, step), batch["labelled"]["place"])
+            return per_example(stream(state.key, name, step), batch["labelled"]["example_index"])
 
         views = {
-            part: augment.random_view(keys(name), round(1.5 * size), size, s4.augment)
+            part: augment.random_transforms(keys(name), round(1.5 * size), size, s4.augment)
             for part, name, size in (
                 ("labelled", "view", s4.image_size),
                 ("real", "real_view", s4.size),
@@ -140,7 +140,7 @@ def test_random_views_spread_as_ours_do(s4) -> None:
     torch.manual_seed(0)
     theirs = twin_step.random_views(4000, 64, s4.augment, torch.device("cpu")).numpy()
     keys = jax.random.split(jax.random.key(0), 4000)
-    ours = np.asarray(augment.random_view(keys, 96, 64, s4.augment))
+    ours = np.asarray(augment.random_transforms(keys, 96, 64, s4.augment))
     for quantile in (0.02, 0.5, 0.98):
         a, b = (np.quantile(x, quantile, axis=0) for x in (theirs, ours))
         np.testing.assert_allclose(a[:, :2], b[:, :2], atol=0.04)

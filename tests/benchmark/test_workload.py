@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import people
 import pytest
+from grain import MapDataset
 from PIL import Image
 
 from lrjax.benchmark import workload
 from lrjax.config import TrainConfig
 from lrjax.data import augment, batches
 from lrjax.errors import InputError
-from lrjax.inference.framing import WhenRead
+from lrjax.rng import per_example, stream
 from lrjax.tasks import degradation, recognition
 from lrjax.tasks.recognition import RecognitionConfig
-from lrjax.training import parallel
-from lrjax.training.rng import per_example, stream
+from lrjax.training import loop, parallel
 from lrjax.training.state import State
 
 
@@ -72,16 +72,16 @@ def test_host_and_device_feed_the_same_crops(config: RecognitionConfig, tmp_path
     complete, data = workload.faces_to_feed(config, 7, tmp_path)
     assert (complete.classes, complete.holdout) == (30, 0.0)
     assert isinstance(data["device"]["labelled"]["images"], np.ndarray)
-    assert isinstance(data["host"]["labelled"]["images"].images, WhenRead)
+    assert isinstance(data["host"]["labelled"]["images"], MapDataset)
     key, count, size = jax.random.key(4), {"labelled": 4}, (people.SIDE, people.SIDE)
 
     def crops(state: State, parts: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
         part = parts["labelled"]
-        keys = per_example(stream(state.key, "crop", state.step), part["place"])
-        return augment.random_crops(part["images"], keys, *size, complete.mirror), part["label"]
+        keys = per_example(stream(state.key, "crop", state.step), part["example_index"])
+        return augment.random_crop(part["images"], keys, *size, complete.mirror), part["label"]
 
     mesh = parallel.make_mesh(jax.devices()[:1])
-    step = batches.from_device(crops, count, 1)
+    step = loop.from_device(crops, count, 1)
     resident = parallel.parallelise(step, mesh, "mesh", sharded=False, donate=False)
     streamed = parallel.parallelise(crops, mesh, "mesh", sharded=True, donate=False)
     seen = []

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from lrjax.cli import align as command
-from lrjax.data.identities import Portraits
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES
 from lrjax.inference.align import align_faces
@@ -145,9 +145,9 @@ def test_prepared_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     visible[1, 1:] = False
     names = ("p/1.jpg", "p/2.jpg", "q/1.jpg")
     label = np.zeros(3, np.int32)
-    portraits = Portraits(encoded, label, names, "prints", points, visible)
+    portraits = Identities(encoded, label, names, "prints", points, visible)
     asked = []
-    monkeypatch.setattr(command, "load_portraits", lambda *a: asked.append(a) or portraits)
+    monkeypatch.setattr(command, "load_identities", lambda *a: asked.append(a) or portraits)
     out, data = tmp_path / "out", tmp_path / "data"
     words = ["people:test", "--landmarks", "POINTS", "--template", "face32"]
     result = run(*words, "--out", out, "--data-dir", data)

@@ -10,7 +10,7 @@ from lrjax.benchmark import measure, suite, workload
 from lrjax.benchmark.timing import Times
 from lrjax.cli.benchmark import as_result, benchmark
 from lrjax.config import CriticConfig, HighToLowConfig
-from lrjax.data.identities import Portraits
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.inference.align import decode
 from lrjax.report.results import Result
@@ -78,7 +78,7 @@ def test_recognition_is_measured_with_its_pictures(
     people.use_small()
     read = []
 
-    def decoded(portraits: Portraits, index: int) -> Image.Image:
+    def decoded(portraits: Identities, index: int) -> Image.Image:
         read.append(index)
         return decode(portraits, index)
 

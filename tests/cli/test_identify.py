@@ -14,7 +14,7 @@ from PIL import Image
 
 from lrjax.cli import identify as command
 from lrjax.cli.identify import identify_command
-from lrjax.data.identities import NOBODY, Portraits
+from lrjax.data.identities import UNKNOWN, Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import Template
 from lrjax.inference import embed
@@ -32,14 +32,14 @@ class Colour:
         return images.mean((1, 2)) * variables["scale"]
 
 
-def portrait_split(colours: list[tuple[int, int, int]], labels: list[int], name: str) -> Portraits:
+def portrait_split(colours: list[tuple[int, int, int]], labels: list[int], name: str) -> Identities:
     encoded = []
     for colour in colours:
         stream = io.BytesIO()
         Image.new("RGB", (7, 9), colour).save(stream, "PNG")
         encoded.append(stream.getvalue())
     names = tuple(f"{name}/{i}.png" for i in range(len(colours)))
-    return Portraits(encoded, np.array(labels, np.int32), names, name + str(colours))
+    return Identities(encoded, np.array(labels, np.int32), names, name + str(colours))
 
 
 SPLITS = {
@@ -51,14 +51,14 @@ SPLITS = {
         [(240, 20, 20), (60, 250, 60), (20, 20, 250)], [0, 1, 1], "Gallery_Match"
     ),
     "people:distractors": portrait_split(
-        [(12, 248, 12), (128, 128, 128), (90, 90, 90)], [NOBODY] * 3, "Gallery_Distractor"
+        [(12, 248, 12), (128, 128, 128), (90, 90, 90)], [UNKNOWN] * 3, "Gallery_Distractor"
     ),
 }
 
 
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
-    def portraits(spec: str, data_dir: Path) -> Portraits:
+    def portraits(spec: str, data_dir: Path) -> Identities:
         if spec not in SPLITS:
             raise InputError(f"'people' has no split '{spec}'.")
         return SPLITS[spec]
@@ -67,7 +67,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Res
     monkeypatch.setattr(embed, "RECOGNISERS", {"colour": known})
     variables = {"scale": jnp.float32(1.0)}
     recogniser = Recogniser("colour", TEMPLATE, "colour-1", Colour(), variables)
-    monkeypatch.setattr(command, "load_portraits", portraits)
+    monkeypatch.setattr(command, "load_identities", portraits)
     monkeypatch.setattr(command.Recogniser, "load", lambda spec, which: recogniser)
 
     def run(*words: object) -> Result:

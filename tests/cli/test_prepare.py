@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import tfds_builders.common.face_builder
-from lrjax.cli.prepare import FOLDERS, builder_class, prepare, prepare_dataset
-from lrjax.data import sources
-from lrjax.data.identities import load_portraits
+from lrjax.cli.prepare import DATASETS, builder_class, prepare, prepare_dataset
+from lrjax.data.faces import Faces, load_faces
+from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
 
 
@@ -51,9 +51,9 @@ def run(tmp_path: pathlib.Path) -> Callable[..., str]:
     return invoke
 
 
-def load(tmp_path: pathlib.Path) -> sources.Faces:
-    return sources.load(
-        "w300:train", data_dir=tmp_path / "records", view=32, context=1.25, scheme="ibug68"
+def load(tmp_path: pathlib.Path) -> Faces:
+    return load_faces(
+        "w300:train", data_dir=tmp_path / "records", crop_size=32, context=1.25, scheme="ibug68"
     )
 
 
@@ -152,7 +152,7 @@ def test_two_at_a_time_are_kept_apart(official: pathlib.Path, tmp_path: pathlib.
     os.close(lock)
 
 
-@pytest.mark.parametrize("name", [name for name, folders in FOLDERS.items() if folders])
+@pytest.mark.parametrize("name", [name for name in DATASETS if builder_class(name).FOLDERS])
 def test_missing_files_are_an_input_error(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +161,7 @@ def test_missing_files_are_an_input_error(
     with pytest.raises(InputError, match=rf"folder of '{name}' with --manual-dir"):
         prepare_dataset(name, records)
     monkeypatch.setenv("LRJAX_DATA", str(tmp_path))
-    with pytest.raises(InputError, match=re.escape(str(tmp_path / FOLDERS[name][0]))):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / builder_class(name).FOLDERS[0]))):
         prepare_dataset(name, records)
     with pytest.raises(InputError, match="nowhere"):
         prepare_dataset(name, records, tmp_path / "nowhere")
@@ -201,7 +201,7 @@ def test_settings_and_a_prepared_source_are_given_on_the_command_line(
     assert re.search(r"^split +asked for +drawn +written$", output, re.M)
     assert re.search(r"^train +4 +4 +4$", output, re.M)
     splits = ("train", "probe", "gallery_match", "distractors")
-    found = {split: load_portraits(f"synlr:{split}", tmp_path / "records") for split in splits}
+    found = {split: load_identities(f"synlr:{split}", tmp_path / "records") for split in splits}
     labels = {split: portraits.label.tolist() for split, portraits in found.items()}
     assert labels == {
         "train": [0, 0, 1, 1], "probe": [0], "gallery_match": [0], "distractors": [-1, -1],
@@ -213,7 +213,7 @@ def test_settings_and_a_prepared_source_are_given_on_the_command_line(
     # The same of the files themselves.
     settings = [s for s in settings if not s.startswith("source")]
     prepare_dataset("synlr", tmp_path / "again", people, settings=settings)
-    again = load_portraits("synlr:train", tmp_path / "again")
+    again = load_identities("synlr:train", tmp_path / "again")
     assert again.names == found["train"].names
 
 
@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(
         prepare_dataset("w300", tmp_path / "records", official)
 
 
-@pytest.mark.parametrize("name", list(FOLDERS))
+@pytest.mark.parametrize("name", DATASETS)
 def test_every_dataset_describes_itself(name: str, tmp_path: pathlib.Path) -> None:
     builder = builder_class(name)(data_dir=tmp_path)
     assert builder.name == name

@@ -90,7 +90,7 @@ def test_every_variant_steps(
     task = runs.TASKS[runs.task_name(config)].make(config, 1000)
     last = dict(data[list(task.batch)[-1]])
     data = {
-        part: batches.paired(data[part], part) if part in task.pairs else data[part]
+        part: batches.with_pairs(data[part], part) if part in task.pairs else data[part]
         for part in task.batch
     }
     state = jax.eval_shape(task.init, jax.random.key(0))
@@ -106,7 +106,7 @@ def test_every_variant_steps(
     sums = jax.eval_shape(
         task.evaluate,
         state,
-        last | {"place": np.arange(12), "valid": np.ones(12, bool)},
+        last | {"example_index": np.arange(12), "valid": np.ones(12, bool)},
     )
     assert "count" in sums
     if task.best is not None:

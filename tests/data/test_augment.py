@@ -13,21 +13,21 @@ from scipy.ndimage import affine_transform
 
 from lrjax.config import AugmentConfig
 from lrjax.data import augment
-from lrjax.geometry import warp
 from lrjax.geometry.points import FIVE, IBUG68
+from lrjax.geometry.transforms import warp
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 RNG = np.random.default_rng(0)
 # Compiled whole: operation by operation, each would be compiled alone.
-random_view = jax.jit(augment.random_view, static_argnums=(1, 2, 3))
+random_transforms = jax.jit(augment.random_transforms, static_argnums=(1, 2, 3))
 photometry = jax.jit(augment.photometry, static_argnums=2)
 occlusion = jax.jit(augment.occlusion, static_argnums=2)
 tight_crop = jax.jit(augment.tight_crop, static_argnums=(2, 3))
 mirror = jax.jit(augment.mirror, static_argnums=4)
-to_view = jax.jit(augment.to_view)
+to_crop = jax.jit(augment.to_crop)
 OFF = AugmentConfig(rotation=0.0, scale=(1.0, 1.0), translation=0.0)
-FRAME, VIEW = 48, 32
+FRAME, CROP = 48, 32
 
 
 def keys(count: int, seed: int = 0) -> jax.Array:
@@ -53,29 +53,29 @@ def centroids(images: jax.Array) -> np.ndarray:
 def test_points_follow_pixels() -> None:
     points = RNG.uniform(18, 30, (16, 2)).astype(np.float32)
     config = AugmentConfig(rotation=30.0, scale=(0.8, 1.25), translation=0.1)
-    view_to_frame = random_view(keys(16), FRAME, VIEW, config)
-    seen = warp.warp(dots(points, FRAME), view_to_frame, VIEW)
-    moved = to_view(jnp.asarray(points)[:, None], view_to_frame)[:, 0]
+    crop_to_frame = random_transforms(keys(16), FRAME, CROP, config)
+    seen = warp(dots(points, FRAME), crop_to_frame, CROP)
+    moved = to_crop(jnp.asarray(points)[:, None], crop_to_frame)[:, 0]
     np.testing.assert_allclose(centroids(seen), moved, atol=0.05)
     assert np.abs(moved - (points - 8)).max() > 2
 
 
-def test_a_view_shows_what_scipy_shows() -> None:
+def test_a_crop_shows_what_scipy_shows() -> None:
     image = RNG.uniform(0, 255, (FRAME, FRAME)).astype(np.float32)
     config = AugmentConfig(rotation=20.0, scale=(0.9, 1.1), translation=0.05)
-    (a,) = np.asarray(random_view(keys(1), FRAME, VIEW, config))
+    (a,) = np.asarray(random_transforms(keys(1), FRAME, CROP, config))
     # SciPy indexes (y, x).
-    turned = affine_transform(image, a[::-1, 1::-1], a[::-1, 2], output_shape=(VIEW, VIEW), order=1)
-    ours = warp.warp(jnp.asarray(image)[None, ..., None], jnp.asarray(a)[None], VIEW)[0, ..., 0]
+    turned = affine_transform(image, a[::-1, 1::-1], a[::-1, 2], output_shape=(CROP, CROP), order=1)
+    ours = warp(jnp.asarray(image)[None, ..., None], jnp.asarray(a)[None], CROP)[0, ..., 0]
     np.testing.assert_allclose(ours, turned, atol=0.05)
 
 
-def test_views_stay_within_what_is_configured() -> None:
+def test_crops_stay_within_what_is_configured() -> None:
     config = AugmentConfig(rotation=30.0, scale=(0.5, 2.0), translation=20 / 128)
-    a = np.asarray(random_view(keys(500), FRAME, VIEW, config), np.float64)
+    a = np.asarray(random_transforms(keys(500), FRAME, CROP, config), np.float64)
     scale = np.sqrt(np.linalg.det(a[:, :, :2]))
     angle = np.degrees(np.arctan2(a[:, 1, 0], a[:, 0, 0]))
-    middle = (VIEW - 1) / 2
+    middle = (CROP - 1) / 2
     centre = a[:, :, :2] @ [middle, middle] + a[:, :, 2] - (FRAME - 1) / 2
     assert np.abs(angle).max() <= 30
     assert np.abs(angle).max() > 29
@@ -88,11 +88,11 @@ def test_views_stay_within_what_is_configured() -> None:
 
 def test_no_augmentation_is_the_middle_of_the_frame() -> None:
     images = jnp.asarray(RNG.integers(0, 256, (2, FRAME, FRAME, 3), dtype=np.uint8))
-    plain = augment.identity_view(FRAME, VIEW, 2)
-    np.testing.assert_allclose(random_view(keys(2), FRAME, VIEW, OFF), plain, atol=1e-5)
-    np.testing.assert_array_equal(warp.warp(images, plain, VIEW), images[:, 8:40, 8:40])
+    plain = augment.center_transforms(FRAME, CROP, 2)
+    np.testing.assert_allclose(random_transforms(keys(2), FRAME, CROP, OFF), plain, atol=1e-5)
+    np.testing.assert_array_equal(warp(images, plain, CROP), images[:, 8:40, 8:40])
     points = jnp.asarray(RNG.uniform(8, 40, (2, 5, 2)), jnp.float32)
-    np.testing.assert_allclose(to_view(points, plain), points - 8, atol=1e-5)
+    np.testing.assert_allclose(to_crop(points, plain), points - 8, atol=1e-5)
 
 
 def test_mirroring_twice_changes_nothing() -> None:
@@ -115,7 +115,7 @@ def test_mirrored_points_follow_pixels_and_change_sides() -> None:
     each = np.arange(5)
     visible = jnp.asarray(np.eye(5, dtype=bool))  # image i shows its point i
     images, moved, seen = mirror(
-        dots(points[each, each], VIEW), jnp.asarray(points), visible, jnp.ones(5, bool), FIVE
+        dots(points[each, each], CROP), jnp.asarray(points), visible, jnp.ones(5, bool), FIVE
     )
     other = np.asarray(FIVE.flip)
     np.testing.assert_allclose(centroids(images), moved[each, other], atol=0.01)
@@ -193,7 +193,7 @@ def test_a_tight_crop_is_black_around_the_face_box() -> None:
 def test_crops_are_shifted_by_whole_pixels_and_mirrored() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (40, 9, 8, 3), dtype=np.uint8)
     keys = jax.random.split(jax.random.key(0), 40)
-    draw = jax.jit(partial(augment.random_crops, height=7, width=5, mirror=0.3))
+    draw = jax.jit(partial(augment.random_crop, height=7, width=5, mirror=0.3))
     crops = np.asarray(draw(frames, keys))
     seen = []
     for frame, crop in zip(frames, crops, strict=True):
@@ -213,11 +213,5 @@ def test_crops_are_shifted_by_whole_pixels_and_mirrored() -> None:
     np.testing.assert_array_equal(draw(frames[30:], keys[30:]), crops[30:])
     assert (np.asarray(draw(frames, keys[::-1])) != crops).any()
     np.testing.assert_array_equal(
-        jax.jit(partial(augment.random_crops, height=9, width=8, mirror=0.0))(frames, keys), frames
+        jax.jit(partial(augment.random_crop, height=9, width=8, mirror=0.0))(frames, keys), frames
     )
-
-
-def test_the_middle_has_an_equal_border() -> None:
-    frames = np.arange(2 * 8 * 10 * 1).reshape(2, 8, 10, 1)
-    np.testing.assert_array_equal(augment.middles(frames, 4, 8), frames[:, 2:6, 1:9])
-    np.testing.assert_array_equal(augment.middles(frames, 8, 10), frames)

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from grain import MapDataset
 
 from lrjax.data import batches
 from lrjax.errors import InputError
-from lrjax.training import parallel
-from lrjax.training.rng import stream
+from lrjax.rng import stream
+from lrjax.training import loop, parallel
 from lrjax.training.state import State
 
 
@@ -63,7 +64,7 @@ BATCH = {"labelled": 4, "real": 8}
 def resident(key: jax.Array, steps: int) -> list[dict[str, Any]]:
     """What the step is given where arrays live on the device."""
     mesh = parallel.make_mesh()
-    step = batches.from_device(lambda state, parts: parts, BATCH, mesh.size)
+    step = loop.from_device(lambda state, parts: parts, BATCH, mesh.size)
     read = parallel.parallelise(step, mesh, "mesh", sharded=False, donate=False)
     state = State.create({}, {}, key)
     return [
@@ -80,7 +81,7 @@ def test_streamed_batches_are_those_that_are_gathered_on_the_device() -> None:
     for ours, theirs in zip(streamed, here, strict=True):
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     for name, count in BATCH.items():
-        np.testing.assert_array_equal(here[3][name]["place"], np.arange(count))
+        np.testing.assert_array_equal(here[3][name]["example_index"], np.arange(count))
         chosen = batches.draw(batches.order_key(key, name), 3, len(DATA[name]["points"]), count)
         np.testing.assert_array_equal(here[3][name]["points"], DATA[name]["points"][chosen])
 
@@ -122,23 +123,16 @@ def test_padded_batches_hold_everything_once() -> None:
     for name, value in data.items():
         joined = np.concatenate([part[name] for part in parts])
         np.testing.assert_array_equal(joined[valid], value)
-    np.testing.assert_array_equal(np.concatenate([p["place"] for p in parts]), np.arange(12))
+    index = np.concatenate([part["example_index"] for part in parts])
+    np.testing.assert_array_equal(index, np.arange(12))
     assert not list(batches.padded(arrays(0, 0), 4))
-
-
-class ReadWhenNeeded:
-    """Squares of the indices that are asked for."""
-
-    def __len__(self) -> int:
-        return 10
-
-    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
-        return np.square(np.arange(10)[index])
 
 
 def test_examples_may_be_read_when_they_are_needed() -> None:
     whole = {"people": {"x": np.square(np.arange(10)), "y": np.arange(10)}}
-    lazy = {"people": whole["people"] | {"x": ReadWhenNeeded()}}
+    lazy = {
+        "people": whole["people"] | {"x": MapDataset.source(range(10)).map(lambda i: np.square(i))}
+    }
     key = jax.random.key(5)
     ways = [batches.from_host(key, d, {"people": 4}, start=1, stop=5) for d in (whole, lazy)]
     for a, b in zip(*map(list, ways), strict=True):
@@ -147,12 +141,20 @@ def test_examples_may_be_read_when_they_are_needed() -> None:
         jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+def test_the_first_examples_are_known_by_their_index() -> None:
+    data = arrays(10, 2)
+    shown = batches.first(data, 3)
+    np.testing.assert_array_equal(shown["images"], data["images"][:3])
+    assert shown["example_index"].tolist() == [0, 1, 2]
+    assert len(batches.first(data, 99)["points"]) == 10
+
+
 LABEL = np.array([4, 2, 9, 4, 2, 4, 7, 4, 9, 0], np.int32)  # of persons 7 and 0 is one picture only
 
 
 def in_pairs(steps: int = 400, batch: int = 6, seed: int = 0) -> np.ndarray:
     """Pairs of the examples of LABEL, [steps, batch / 2, 2]."""
-    arrays = batches.paired({"label": LABEL}, "people")
+    arrays = batches.with_pairs({"label": LABEL}, "people")
     key = jax.random.key(seed)
     chosen = [batches.examples_at(key, s, "people", arrays, batch) for s in range(steps)]
     return np.stack(chosen).reshape(steps, batch // 2, 2)
@@ -188,12 +190,12 @@ def test_partners_are_other_pictures_of_the_same_person_or_anybody_elses() -> No
 
 def test_partners_follow_the_key_the_step_and_the_source() -> None:
     first = np.zeros(64, np.int32)
-    people = batches.paired({"label": LABEL}, "people")[batches.PEOPLE]
+    people = batches.with_pairs({"label": LABEL}, "people")[batches.PAIRS]
     keys = [
         stream(jax.random.key(seed), f"partner/{name}", step)
         for seed, name, step in ((0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1))
     ]
-    assert len({batches.partners(key, first, people).tobytes() for key in keys}) == 4
+    assert len({batches.draw_partners(key, first, people).tobytes() for key in keys}) == 4
     np.testing.assert_array_equal(in_pairs(3), in_pairs(3))
     assert (in_pairs(3, seed=1) != in_pairs(3)).any()
 
@@ -201,8 +203,8 @@ def test_partners_follow_the_key_the_step_and_the_source() -> None:
 @pytest.mark.parametrize("devices", [1, 4])
 def test_pairs_are_the_same_on_the_device_from_the_host_and_on_several(devices: int) -> None:
     key, count = jax.random.key(5), {"people": 16}
-    data = {"people": batches.paired(arrays(10, 0) | {"label": LABEL}, "people")}
-    step = batches.from_device(lambda state, parts: parts, count, devices)
+    data = {"people": batches.with_pairs(arrays(10, 0) | {"label": LABEL}, "people")}
+    step = loop.from_device(lambda state, parts: parts, count, devices)
 
     def whole(number: jax.Array, data: dict[str, Any]) -> Any:
         state = dataclasses.replace(State.create({}, {}, key), step=number)
@@ -219,7 +221,7 @@ def test_pairs_are_the_same_on_the_device_from_the_host_and_on_several(devices: 
             assert part.shape == (8 // devices, 2)  # each device has whole pairs
         joined = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), ours)
         jax.tree.map(np.testing.assert_array_equal, joined, theirs)
-        assert set(theirs["people"]) == {"images", "points", "label", "place"}
+        assert set(theirs["people"]) == {"images", "points", "label", "example_index"}
 
 
 @pytest.mark.parametrize(
@@ -232,4 +234,4 @@ def test_pairs_are_the_same_on_the_device_from_the_host_and_on_several(devices: 
 )
 def test_people_that_make_no_pairs_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        batches.paired(fields, "people")
+        batches.with_pairs(fields, "people")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrjax.data.identities import Portraits
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES, scaled
 from lrjax.inference import align
@@ -103,9 +103,9 @@ def encoded(pixels: np.ndarray | Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def portraits(images: list, points: np.ndarray | None = None) -> Portraits:
+def portraits(images: list, points: np.ndarray | None = None) -> Identities:
     data = [item if isinstance(item, bytes) else encoded(item) for item in images]
-    return Portraits(
+    return Identities(
         images=data,
         label=np.zeros(len(data), np.int32),
         names=tuple(f"a/{i}.png" for i in range(len(data))),
@@ -116,7 +116,7 @@ def portraits(images: list, points: np.ndarray | None = None) -> Portraits:
 
 
 @pytest.fixture
-def marked() -> Portraits:
+def marked() -> Identities:
     """Five pictures of different sizes, the third one with useless points."""
     rng = np.random.default_rng(2)
     shapes = [(20, 16), (31, 24), (15, 15), (44, 60), (7, 6)]
@@ -128,7 +128,7 @@ def marked() -> Portraits:
     return portraits(pictures, points)
 
 
-def test_the_points_of_a_dataset(marked: Portraits) -> None:
+def test_the_points_of_a_dataset(marked: Identities) -> None:
     result = Aligner.load("points", "face32")(marked)
     assert result.images.shape == (5, 32, 32, 3)
     assert result.aligned.tolist() == [True, True, False, True, True]
@@ -143,7 +143,7 @@ def test_the_points_of_a_dataset(marked: Portraits) -> None:
 
 
 @pytest.mark.parametrize("plain", ["stretch", "pad"])
-def test_a_border_changes_nothing_inside_it(marked: Portraits, plain: str) -> None:
+def test_a_border_changes_nothing_inside_it(marked: Identities, plain: str) -> None:
     """It shows what lies around an aligned face, and around a box that is resized."""
     inner = Aligner.load("points", "centerface", plain=plain)(marked)
     outer = Aligner.load("points", "centerface", plain=plain, border=7)(marked)
@@ -159,7 +159,7 @@ def test_a_border_changes_nothing_inside_it(marked: Portraits, plain: str) -> No
     assert np.abs(difference[:, 3 * edge : -3 * edge, edge * 3 : -3 * edge]).max() <= 1
 
 
-def test_resizing_is_not_called_aligning(marked: Portraits) -> None:
+def test_resizing_is_not_called_aligning(marked: Identities) -> None:
     result = Aligner.load("resize", "face32")(marked)
     assert not result.aligned.any()
     assert result.note == "5 faces resized to 32x32, none aligned"
@@ -167,7 +167,7 @@ def test_resizing_is_not_called_aligning(marked: Portraits) -> None:
 
 
 def test_portions_and_the_cache_change_nothing(
-    marked: Portraits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    marked: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aligner = Aligner.load("points", "face32")
     whole = aligner(marked)
@@ -263,7 +263,7 @@ def test_faces_are_enlarged_before_they_are_aligned() -> None:
     assert np.abs(difference[:, 3:-3, 3:-3]).mean() < 2
 
 
-def test_what_cannot_be_used_is_said(marked: Portraits, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_said(marked: Identities, tmp_path: Path) -> None:
     resize = Aligner.load("resize", "face32")
     with pytest.raises(InputError, match=r"image a/1\.png cannot be decoded .*prepare"):
         resize(portraits([marked.images[0], b"no picture"]))
@@ -279,7 +279,7 @@ def test_what_cannot_be_used_is_said(marked: Portraits, tmp_path: Path) -> None:
         Aligner.load(tmp_path / "nothing", "face32")
 
 
-def test_the_region_is_where_the_face_is(marked: Portraits) -> None:
+def test_the_region_is_where_the_face_is(marked: Identities) -> None:
     """Half the picture, resized: its middle shows what the middle of the picture shows."""
     pixels = np.zeros((40, 40, 3), np.uint8)
     pixels[10:30, 10:30] = (10, 200, 90)

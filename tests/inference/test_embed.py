@@ -12,7 +12,7 @@ import pytest
 from tiny import filled
 
 from lrjax.config import to_dict
-from lrjax.data.identities import Portraits
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import Template
 from lrjax.inference import embed
@@ -110,13 +110,13 @@ class Counted:
     def __init__(self, faces: np.ndarray) -> None:
         self.faces, self.asked = faces, 0
 
-    def parts(self, portraits: Portraits, count: int) -> Any:
+    def parts(self, portraits: Identities, count: int) -> Any:
         self.asked += 1
         for start in range(0, len(self.faces), count):
             rows = np.arange(len(self.faces))[start : start + count]
             yield Aligned(self.faces[rows], rows % 3 > 0, np.zeros((len(rows), 5, 2)), "")
 
-    def __call__(self, portraits: Portraits, cache: Path | None = None) -> Aligned:
+    def __call__(self, portraits: Identities, cache: Path | None = None) -> Aligned:
         (whole,) = self.parts(portraits, len(self.faces))
         return whole
 
@@ -125,13 +125,13 @@ class Counted:
 
 
 @pytest.fixture
-def portraits(faces: np.ndarray) -> Portraits:
+def portraits(faces: np.ndarray) -> Identities:
     names = tuple(map(str, range(len(faces))))
-    return Portraits([b""] * len(faces), np.zeros(len(faces), np.int32), names, "prints")
+    return Identities([b""] * len(faces), np.zeros(len(faces), np.int32), names, "prints")
 
 
 def test_a_split_is_aligned_and_embedded_in_one_pass(
-    columns: Recogniser, faces: np.ndarray, portraits: Portraits
+    columns: Recogniser, faces: np.ndarray, portraits: Identities
 ) -> None:
     found = cached_embeddings(columns, Counted(faces), portraits, batch=4)
     np.testing.assert_array_equal(found.features, columns.embed(faces, "sum", 4))
@@ -140,7 +140,7 @@ def test_a_split_is_aligned_and_embedded_in_one_pass(
 
 
 def test_features_are_kept_while_nothing_changes(
-    columns: Recogniser, faces: np.ndarray, portraits: Portraits, tmp_path: Path
+    columns: Recogniser, faces: np.ndarray, portraits: Identities, tmp_path: Path
 ) -> None:
     aligner = Counted(faces)
     whole = cached_embeddings(columns, aligner, portraits, batch=4)
@@ -223,7 +223,7 @@ def test_other_weights_are_refused(run: Path, tmp_path: Path) -> None:
 
 
 def test_sizes_of_aligner_and_recogniser_must_agree(
-    columns: Recogniser, portraits: Portraits
+    columns: Recogniser, portraits: Identities
 ) -> None:
     with pytest.raises(InputError, match=r"32x32 .* sees 4x3; align them to small"):
         cached_embeddings(columns, Aligner.load("resize", "face32"), portraits)

@@ -44,25 +44,6 @@ def test_each_file_is_read_once_and_rows_find_their_faces(
         np.testing.assert_allclose(points, middles[name][k] + face * (20 / 32), atol=0.15)
 
 
-def test_ahead_keeps_the_order_and_is_lazy() -> None:
-    asked: list[int] = []
-
-    def items() -> object:
-        for i in range(200):
-            asked.append(i)
-            yield i
-
-    results = files.ahead(lambda i: i * i, items())
-    assert [next(results) for _ in range(3)] == [0, 1, 4]
-    assert len(asked) < 30
-    assert list(results) == [i * i for i in range(3, 200)]
-
-
-def test_ahead_raises_what_its_function_raises() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(files.ahead(lambda i: 1 // i, [2, 1, 0]))
-
-
 def test_images_that_are_not_read_when_no_row_needs_them(find_dots, tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     rows = [Row(("a.png", "", "", "", ""), problem="x is ''")]

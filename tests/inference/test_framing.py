@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from grain import MapDataset
 from PIL import Image
 
-from lrjax.data.identities import Portraits
+from lrjax.data.examples import gather, select
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES
 from lrjax.inference import align
 from lrjax.inference.align import WHOLE, Aligner
-from lrjax.inference.framing import OnDisk, WhenRead, frames
+from lrjax.inference.framing import frames
 from lrjax.inference.landmarks import Detector
-from lrjax.tasks.recognition_data import Framing, rows_of
+from lrjax.tasks.recognition_data import Framing
 
 FACE32 = TEMPLATES["face32"]
 FRAMING = Framing(
@@ -30,7 +32,7 @@ FRAMING = Framing(
 
 
 @pytest.fixture
-def people() -> Portraits:
+def people() -> Identities:
     """Four pictures with points; those of the second one are useless."""
     rng = np.random.default_rng(0)
     encoded = []
@@ -42,10 +44,10 @@ def people() -> Portraits:
     points = np.tile(FACE32.points + np.array([3, 5]), (4, 1, 1)).astype(np.float32)
     points[1] = 8
     names = tuple("abcd")
-    return Portraits(encoded, np.arange(4, dtype=np.int32), names, "p", points, points[..., 0] > 0)
+    return Identities(encoded, np.arange(4, dtype=np.int32), names, "p", points, points[..., 0] > 0)
 
 
-def test_the_middle_of_a_frame_is_the_aligned_face(people: Portraits, tmp_path: Path) -> None:
+def test_the_middle_of_a_frame_is_the_aligned_face(people: Identities, tmp_path: Path) -> None:
     made = frames(people, FRAMING, tmp_path)
     faces = Aligner.load("points", "face32")(people)
     assert made.images.shape == (4, 38, 38, 3)
@@ -55,7 +57,7 @@ def test_the_middle_of_a_frame_is_the_aligned_face(people: Portraits, tmp_path: 
     assert "3 of 4 faces aligned to face32 by the dataset's points" in made.note
 
 
-def test_they_are_kept(people: Portraits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_kept(people: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = frames(people, FRAMING, tmp_path)
     monkeypatch.setattr(align, "decode_rgb", None)
     again = frames(people, FRAMING, tmp_path)
@@ -64,7 +66,7 @@ def test_they_are_kept(people: Portraits, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_users_cache_is_used_unless_told_otherwise(
-    people: Portraits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     frames(people, FRAMING)
@@ -73,23 +75,23 @@ def test_the_users_cache_is_used_unless_told_otherwise(
 
 @pytest.mark.parametrize("alignment", ["points", "resize"])
 def test_streamed_faces_are_the_same_ones(
-    people: Portraits, tmp_path: Path, alignment: str
+    people: Identities, tmp_path: Path, alignment: str
 ) -> None:
     framing = dataclasses.replace(FRAMING, alignment=alignment)
     whole = frames(people, framing, tmp_path / "whole")
     streamed = frames(people, dataclasses.replace(framing, streamed=True), tmp_path / "streamed")
-    assert isinstance(streamed.images, WhenRead)
+    assert isinstance(streamed.images, MapDataset)
     assert len(streamed.images) == 4
     assert streamed.identity == whole.identity
-    for index in (np.array([3, 1, 1]), slice(1, 3)):
-        np.testing.assert_array_equal(streamed.images[index], whole.images[index])
-    some = rows_of(streamed.images, np.array([3, 0]))
-    np.testing.assert_array_equal(some[np.array([1])], whole.images[:1])
+    index = np.array([3, 1, 1])
+    np.testing.assert_array_equal(gather(streamed.images, index), whole.images[index])
+    some = select(streamed.images, np.array([3, 0]))
+    np.testing.assert_array_equal(gather(some, np.array([1])), whole.images[:1])
     assert not (tmp_path / "streamed").exists()
 
 
 def test_what_a_network_has_aligned_is_streamed_from_the_disk(
-    people: Portraits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks at each face once, not once an epoch."""
     looked = []
@@ -106,14 +108,14 @@ def test_what_a_network_has_aligned_is_streamed_from_the_disk(
     monkeypatch.setattr(Detector, "load", lambda *_: Middle())
     framing = dataclasses.replace(FRAMING, alignment="shipped", streamed=True)
     made = frames(people, framing, tmp_path)
-    assert isinstance(made.images, OnDisk)
+    assert isinstance(made.images, MapDataset)
     whole = frames(people, dataclasses.replace(framing, streamed=False), tmp_path)
     for _ in range(2):
-        np.testing.assert_array_equal(made.images[np.array([2, 0])], whole.images[[2, 0]])
+        np.testing.assert_array_equal(gather(made.images, [2, 0]), whole.images[[2, 0]])
     assert looked == [4]
 
 
-def test_missing_points_are_said(people: Portraits, tmp_path: Path) -> None:
+def test_missing_points_are_said(people: Identities, tmp_path: Path) -> None:
     bare = dataclasses.replace(people, points=None, visible=None)
     for streamed in (True, False):
         framing = dataclasses.replace(FRAMING, streamed=streamed)

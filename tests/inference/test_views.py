@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrjax.data.cut import cut_square
+from lrjax.geometry.crop import crop, square_box
 from lrjax.geometry.points import FIVE, IBUG68
 from lrjax.inference.views import (
     REACH,
@@ -40,7 +40,7 @@ def test_a_view_is_the_context_around_the_square_of_the_box() -> None:
 def test_training_and_prediction_see_the_same_pixels(side: float) -> None:
     """The middle of a training frame, 1.5 times as wide, is the view, to a grey level."""
     photo, centre = noise(300, 260, 40), np.array([140.3, 121.8])
-    frame = cut_square(photo, centre, 1.5 * side, 48).astype(int)
+    frame = crop(photo, square_box(centre, 1.5 * side), 48, 48).astype(int)
     view = cut_view(photo, centre, side, 0.0, 32).astype(int)
     assert np.abs(frame[8:40, 8:40] - view).max() <= 1
 

@@ -57,7 +57,7 @@ def batch(config: CSRIConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
     """`count` faces for each branch."""
     return {
         name: {k: v[:count] for k, v in people.examples(branch, seed=i).arrays.items()}
-        | {"place": np.arange(count)}
+        | {"example_index": np.arange(count)}
         for i, (name, branch) in enumerate(branches(config).items())
     }
 

@@ -27,7 +27,7 @@ def test_the_error_is_equation_4_on_valid_faces(monkeypatch: pytest.MonkeyPatch)
     shown = {"generated": made, "subsampled": wanted}
     monkeypatch.setattr(degradation, "rows", lambda *args: shown)
     state = State.create({"g1": None}, {}, jax.random.key(0))
-    part = {"images": None, "place": None, "valid": np.array([True, False, True])}
+    part = {"images": None, "example_index": None, "valid": np.array([True, False, True])}
     sums = degradation._evaluate(DegradationConfig(), None, state, part)
     expected = ((made - wanted) ** 2).mean((1, 2, 3))
     assert sums["count"] == 2

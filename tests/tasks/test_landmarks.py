@@ -15,7 +15,7 @@ import tiny
 
 from configs.landmarks import get_config
 from lrjax.config import AugmentConfig, CameraConfig
-from lrjax.data import camera
+from lrjax.data import degrade
 from lrjax.errors import InputError
 from lrjax.geometry.points import FIVE
 from lrjax.tasks import landmark_views, landmarks
@@ -104,9 +104,9 @@ def test_the_loss_is_equation_10(stepped: Stepped) -> None:
     chosen = loop.batches.draw(loop.batches.order_key(state.key, "labelled"), 0, 12, 4)
     part = {name: value[chosen] for name, value in stepped.data["labelled"].items()}
     views, points, visible = jax.jit(partial(landmark_views.labelled_views, config))(
-        state.key, 0, part | {"place": jnp.arange(4)}
+        state.key, 0, part | {"example_index": jnp.arange(4)}
     )
-    images = camera.subsample(views, config.factor) / 127.5 - 1
+    images = degrade.subsample(views, config.factor) / 127.5 - 1
     module = landmarks.generator_module(config, axis_name=None)
     forward = jax.jit(partial(module.apply, train=True, mutable=["batch_stats"]))
     maps, _ = forward(state.nets["g2"].variables, images)
@@ -129,7 +129,7 @@ def test_the_loss_is_equation_10(stepped: Stepped) -> None:
 
 def test_pictures_are_what_the_network_sees(stepped: Stepped) -> None:
     samples = {
-        name: {field: value[:2] for field, value in part.items()} | {"place": np.arange(2)}
+        name: {field: value[:2] for field, value in part.items()} | {"example_index": np.arange(2)}
         for name, part in stepped.data.items()
     }
     shown = jax.eval_shape(stepped.task.pictures, stepped.before, samples)
@@ -171,7 +171,7 @@ def test_points_stay_on_the_pixels_from_frame_to_network(flip: float) -> None:
         "images": dots(points[each, each], 96),  # face i shows its point i
         "points": points,
         "visible": np.eye(5, dtype=bool),
-        "place": np.arange(5),
+        "example_index": np.arange(5),
     }
     views, moved, visible = jax.jit(partial(landmark_views.labelled_views, config))(
         jax.random.key(0), 0, part
@@ -188,7 +188,7 @@ def test_points_stay_on_the_pixels_from_frame_to_network(flip: float) -> None:
 def test_evaluation_sees_the_middle_of_the_frame() -> None:
     config = LandmarksConfig(image_size=64, size=16, degradation="subsample")
     points = np.random.default_rng(0).uniform(30, 66, (3, 1, 2)).astype(np.float32)
-    part = {"images": dots(points[:, 0], 96), "points": points, "place": np.arange(3)}
+    part = {"images": dots(points[:, 0], 96), "points": points, "example_index": np.arange(3)}
     shown, target = landmark_views.plain_views(config, landmark_views.degrader(config), None, part)
     np.testing.assert_allclose(target, (points - 16 + 0.5) / 4 - 0.5, atol=1e-4)
     np.testing.assert_allclose(centroids(shown + 1), target[:, 0], atol=0.05)
@@ -212,7 +212,7 @@ def test_the_error_is_over_visible_points_and_valid_faces(monkeypatch: pytest.Mo
         "images": np.zeros((4, 48, 48, 3), np.uint8),
         "points": points,
         "visible": visible,
-        "place": np.arange(4),
+        "example_index": np.arange(4),
         "valid": np.array([True, True, True, False]),
     }
     state = State.create({"g2": None}, {}, jax.random.key(0))

@@ -24,12 +24,12 @@ from lrjax.cli.prepare import prepare_dataset
 from lrjax.config import OptimizerConfig, to_dict
 from lrjax.errors import InputError
 from lrjax.inference.framing import frames
+from lrjax.rng import drop_by_example
 from lrjax.tasks import recognition, recognition_data, runs
 from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.training import loop, parallel
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.progress import read
-from lrjax.training.rng import drop_by_example
 from lrjax.training.weights import load_variables, save_variables
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -98,7 +98,7 @@ def test_a_step_of_gradient_descent_by_hand() -> None:
     task = recognition.make(config, 10)
     state = task.init(jax.random.key(3))
     part = {k: v[:8] for k, v in people.examples(config).arrays.items()}
-    part["place"] = np.arange(8)
+    part["example_index"] = np.arange(8)
     mesh = parallel.make_mesh()
     step = parallel.parallelise(task.step, mesh, "mesh", sharded=True, donate=False)
     new, metrics = step(parallel.replicate(state, mesh), {"labelled": part})

@@ -13,7 +13,7 @@ import tiny
 
 import lrjax
 from lrjax.config import TrainConfig
-from lrjax.data import sources
+from lrjax.data.faces import Faces
 from lrjax.errors import InputError
 from lrjax.tasks import runs
 from lrjax.tasks.degradation import DegradationConfig
@@ -151,11 +151,11 @@ def loaded(monkeypatch: pytest.MonkeyPatch, count: int, **changes: Any) -> tuple
     """`load_sources` of a configuration, with so many faces of noise in every dataset."""
     monkeypatch.undo()
 
-    def load(spec: tuple[str, ...], view: int, scheme: str, **_: Any) -> sources.Faces:
+    def load(spec: tuple[str, ...], crop_size: int, scheme: str, **_: Any) -> Faces:
         names = tuple(f"{spec[0]}-{i}" for i in range(count))
-        return dataclasses.replace(tiny.faces(count, view, scheme), names=names)
+        return dataclasses.replace(tiny.faces(count, crop_size, scheme), names=names)
 
-    monkeypatch.setattr(sources, "load", load)
+    monkeypatch.setattr("lrjax.tasks.faces.load_faces", load)
     config = dataclasses.replace(CONFIG, scheme="five", image_size=16, size=8, **changes)
     return load_sources(config, Path("nowhere"))
 

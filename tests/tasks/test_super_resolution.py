@@ -19,7 +19,7 @@ from PIL import Image
 from lrjax.cli.options import find_config
 from lrjax.config import TrainConfig
 from lrjax.data.examples import Loaded
-from lrjax.data.identities import Portraits
+from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES
 from lrjax.inference.resolve import Resolver
@@ -45,7 +45,7 @@ def frames(count: int, size: int = 48, seed: int = 0) -> np.ndarray:
 
 def test_views_are_pieces_of_the_frames_some_of_them_mirrored() -> None:
     images = frames(24)
-    part = {"images": images, "place": np.arange(24)}
+    part = {"images": images, "example_index": np.arange(24)}
     found = np.asarray(jax.jit(partial(random_views, CONFIG))(KEY, 5, part))
     shifts, mirrored = [], []
     for image, view in zip(images, found, strict=True):
@@ -66,7 +66,7 @@ def test_views_are_pieces_of_the_frames_some_of_them_mirrored() -> None:
 def test_aligned_frames_have_the_room_that_views_are_shifted_in() -> None:
     config = dataclasses.replace(SHARPENING, translation=3 / 30)
     images = np.random.default_rng(2).integers(0, 256, (30, 36, 33, 3), dtype=np.uint8)
-    part = {"images": images, "place": np.arange(30)}
+    part = {"images": images, "example_index": np.arange(30)}
     found = np.asarray(jax.jit(partial(random_views, config))(KEY, 5, part))
     assert found.shape == (30, 30, 27, 3)
     shifts = set()
@@ -118,7 +118,11 @@ def constant() -> State:
 
 
 def test_faces_are_shrunk_and_compared_as_pillow_would(constant: State) -> None:
-    part = {"images": frames(3), "place": np.arange(3), "valid": np.array([True, False, True])}
+    part = {
+        "images": frames(3),
+        "example_index": np.arange(3),
+        "valid": np.array([True, False, True]),
+    }
     arguments = CONFIG, Constant(), degrader(CONFIG), constant, part
     shown, sums = jax.jit(lambda: (rows(*arguments), super_resolution._evaluate(*arguments)))()
     sharp = part["images"][:, 8:40, 8:40].astype(np.float32)
@@ -146,7 +150,7 @@ def test_faces_are_shrunk_and_sharpened_by_factors_that_are_neither_whole_nor_eq
     net = new_net(variables, None)
     state = State.create({"resolver": net}, {}, KEY)
     images = frames(3)[:, 1:, 2:-1]  # 47 x 45
-    part = {"images": images, "place": np.arange(3), "valid": np.ones(3, bool)}
+    part = {"images": images, "example_index": np.arange(3), "valid": np.ones(3, bool)}
     arguments = config, module, degrader(config), state, part
     shown, pictures = jax.jit(
         lambda: (
@@ -176,7 +180,7 @@ def test_a_step_sharpens_what_it_made_small() -> None:
         task = super_resolution.make(config, 10)
     state = tiny.start(task)
     mesh = parallel.make_mesh(jax.devices()[:1])
-    batch = {"labelled": {"images": frames(4, 44), "place": np.arange(4)}}
+    batch = {"labelled": {"images": frames(4, 44), "example_index": np.arange(4)}}
     train = TrainConfig(batch_size=4, feed="host", parallel="mesh")
     new, metrics = loop.compile_step(task, train, mesh)(
         parallel.replicate(state, mesh), parallel.shard(batch, mesh)
@@ -213,7 +217,7 @@ def test_batch_statistics_are_those_of_all_devices() -> None:
 
 
 def test_pictures_are_strips_of_four(constant: State) -> None:
-    batch = {"labelled": {"images": frames(2), "place": np.arange(2)}}
+    batch = {"labelled": {"images": frames(2), "example_index": np.arange(2)}}
     pictures = partial(super_resolution._pictures, CONFIG, Constant(), degrader(CONFIG))
     found = jax.jit(pictures)(constant, batch)["faces"]["images"]
     assert found.shape == (2, 4 * 32, 32, 3)
@@ -248,7 +252,7 @@ def step(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     state = tiny.start(task)
     mesh = parallel.make_mesh(jax.devices()[:1])
     train = TrainConfig(batch_size=4, feed="host", parallel="mesh")
-    batch = {"labelled": {"images": frames(4), "place": np.arange(4)}}
+    batch = {"labelled": {"images": frames(4), "example_index": np.arange(4)}}
     run = loop.compile_step(task, train, mesh)
     new, metrics = run(parallel.replicate(state, mesh), parallel.shard(batch, mesh))
     return config, state, batch["labelled"], jax.device_get(new.nets), jax.device_get(metrics)
@@ -367,9 +371,9 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
         super_resolution.make(dataclasses.replace(CONFIG, **changes), 10)
 
 
-def load(monkeypatch: pytest.MonkeyPatch, portraits: Portraits, **changes: Any) -> Loaded:
+def load(monkeypatch: pytest.MonkeyPatch, portraits: Identities, **changes: Any) -> Loaded:
     """The data of a run on `portraits`."""
-    monkeypatch.setattr(super_resolution_data, "load_portraits", lambda spec, data_dir: portraits)
+    monkeypatch.setattr(super_resolution_data, "load_identities", lambda spec, data_dir: portraits)
     config = dataclasses.replace(SHARPENING, alignment="resize", **changes)
     return super_resolution_data.load(config, Path("nowhere"), people.darkened)
 
@@ -430,12 +434,12 @@ def test_without_alignment_the_faces_are_those_with_landmarks(
 
     def faces(spec: Any, **how: Any) -> Any:
         asked.update(how, spec=spec)
-        return tiny.faces(12, how["view"], how["scheme"])
+        return tiny.faces(12, how["crop_size"], how["scheme"])
 
-    monkeypatch.setattr("lrjax.data.sources.load", faces)
+    monkeypatch.setattr("lrjax.tasks.faces.load_faces", faces)
     config = dataclasses.replace(SHARPENING, labelled=("w300:train",), holdout=0.0)
     parts, held_out, _ = super_resolution_data.load(config, Path("nowhere"), people.darkened)
-    assert (asked["spec"], asked["view"]) == (("w300:train",), 30)
+    assert (asked["spec"], asked["crop_size"]) == (("w300:train",), 30)
     assert held_out is None
     assert parts["labelled"].arrays["images"].shape == (12, 45, 45, 3)
 

@@ -1,0 +1,5 @@
+"""`python -m lrjax`."""
+
+from lrjax.cli.main import main
+
+main()
