@@ -15,7 +15,11 @@ from scipy import fft, ndimage
 
 from .fields import Array
 
-_LEVELS, _BRIGHTEST = 4096, 1.5
+# sRGB values, 0 to 255, of light from 0 to 1.5: a film's soft shoulder instead of clipping.
+_LIGHT = np.linspace(0, 1.5, 4096)
+_SOFT = np.where(_LIGHT < 0.7, _LIGHT, 0.7 + 0.3 * np.tanh((_LIGHT - 0.7) / 0.3))
+_FILM = 255 * np.where(_SOFT <= 0.0031308, 12.92 * _SOFT, 1.055 * _SOFT ** (1 / 2.4) - 0.055)
+_FILM = _FILM.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,7 @@ class PoorCamera:
 def sample_camera(rng: np.random.Generator) -> PoorCamera:
     """Draws a poor camera."""
     angle, length = rng.uniform(0, 2 * np.pi), rng.exponential(0.8)
-    noisy = rng.random() ** 2
-    balance = np.exp(rng.normal(0, 0.09, 3))
+    noisy, balance = rng.random() ** 2, np.exp(rng.normal(0, 0.09, 3))
     return PoorCamera(
         defocus=rng.uniform(0.25, 1.0),
         motion=(length * math.cos(angle), length * math.sin(angle)),
@@ -74,54 +77,40 @@ def take_clean(light: Array, rng: np.random.Generator) -> Array:
 
 def take_poor(light: Array, factor: int, camera: PoorCamera, rng: np.random.Generator) -> Array:
     """Takes a poor one, sRGB uint8 [size, size, 3], of light [3, size * factor, size * factor]."""
-    size = light.shape[1] // factor
-    cells = _blur(light, camera, factor).reshape(3, size, factor, size, factor)
-    sensed = (
-        cells.mean((2, 4)) * np.float32(camera.exposure * np.asarray(camera.balance))[:, None, None]
-    )
-    deviation = np.sqrt(camera.shot_noise * sensed + camera.read_noise**2)
-    sensed += deviation * _sensor_noise(rng, size)
-    srgb = _film(np.maximum(sensed, 0))
+    blurred = _blur(light, camera, factor)
+    starts = [(i, j) for i in range(factor) for j in range(factor)]
+    sensed = sum(blurred[:, i::factor, j::factor] for i, j in starts) / factor**2
+    sensed *= np.float32(camera.exposure * np.asarray(camera.balance)).reshape(3, 1, 1)
+    # A colour mosaic leaves noise that is coarser in colour than in grey.
+    grey = rng.standard_normal(sensed.shape[1:], dtype=np.float32)
+    colour = rng.standard_normal(sensed.shape, dtype=np.float32)
+    noise = 0.8 * grey + 1.2 * ndimage.gaussian_filter(colour, (0, 0.7, 0.7), mode="wrap")
+    srgb = _film(sensed + np.sqrt(camera.shot_noise * sensed + camera.read_noise**2) * noise)
     srgb += camera.sharpening * (srgb - ndimage.gaussian_filter(srgb, (0, 1, 1), mode="nearest"))
     srgb = 255 * (np.clip(srgb, 0, 255) / 255) ** camera.gamma
-    srgb = (srgb - 118) * camera.contrast + 118 + camera.haze
+    pixels = _to_bytes((srgb - 118) * camera.contrast + 118 + camera.haze)
     buffer = io.BytesIO()
-    Image.fromarray(_to_bytes(srgb)).save(buffer, "JPEG", quality=camera.quality)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=camera.quality)
     return np.asarray(Image.open(buffer))
 
 
 def _blur(light: Array, camera: PoorCamera, factor: int) -> Array:
     """Defocus and straight motion, as one product of spectra."""
-    n = fft.next_fast_len(light.shape[1] + 24, real=True)
-    before = (n - light.shape[1]) // 2
-    margin = (before, n - light.shape[1] - before)
-    padded = np.pad(light, ((0, 0), margin, margin), mode="edge")
-    fy, fx = fft.fftfreq(n, 1 / factor)[:, None], fft.rfftfreq(n, 1 / factor)
+    size = light.shape[1]
+    padded_size = fft.next_fast_len(size + 24, real=True)
+    low = (padded_size - size) // 2
+    margin = (low, padded_size - size - low)
+    fy = fft.fftfreq(padded_size, 1 / factor)[:, None].astype(np.float32)
+    fx = fft.rfftfreq(padded_size, 1 / factor).astype(np.float32)
     response = np.exp(-2 * (np.pi * camera.defocus) ** 2 * (fx**2 + fy**2))
     response *= np.sinc(fx * camera.motion[0] + fy * camera.motion[1])
-    blurred = fft.irfft2(fft.rfft2(padded) * response.astype(np.float32), s=(n, n))
-    return np.maximum(blurred[:, before : -margin[1], before : -margin[1]], 0)
-
-
-def _sensor_noise(rng: np.random.Generator, size: int) -> Array:
-    """Unit noise [3, size, size] as a colour mosaic leaves it: coarser in colour than in grey."""
-    grey = rng.standard_normal((size, size), dtype=np.float32)
-    colour = rng.standard_normal((3, size, size), dtype=np.float32)
-    return 0.8 * grey + 1.2 * ndimage.gaussian_filter(colour, (0, 0.7, 0.7), mode="wrap")
-
-
-def _film_curve() -> Array:
-    """sRGB values, 0 to 255, of light from 0 to `_BRIGHTEST`: a soft shoulder, no clipping."""
-    x = np.linspace(0, _BRIGHTEST, _LEVELS)
-    x = np.where(x < 0.7, x, 0.7 + 0.3 * np.tanh((x - 0.7) / 0.3))
-    return np.float32(255 * np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055))
-
-
-_FILM = _film_curve()
+    spectrum = fft.rfft2(np.pad(light, ((0, 0), margin, margin), mode="edge")) * response
+    blurred = fft.irfft2(spectrum, s=(padded_size, padded_size))
+    return np.maximum(blurred[:, low : low + size, low : low + size], 0)
 
 
 def _film(light: Array) -> Array:
-    index = np.clip(light * np.float32((_LEVELS - 1) / _BRIGHTEST), 0, _LEVELS - 1)
+    index = np.clip(light * np.float32(len(_FILM) / _LIGHT[-1]), 0, len(_FILM) - 1)
     return _FILM[index.astype(np.int32)]
 
 

@@ -21,12 +21,12 @@ def smoothstep(x: Array, low: float, high: float) -> Array:
     return t * t * (3 - 2 * t)
 
 
-def ridge(x: Array, middle: Array | float, width: Array | float) -> Array:
-    """Computes exp(-((x - middle) / width)²)."""
-    return np.exp(-(((x - middle) / width) ** 2))
+def ridge(x: Array, middle: Array | float, width: Array | float, power: int = 2) -> Array:
+    """Computes exp(-((x - middle) / width)^power)."""
+    return np.exp(-(((x - middle) / width) ** power))
 
 
-def bumps(x: Array, r: Array, *rows: tuple[float, float, float, float, float]) -> Array:
+def bumps(x: Array, r: Array, *rows: Sequence[float]) -> Array:
     """Sums height · exp(-((x - cx) / sx)² - ((r - cr) / sr)²) over rows (height, cx, cr, sx, sr).
 
     Cheap when `r` is a column: the factor over r is then computed once a row.
@@ -43,8 +43,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, in
 def linear(srgb: str | Sequence[float]) -> Array:
     """Converts an sRGB colour, "#rrggbb" or [3] from 0 to 255, to linear light, float32 [3]."""
     value = np.asarray(ImageColor.getrgb(srgb) if isinstance(srgb, str) else srgb) / 255
-    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return light.astype(np.float32)
+    return np.float32(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4))
 
 
 def tint(colour: Array, like: Array) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from lrjax.geometry.points import IBUG68, face_box
 
@@ -46,63 +47,52 @@ class Head:
     """A person's head and outfits as surfaces whose vertices are `step` mm apart.
 
     Attributes:
-      still: cloud of what no expression moves: ears, hair and glasses.
-      torsos: clouds of neck and shoulders, one an outfit, half as dense.
+      still: cloud of what no expression moves and hides no landmark: ears, hair and glasses.
+      torsos: clouds of neck and shoulders, one an outfit.
     """
 
     def __init__(self, person: Identity, step: float) -> None:
-        self.person = person
-        self._mesh, chart = anatomy.mesh(step), anatomy.landmarks()
-        self._landmarks = anatomy.surface(chart, person.shape)
-        neutral = anatomy.surface(self._mesh, person.shape)
-        covered, hair = parts.hair(self._mesh, neutral, person)
-        masks = materials.masks(self._mesh)
-        albedo = mix(materials.albedo(self._mesh, person), person.hair * np.float32(0.3), covered)
+        self._iris = person.iris
+        mesh = anatomy.mesh(step)
+        self._face, block = anatomy.face(mesh)
+        neutral = anatomy.surface(mesh, person.shape)
+        covered, hair = parts.hair(mesh, neutral, person)
+        masks = materials.masks(mesh)
+        albedo = mix(materials.albedo(mesh, person), person.hair * np.float32(0.3), covered)
         albedo *= 1 - masks["occlusion"]
         gloss = (0.035 + 0.07 * masks["oily"] + 0.09 * masks["lips"]) * (1 - masks["brow"])
         # Between curls one sees the head.
         bare = 1 - covered * (person.hair_style != "curly")
-        self._face, block = anatomy.face(self._mesh)
         self._neutral, self._albedo = neutral[:, *block], albedo[:, *block]
-        self._bare, self._gloss = bare[block], gloss[block]
-        bare = bare.copy()
+        self._bare, self._gloss = bare[block].copy(), gloss[block]
         bare[block] = 0
-        self.scalp = surfels.opaque(surfels.from_mesh(neutral, albedo, opacity=bare, gloss=gloss))
-        eyes = np.stack([self._landmarks[:, 36:42].mean(1), self._landmarks[:, 42:48].mean(1)], 1)
-        frames = parts.glasses(person, eyes, step)
-        self.still = surfels.opaque(np.hstack([parts.ears(person, step), *hair, *frames]))
+        self._scalp = surfels.from_mesh(neutral, albedo, opacity=bare, gloss=gloss)
+        self._marks = anatomy.surface(anatomy.landmarks(), person.shape)
+        frames = parts.glasses(person, self._marks[:, 36:48].reshape(3, 2, 6).mean(2), step)
+        self.still = np.hstack([parts.ears(person, step), *hair, *frames])
         self.torsos = [parts.torso(person, outfit, step) for outfit in range(OUTFITS)]
 
     def landmarks(self, expression: Mapping[str, float], gaze: Sequence[float] = (0, 0)) -> Array:
         """Computes the 68 points and the centres of the irises, [3, 70] in mm."""
-        moved = anatomy.landmarks().move(self._landmarks, expression)
-        moved[:2, 68:] = self._irises(gaze)
+        moved = anatomy.landmarks().move(self._marks, expression)
+        # Irises keep their place between the corners of the eyes, whatever the lids do.
+        middle = self._marks[:2, [[36, 39], [42, 45]]].mean(2)
+        moved[:2, 68:] = middle + np.float32(gaze)[:, None] + np.float32([[0], [-0.6]])
         return moved
 
-    def _irises(self, gaze: Sequence[float]) -> Array:
-        """The x and the y [2, 2] of the left and the right iris, moved by `gaze`."""
-        corners = self._landmarks[:2, [[36, 39], [42, 45]]].mean(2)
-        return corners + np.float32(gaze)[:, None] + np.float32([[0], [-0.6]])
-
-    def skin(self, shot: Shot, glint: Array) -> Array:
-        """Makes the cloud of the face with the shot's expression and a highlight in the eyes."""
-        points, albedo = self._face.move(self._neutral, shot.expression), self._albedo.copy()
-        materials.draw_mouth(albedo, self._face, shot.expression.get("jaw", 0.0))
-        irises = self._irises(shot.gaze)
-        materials.draw_eyes(albedo, self._face, points, irises, self.person.iris, glint)
-        cloud = surfels.from_mesh(points, albedo, opacity=self._bare, gloss=self._gloss)
-        return np.hstack([self.scalp, surfels.opaque(cloud)])
+    def skin(self, expression: Mapping[str, float], irises: Array, glint: Array) -> Array:
+        """Makes the cloud of the skin, with irises at x, y [2, 2] in mm and a highlight in them."""
+        points, albedo = self._face.move(self._neutral, expression), self._albedo.copy()
+        materials.draw_mouth(albedo, self._face, expression.get("jaw", 0.0))
+        materials.draw_eyes(albedo, self._face, points, irises, self._iris, glint)
+        face = surfels.from_mesh(points, albedo, opacity=self._bare, gloss=self._gloss)
+        return np.hstack([self._scalp, face])
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:
     """Computes the rotation [3, 3] of a pose in degrees: pitch first, then yaw, then roll."""
-    (cy, sy), (cp, sp), (cr, sr) = (
-        (math.cos(math.radians(v)), math.sin(math.radians(v))) for v in (yaw, pitch, roll)
-    )
-    about_x = np.asarray([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    about_y = np.asarray([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.asarray([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return (about_z @ about_y @ about_x).astype(np.float32)
+    turn = Rotation.from_euler("xyz", [-pitch, yaw, roll], degrees=True)
+    return turn.as_matrix().astype(np.float32)
 
 
 def render(
@@ -114,21 +104,22 @@ def render(
     """
     turn = rotation(shot.yaw, shot.pitch, shot.roll)
     trunk = rotation(0.35 * shot.yaw, 0.1 * shot.pitch, 0.2 * shot.roll)
+    still, view = np.zeros(3, np.float32), (shot.distance, shot.light)
+    marks = head.landmarks(shot.expression, shot.gaze)
     glint = 2.4 * (turn.T @ shot.light[0].astype(np.float32))[:2]
-    origin, view = np.zeros(3, np.float32), (shot.distance, shot.light)
-    skin = surfels.see(head.skin(shot, glint), turn, origin, *view)
-    still = surfels.see(head.still, turn, origin, *view)
+    skin = surfels.see(head.skin(shot.expression, marks[:2, 68:], glint), turn, still, *view)
+    around = surfels.see(head.still, turn, still, *view)
     torso = surfels.see(head.torsos[shot.outfit], trunk, (turn - trunk) @ _NECK, *view)
 
-    marks = surfels.rotate(turn, head.landmarks(shot.expression, shot.gaze))
+    marks = surfels.rotate(turn, marks)
     uv = (marks[:2] / (np.float32(shot.distance) - marks[2])).T
     visible = _visible(skin, uv[:68], marks[2, :68])
     box = np.asarray(face_box(uv[:68].astype(np.float64), visible, IBUG68))
     scale = side / math.sqrt(box[2] * box[3])
     # A box (x, y, w, h) has its centre at x + (w - 1) / 2.
     offset = (size - 1) / 2 + np.asarray(shift) - (box[:2] + (box[2:] - 1) / 2) * scale
-    splats = np.hstack([skin, still, torso])
-    splats[:2] = splats[:2] * np.float32(scale) + offset[:, None].astype(np.float32)
+    splats = np.hstack([skin, around, torso])
+    splats[:2] = splats[:2] * np.float32(scale) + np.float32(offset)[:, None]
     splats[6] *= np.float32(scale**2)
     light = surfels.draw(splats, background(np.random.default_rng(shot.seed), size))
     points = (uv * scale + offset).astype(np.float32)
@@ -159,17 +150,16 @@ def background(rng: np.random.Generator, size: int) -> Array:
     image = image.resize((64, 64), Image.Resampling.BICUBIC)
     if rng.random() < 0.75:
         draw = ImageDraw.Draw(image)
-        for _ in range(int(rng.integers(2, 12))):
+        for _ in range(rng.integers(2, 12)):
             x, y, w, h = *rng.uniform(-8, 64, 2), *rng.uniform(3, 34, 2)
             colour = np.clip(base + rng.normal(0, 38) + rng.normal(0, 16, 3), 0, 255)
             kind = draw.ellipse if rng.random() < 0.3 else draw.rectangle
-            kind((x, y, x + w, y + h), fill=tuple(int(v) for v in colour))
+            kind((x, y, x + w, y + h), fill=tuple(colour.astype(int)))
         image = image.resize((int(rng.integers(14, 50)),) * 2, Image.Resampling.BILINEAR)
     half = (size + 1) // 2
     blurred = np.asarray(image.resize((half, half), Image.Resampling.BICUBIC), np.float32)
     grain = noise(rng, (half, half), (half // 2, half // 2)) * np.float32(rng.uniform(0, 5))
     image = Image.fromarray(np.clip(blurred + grain[..., None], 0, 255).astype(np.uint8))
-    image = image.resize((size, size), Image.Resampling.BILINEAR)
-    light = np.asarray(image).transpose(2, 0, 1) * np.float32(1 / 255)
+    srgb = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
     # The square is near enough to sRGB's curve for a place that nobody knows.
-    return light * light
+    return (srgb.transpose(2, 0, 1) * np.float32(1 / 255)) ** 2

@@ -10,6 +10,8 @@ that reach a pixel sum to the share of it that is covered: silhouettes come out 
 the order of drawing does not matter.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import sparse
 
@@ -22,10 +24,8 @@ DEPTH_TOLERANCE = 7.0
 """Splats farther than this (mm) behind the front one in their pixel are hidden."""
 BORDER = 3
 """Pixels around the picture that are drawn too, since splats there reach into it."""
-COVER_GAIN = np.float32(1.4)
+COVER_GAIN = 1.4
 """Closes the surface where splats are more than a pixel apart."""
-TRANSPARENT = 0.02
-"""Patches of less opacity are not drawn."""
 _SCATTER = (0.24, 0.12, 0.08)
 """How far red, green and blue light wraps around: what enters skin leaves it elsewhere."""
 
@@ -40,27 +40,24 @@ def area_vectors(mesh: Array) -> Array:
 
 
 def from_mesh(
-    mesh: Array,
+    mesh: Sequence[Array | float],
     colour: Array,
     *,
     opacity: Array | float = 1.0,
     gloss: Array | float = 0.0,
     two_sided: bool = False,
 ) -> Array:
-    """Makes the cloud [12, R * C] of a mesh [3, R, C] coloured [3, R, C] or [3]."""
-    cloud = np.empty((12, *mesh.shape[1:]), np.float32)
-    cloud[PLACE], cloud[NORMAL], cloud[ALBEDO] = mesh, area_vectors(mesh), tint(colour, mesh[0])
+    """Makes a cloud of what is not transparent of a mesh x, y, z coloured [3, R, C] or [3]."""
+    x, y, z = np.broadcast_arrays(*mesh)
+    cloud = np.empty((12, *x.shape), np.float32)
+    cloud[PLACE] = x, y, z
+    cloud[NORMAL], cloud[ALBEDO] = area_vectors(cloud[PLACE]), tint(colour, x)
     cloud[OPACITY], cloud[GLOSS], cloud[TWO_SIDED] = opacity, gloss, two_sided
-    return cloud.reshape(12, -1)
-
-
-def opaque(cloud: Array) -> Array:
-    """Leaves out the patches that cannot be seen."""
-    return np.take(cloud, np.flatnonzero(cloud[OPACITY] > TRANSPARENT), axis=1)
+    return np.take(cloud.reshape(12, -1), np.flatnonzero(cloud[OPACITY] > 0.02), axis=1)
 
 
 def rotate(matrix: Array, vectors: Array) -> Array:
-    """Applies a matrix [k, 3] to vectors [3, n], in the same order of sums on every machine."""
+    """Applies a matrix [3, 3] to vectors [3, n], in the same order of sums on every machine."""
     x, y, z = vectors
     return np.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix])
 
@@ -80,30 +77,22 @@ def see(cloud: Array, turn: Array, move: Array, distance: float, light: Array) -
     splats[:3] = rotate(turn, cloud[PLACE]) + move[:, None]
     far = np.float32(distance) - splats[2]
     splats[:2] /= far
-    splats[3:6] = _shade(cloud, np.sign(facing), turn, light)
     splats[6] = np.abs(facing) / (far * far * far) * cloud[OPACITY]
-    return splats
 
-
-def _shade(cloud: Array, sign: Array, turn: Array, light: Array) -> Array:
-    """Reflected light [3, n]: ambient, wrapped diffuse and a highlight."""
     toward, key, sky, ground = light.astype(np.float32)
     half = toward + np.asarray([0, 0, 1], np.float32)
     directions = np.stack([toward, half / np.linalg.norm(half), np.asarray([0, -1, 0])])
-    length = np.sqrt((cloud[NORMAL] ** 2).sum(0))
-    inverse = sign / np.maximum(length, np.float32(1e-9))
-    along = rotate((directions @ turn).astype(np.float32), cloud[NORMAL]) * inverse
-    lambert, shine, up = along
-    shine = np.maximum(shine, 0) ** 2
-    for _ in range(3):
+    inverse = np.sign(facing) / np.maximum(np.sqrt((cloud[NORMAL] ** 2).sum(0)), 1e-9)
+    lambert, shine, up = rotate(np.float32(directions @ turn), cloud[NORMAL]) * inverse
+    shine = np.maximum(shine, 0)
+    for _ in range(4):
         shine *= shine
     shine *= cloud[GLOSS] * np.float32(2.2)
-    lit = np.empty_like(cloud[ALBEDO])
     for c, wrap in enumerate(_SCATTER):
         diffuse = np.maximum((lambert + np.float32(wrap)) * np.float32(1 / (1 + wrap)), 0)
         ambient = (sky[c] + ground[c]) / 2 + (sky[c] - ground[c]) / 2 * up
-        lit[c] = cloud[ALBEDO][c] * (ambient + key[c] * diffuse) + key[c] * shine
-    return lit
+        splats[3 + c] = cloud[6 + c] * (ambient + key[c] * diffuse) + key[c] * shine
+    return splats
 
 
 def front_depth(x: Array, y: Array, depth: Array, size: int) -> tuple[Array, Array]:
@@ -138,7 +127,7 @@ def draw(splats: Array, background: Array) -> Array:
     total[bare] += sum(total[bare + step] for step in (-stride, -1, 1, stride))
     inside = slice(BORDER, BORDER + size)
     planes = np.ascontiguousarray(total.T).reshape(5, stride, stride)[:, inside, inside]
-    cover = np.minimum(planes[4] * COVER_GAIN, 1) * (planes[3] > 0)
+    cover = np.minimum(planes[4] * np.float32(COVER_GAIN), 1) * (planes[3] > 0)
     return background * (1 - cover) + planes[:3] * (cover / np.maximum(planes[3], 1e-6))
 
 
