@@ -11,7 +11,7 @@ Proportions follow the usual anthropometric tables (interpupillary distance 63 m
 face 140 mm, chin to brows 140 mm, mouth 50 mm, nose 34 mm).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -50,25 +50,28 @@ _brow = curve((10, 16, 28, 40, 50, 58, 64), (-22, -23.5, -27, -29.5, -27, -21, -
 _upper_outline = curve((0, 6, 10, 15, 20, 25), (59.6, 58.2, 59, 61, 63.3, LIP_LINE))
 _lower_outline = curve((0, 7, 15, 20, 25), (78.0, 77.4, 74.3, 70.8, LIP_LINE))
 
-# Hills and hollows: mm forward and more for one unit of a coefficient; centre and extent (X, r).
+# Hills and hollows of all heads: mm forward; centre and extent (X, r).
 _RELIEF = (
-    (2.2, "nose_tip", 1.0, 0, 33, 6.5, 5),
-    (-3.0, "", 0.0, 7, 44.5, 3.2, 2.2),
-    (-6.0, "eye_depth", -1.5, 30, -7, 18, 9),
-    (-4.0, "", 0.0, 15.5, -1, 6, 8),
-    (3.0, "brow_ridge", 1.6, 28, -24, 24, 7),
-    (4.0, "cheekbones", 1.8, 46, 22, 15, 13),
-    (-2.0, "cheek_fat", 3.0, 44, 62, 15, 18),
-    (-2.5, "", 0.0, 60, -26, 12, 18),
-    (4.0, "", 0.0, 0, 66, 27, 17),
-    (3.0, "upper_lip", 0.8, 0, 60.8, 15, 4.2),
-    (3.6, "lower_lip", 0.8, 0, 73.2, 15, 4.6),
-    (-3.2, "", 0.0, 0, LIP_LINE, 24, 2.6),
-    (-2.2, "", 0.0, 27, 67, 5, 6),
-    (-1.2, "", 0.0, 0, 53, 2.8, 5),
-    (-2.4, "", 0.0, 0, 85, 18, 4.5),
-    (4.0, "chin_size", 2.0, 0, 101, 15, 9),
-)
+    (2.2, 0, 33, 6.5, 5), (-3.0, 7, 44.5, 3.2, 2.2), (-1.2, 0, 53, 2.8, 5),  # tip and base of nose
+    (-6.0, 30, -7, 18, 9), (-4.0, 15.5, -1, 6, 8), (3.0, 28, -24, 24, 7),  # sockets, brow ridge
+    (4.0, 46, 22, 15, 13), (-2.0, 44, 62, 15, 18), (-2.5, 60, -26, 12, 18),  # cheeks, temples
+    (4.0, 0, 66, 27, 17), (3.0, 0, 60.8, 15, 4.2), (3.6, 0, 73.2, 15, 4.6),  # mouth and lips
+    (-3.2, 0, LIP_LINE, 24, 2.6), (-2.2, 27, 67, 5, 6),  # between the lips and beside them
+    (-2.4, 0, 85, 18, 4.5), (4.0, 0, 101, 15, 9),  # above the chin, chin
+)  # fmt: skip
+# Coefficients that raise such hills further: mm forward for one unit.
+_HILLS = {
+    "nose_tip": (1.0, 0, 33, 6.5, 5), "eye_depth": (-1.5, 30, -7, 18, 9),
+    "brow_ridge": (1.6, 28, -24, 24, 7), "cheekbones": (1.8, 46, 22, 15, 13),
+    "cheek_fat": (3.0, 44, 62, 15, 18), "upper_lip": (0.8, 0, 60.8, 15, 4.2),
+    "lower_lip": (0.8, 0, 73.2, 15, 4.6), "chin_size": (2.0, 0, 101, 15, 9),
+}  # fmt: skip
+# Coefficients that move features down: mm for one unit.
+_LOWERINGS = {
+    "brow_height": (-2.2, 36, -27, 26, 10), "nose_length": (2.4, 0, 40, 30, 14),
+    "nose_turn": (-1.6, 0, 34, 11, 8), "mouth_height": (1.8, 0, LIP_LINE, 40, 14),
+    "upper_lip": (-1.1, 0, 58.6, 17, 3.4), "lower_lip": (1.2, 0, 78, 16, 4.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +92,7 @@ class Chart:
         x, r = self.x, self.row
         side, sign, zero = np.abs(x), np.sign(x), np.zeros_like(x)
         jaw = JAW_DROP * _jaw(self)
-        stretch = x / 26 * np.exp(-((side / 36) ** 4)) * ridge(r, LIP_LINE, 11)
+        stretch = x / 26 * ridge(side, 0, 36, 4) * ridge(r, LIP_LINE, 11)
         corner = bumps(side, r, (1, 26, LIP_LINE, 12, 10))
         cheek = bumps(side, r, (1, 42, 36, 14, 12))
         lifted = bumps(side, r, (1, 0, LIP_LINE, 12, 8), (-1.4, 32, 8, 13, 6))
@@ -179,33 +182,29 @@ def _relief(x: Array, r: Array, s: Mapping[str, float]) -> Array:
     nose = _nose_height(r) * (1 + 0.06 * s["nose_tip"]) + 2 * s["nose_bridge"] * ridge(r, 6, 12)
     z = nose * (0.84 * np.exp(-((side / width) ** 2.3)) + 0.16 * ridge(side, 0, 2.1 * width))
     wings = (6.5 + 0.7 * s["nose_width"], 13 + 1.2 * s["nose_width"], 39, 4.6, 4.8)
-    hills = [(h + more * s.get(name, 0.0), *place) for h, name, more, *place in _RELIEF]
     # The eyeball looks straight ahead although the face around it slopes to the side.
     eyeball = bumps(side, r, (1, EYE_X, 0, 13, 8.5)) * (4.6 + 0.34 * (side - EYE_X))
-    return z + bumps(side, r, wings, *hills) + eyeball
+    return z + bumps(side, r, wings, *_RELIEF, *_scaled(_HILLS, s)) + eyeball
+
+
+def _scaled(table: Mapping[str, Sequence[float]], s: Mapping[str, float]) -> list[list[float]]:
+    """The rows of a table, their heights multiplied with the coefficients."""
+    return [[height * s[name], *place] for name, (height, *place) in table.items()]
 
 
 def _warp(x: Array, r: Array, s: Mapping[str, float]) -> tuple[Array, Array]:
     """The displacement of the features sideways and down, the closing of the lips included."""
     side = np.abs(x)
     eye = bumps(side, r, (1, EYE_X, 0, 20, 13))
-    brows = bumps(side, r, (1, 36, -27, 26, 10))
     from_eye = side - EYE_X
     dx = np.sign(x) * eye * (1.6 * s["eye_spacing"] + 0.055 * s["eye_size"] * from_eye)
-    dx += x * 0.08 * s["nose_width"] * np.exp(-((side / 19) ** 4)) * ridge(r, 38, 11)
-    dx += x * 0.075 * s["mouth_width"] * np.exp(-((side / 36) ** 4)) * ridge(r, LIP_LINE, 12)
+    dx += x * 0.08 * s["nose_width"] * ridge(side, 0, 19, 4) * ridge(r, 38, 11)
+    dx += x * 0.075 * s["mouth_width"] * ridge(side, 0, 36, 4) * ridge(r, LIP_LINE, 12)
     dy = eye * r * (0.055 * s["eye_size"] + 0.10 * s["eye_opening"])
     dy -= eye * 1.5 * s["eye_tilt"] * from_eye / EYE_HALF_WIDTH
-    dy -= brows * (2.2 * s["brow_height"] + 2.0 * s["brow_tilt"] * (side - 36) / 22)
-    dy += bumps(
-        side,
-        r,
-        (2.4 * s["nose_length"], 0, 40, 30, 14),
-        (-1.6 * s["nose_turn"], 0, 34, 11, 8),
-        (1.8 * s["mouth_height"], 0, LIP_LINE, 40, 14),
-        (-1.1 * (s["upper_lip"] + 0.3), 0, 58.6, 17, 3.4),
-        (1.2 * (s["lower_lip"] + 0.3), 0, 78, 16, 4.0),
-    )
+    dy -= bumps(side, r, (2.0 * s["brow_tilt"], 36, -27, 26, 10)) * (side - 36) / 22
+    fuller = {"upper_lip": s["upper_lip"] + 0.3, "lower_lip": s["lower_lip"] + 0.3}
+    dy += bumps(side, r, *_scaled(_LOWERINGS, {**s, **fuller}))
     gap = slot(x)
     inside = np.clip(LIP_LINE - r, -gap, gap)
     return dx, dy + inside * (1 - smoothstep(np.abs(r - LIP_LINE) - gap, 0, 9))
@@ -265,7 +264,7 @@ def mesh(step: float) -> Chart:
     r, a = np.linspace(TOP + 0.5, THROAT, 4000), np.linspace(0, np.radians(165), 2000)
     steep = np.minimum(r - SKULL, 0) / (SKULL - TOP)
     density = np.where(r < SKULL, 1 / np.sqrt(1.02 - steep**2), 1) + 0.5 * (abs(r - 43) < 5)
-    density += 0.6 * np.exp(-((r / 9) ** 4)) + 2.4 * np.exp(-(((r - LIP_LINE) / 3.6) ** 6))
+    density += 0.6 * ridge(r, 0, 9, 4) + 2.4 * ridge(r, LIP_LINE, 3.6, 6)
     around = np.minimum(np.hypot(70.5 * np.cos(a), 92 * np.sin(a)), 85)
     around *= np.where(70.5 * np.sin(a) < 52, 1.15, np.where(a < 1.9, 1.0, 0.75))
     half = _spaced(a, around / step)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from lrjax.geometry.points import IBUG68, face_box
-
 from ..common.crops import CONTEXT
 from .camera import sample_camera, take_clean, take_poor
 from .people import Identity, sample_identity, sample_shot
@@ -40,19 +38,15 @@ def low_resolution(
     seed: int, identity: int, numbers: Iterable[int], sides: tuple[float, float]
 ) -> Iterator[Picture]:
     """Draws faces whose side is between `sides` pixels, each seen by a poor camera of its own."""
-    head, factor = Head(person(seed, identity), _LR_STEP), _OVERSAMPLING
+    head = Head(person(seed, identity), _LR_STEP)
     for number in numbers:
         rng = np.random.default_rng([seed, identity, _PICTURE, number])
         side = math.exp(rng.uniform(*np.log(sides)))
         shot, camera = sample_shot(rng), sample_camera(rng)
-        shift = rng.uniform(-0.5, 0.5, 2) * factor
-        fine = render(head, shot, side * factor, _size(side) * factor, shift)
-        points, irises = (
-            ((p + 0.5) / factor - 0.5).astype(np.float32) for p in (fine.points, fine.irises)
-        )
-        box = np.asarray(face_box(points.astype(np.float64), fine.visible, IBUG68))
-        pixels = take_poor(fine.pixels, factor, camera, rng)
-        yield Picture(pixels, points, fine.visible, box, irises)
+        shift = rng.uniform(-0.5, 0.5, 2)
+        picture = render(head, shot, side, _size(side), shift, _OVERSAMPLING)
+        pixels = take_poor(picture.pixels, _OVERSAMPLING, camera, rng)
+        yield dataclasses.replace(picture, pixels=pixels)
 
 
 def _size(side: float) -> int:

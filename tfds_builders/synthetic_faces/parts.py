@@ -15,17 +15,17 @@ _HAIRLINES = {
     "fringe": (-34, -34, -35, -36, -34, -10, 8, 14, 6, 12, 40, 62, 70),
     "beanie": (-50, -50, -50, -49, -46, -42, -38, -34, -32, -28, -22, -14, -8),
 }
-# Hairline, its softness and raggedness in mm, thickness at the side and more on top in mm, and into
-# how many cells (rows, columns) locks and strands are divided; a column count below 1 is a share.
+# Hairline, its softness and raggedness in mm; thickness at the side and more on top in mm; how
+# deep the parting is, how deep and how many (rows, columns) the locks; how many coarse strands.
 HAIR = {
-    "buzz": ("short", 5, 1.5, 2, 0),
-    "short": ("short", 5, 1.5, 7, 10),
-    "swept": ("short", 5, 1.5, 7, 18),
-    "fringe": ("fringe", 3, 2.5, 10, 9),
-    "curly": ("short", 3, 1.5, 22, 14),
-    "bob": ("long", 3, 1.5, 11, 8),
-    "long": ("long", 3, 1.5, 10, 8),
-    "beanie": ("beanie", 0.8, 0, 8, 8),
+    "buzz": ("short", 5, 1.5, 2, 0, 0.35, 0.12, (5, 40), (7, 150)),
+    "short": ("short", 5, 1.5, 7, 10, 0.35, 0.12, (5, 40), (7, 150)),
+    "swept": ("short", 5, 1.5, 7, 18, 0.35, 0.12, (5, 40), (7, 150)),
+    "fringe": ("fringe", 3, 2.5, 10, 9, 0.35, 0.12, (5, 40), (7, 150)),
+    "curly": ("short", 3, 1.5, 22, 14, 0, 0.13, (26, 40), (36, 60)),
+    "bob": ("long", 3, 1.5, 11, 8, 0.35, 0.12, (5, 40), (7, 150)),
+    "long": ("long", 3, 1.5, 10, 8, 0.35, 0.12, (5, 40), (7, 150)),
+    "beanie": ("beanie", 0.8, 0, 8, 8, 0, 0, (5, 40), (1, 90)),
 }
 # Half the height, thickness (mm) and squareness of the frames.
 _GLASSES = {"thin": (15, 1.6, 3.2), "round": (19, 2.2, 2.1), "thick": (17, 4.4, 3.4)}
@@ -52,40 +52,33 @@ def hair(mesh: Chart, head: Array, person: Identity) -> tuple[Array, list[Array]
     """
     if person.hair_style == "bald":
         return np.zeros(mesh.x.shape, np.float32), []
-    hat, shape = person.hair_style == "beanie", mesh.x.shape
-    hairline, soft, ragged, thickness, top = HAIR[person.hair_style]
+    shape, hat = mesh.x.shape, person.hair_style == "beanie"
+    line, soft, ragged, thickness, top, parting, depth, locks, strands = HAIR[person.hair_style]
     rng = np.random.default_rng([person.texture_seed, 1])
     degrees = np.degrees(np.abs(mesh.azimuth))
-    line = np.interp(degrees, _ANGLES, _HAIRLINES[hairline]).astype(np.float32)
-    inwards = smoothstep(line - mesh.row, -4, 22)
-    line = line - (0 if hat else person.hairline) * smoothstep(-degrees, -75, -25)
-    line += ragged * noise(rng, (1, shape[1]), (1, shape[1] // 3))
-    covered = smoothstep(line - mesh.row, -soft, soft).astype(np.float32)
+    edge = np.interp(degrees, _ANGLES, _HAIRLINES[line]).astype(np.float32) - mesh.row
+    inwards = smoothstep(edge, -4, 22)
+    receding = (0 if hat else person.hairline) * smoothstep(-degrees, -75, -25)
+    edge += ragged * noise(rng, (1, shape[1]), (1, shape[1] // 3)) - receding
+    covered = smoothstep(edge, -soft, soft).astype(np.float32)
 
     rng = np.random.default_rng([person.texture_seed, 2])
-    parting = rng.uniform(-0.5, 0.5)
+    relief = 1 - parting * ridge(mesh.azimuth, rng.uniform(-0.5, 0.5), 0.1)
+    relief = relief + depth * noise(rng, shape, locks)
     volume = 1.0 if hat or person.hair_style == "buzz" else person.hair_volume
-    height = inwards * volume * (thickness + top * smoothstep(-mesh.row, 45, 105))
-    if person.hair_style == "curly":
-        height = height * (1 + 0.13 * noise(rng, shape, (26, 40)))
-    elif not hat:
-        locks = noise(rng, shape, (5, 40))
-        height = height * (1 + 0.12 * locks - 0.35 * ridge(mesh.azimuth, parting, 0.1))
+    height = inwards * volume * (thickness + top * smoothstep(-mesh.row, 45, 105)) * relief
     normals = area_vectors(head)
     normals /= np.maximum(np.sqrt((normals**2).sum(0)), np.float32(1e-6))
     # The rows at the very top are points: their normals are up.
     normals[:, :2] = np.float32([0, -1, 0]).reshape(3, 1, 1)
-    if hat:
-        ribs = 0.85 + 0.15 * np.cos(np.arange(shape[1]) * 1.3)
-        colour, gloss = tint(linear(rng.uniform(15, 210, 3)), height) * ribs, 0.0
-    else:
-        cells = (36, 60) if person.hair_style == "curly" else (7, shape[1] // 2)
-        fine, colour = _strands(rng, shape, (cells, (12, 60)), person.hair, 0.38)
-        gloss = 0.12 * np.clip(1 + fine, 0, 2)
+    dye = linear(rng.uniform(15, 210, 3)) if hat else person.hair
+    fine, colour = _strands(rng, shape, strands, (12, 60), dye)
+    gloss = 0.0 if hat else 0.12 * np.clip(1 + fine, 0, 2)
     if person.hair_style == "buzz":
         colour = 0.75 * colour + 0.25 * tint(person.skin, height)
+    colour *= 0.55 + 0.45 * inwards
     outside = head + normals * np.maximum(height, 0)
-    clouds = [from_mesh(outside, colour * (0.55 + 0.45 * inwards), opacity=covered, gloss=gloss)]
+    clouds = [from_mesh(outside, colour, opacity=covered, gloss=gloss)]
     if person.hair_style in ("long", "bob"):
         clouds.append(_curtain(rng, mesh, person))
     return covered, clouds
@@ -94,13 +87,13 @@ def hair(mesh: Chart, head: Array, person: Identity) -> tuple[Array, list[Array]
 def _strands(
     rng: np.random.Generator,
     shape: tuple[int, int],
-    cells: tuple[tuple[int, int], tuple[int, int]],
+    coarse: tuple[int, int],
+    fine: tuple[int, int],
     colour: Array,
-    contrast: float,
 ) -> tuple[Array, Array]:
     """Noise [R, C] of two sizes, and a colour [3, R, C] that follows it."""
-    fine = noise(rng, shape, cells[0]) * 0.6 + noise(rng, shape, cells[1]) * 0.4
-    return fine, tint(colour, fine) * np.clip(1 + contrast * fine, 0.25, 2)
+    strands = noise(rng, shape, coarse) * 0.6 + noise(rng, shape, fine) * 0.4
+    return strands, tint(colour, strands) * np.clip(1 + 0.39 * strands, 0.25, 2)
 
 
 def _curtain(rng: np.random.Generator, mesh: Chart, person: Identity) -> Array:
@@ -118,9 +111,9 @@ def _curtain(rng: np.random.Generator, mesh: Chart, person: Identity) -> Array:
     x = -(71 * (1 + 0.025 * person.shape["breadth"]) * dome(r) + out + flow) * np.sin(a)
     # The front edge comes forward over the temple and leans back towards the shoulders.
     z = (94 * dome(r) + out) * np.cos(a) - 4 - 0.10 * np.clip(r, 0, None)
-    _, colour = _strands(rng, x.shape, ((5, count // 2), (8, 50)), person.hair, 0.4)
+    _, colour = _strands(rng, x.shape, (5, count // 2), (8, 50), person.hair)
     ends = smoothstep(8 * locks - r, 2 - length, 18 - length) * smoothstep(r, -60, -45)
-    curtain = np.stack([x, r + 2.5 * locks, z])
+    curtain = (x, r + 2.5 * locks, z)
     return from_mesh(curtain, colour[..., ::-1], opacity=ends, gloss=0.10, two_sided=True)
 
 
@@ -141,8 +134,8 @@ def ears(person: Identity, step: float) -> Array:
     out = np.sin(flare) * reach + np.cos(flare) * relief
     back = np.cos(flare) * reach - np.sin(flare) * relief
     x = 70.5 * (1 + 0.035 * person.shape["breadth"]) - 4.5 + out
-    shells = (np.stack([s * x, 14 - 31 * size * up + 0.12 * reach, 12 - back]) for s in (-1, 1))
-    return np.hstack([from_mesh(m, colour, gloss=0.05, two_sided=True) for m in shells])
+    shells = ((side * x, 14 - 31 * size * up + 0.12 * reach, 12 - back) for side in (-1, 1))
+    return np.hstack([from_mesh(shell, colour, gloss=0.05, two_sided=True) for shell in shells])
 
 
 def glasses(person: Identity, eyes: Array, step: float) -> list[Array]:
@@ -168,8 +161,7 @@ def glasses(person: Identity, eyes: Array, step: float) -> list[Array]:
         x = outer + (72 - outer) * np.minimum(5 * back, 1)
         y = middle_y - 5 + 2.2 * across / thickness * max(thickness, 2.5)
         parts.append((side * x, y, front_z - 0.0035 * outer**2 - (front_z - 8) * back))
-    meshes = [np.stack(np.broadcast_arrays(*part)) for part in parts]
-    return [from_mesh(mesh, person.frames, gloss=0.3, two_sided=True) for mesh in meshes]
+    return [from_mesh(part, person.frames, gloss=0.3, two_sided=True) for part in parts]
 
 
 def torso(person: Identity, outfit: int, step: float) -> Array:
@@ -187,8 +179,7 @@ def torso(person: Identity, outfit: int, step: float) -> Array:
     # The chin and the jaw keep the light from the upper neck.
     shadow = 1 - 0.62 * smoothstep(-r, -142, -106) * np.clip(np.cos(a), 0, 1)
     skin = tint(person.skin * np.float32([0.95, 0.9, 0.88]), x) * shadow
-    mesh = np.stack([x, np.broadcast_to(r, x.shape), z])
-    return from_mesh(mesh, _dress(rng, skin, x, r), gloss=0.02)
+    return from_mesh((x, r, z), _dress(rng, skin, x, r), gloss=0.02)
 
 
 def _dress(rng: np.random.Generator, skin: Array, x: Array, r: Array) -> Array:

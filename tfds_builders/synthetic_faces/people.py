@@ -9,17 +9,15 @@ import numpy as np
 from .anatomy import SHAPE
 from .fields import Array, linear
 
-_SKINS = np.stack([
-    linear(tone) for tone in (
-        "#f7d6c4", "#ecc4ac", "#e0b294", "#cd9c7a", "#b07d5b", "#885b40", "#65422f", "#472e23",
-    )
-])  # fmt: skip
+_SKINS = ("#f7d6c4", "#ecc4ac", "#e0b294", "#cd9c7a", "#b07d5b", "#885b40", "#65422f", "#472e23")
 _IRISES = ("#4a2e1c", "#604024", "#705c34", "#5c7054", "#607c96", "#78848a")
 _HAIR = {
     "black": "#181413", "dark": "#30221b", "brown": "#583b28", "chestnut": "#76462c",
     "blond": "#c49e68", "light": "#dec496", "red": "#9e502a", "grey": "#94928e", "white": "#d6d4d0",
 }  # fmt: skip
-_YOUNG_HAIR = {
+# How common kinds are: hair of the old, the dark and the other; styles of her and of him.
+_OLD_HAIR, _DARK_HAIR = {"grey": 2, "white": 1}, {"black": 3, "dark": 1}
+_OTHER_HAIR = {
     "black": 2, "dark": 3, "brown": 3, "chestnut": 2, "blond": 2, "light": 1, "red": 0.7,
 }  # fmt: skip
 _HER_STYLES = {"long": 5, "bob": 3, "fringe": 2, "curly": 1.2, "swept": 1.2, "beanie": 0.5}
@@ -106,19 +104,17 @@ def sample_identity(rng: np.random.Generator) -> Identity:
     """Draws a person."""
     female = rng.random() < 0.5
     age, tone = rng.beta(1.6, 2.2), rng.beta(1.1, 1.6)
-    skin = [np.interp(tone, np.linspace(0, 1, len(_SKINS)), channel) for channel in _SKINS.T]
+    tones = np.stack([linear(skin) for skin in _SKINS], axis=1)
+    skin = [np.interp(tone, np.linspace(0, 1, len(_SKINS)), channel) for channel in tones]
     skin = np.float32(skin * rng.uniform((0.95, 0.92, 0.88), (1.05, 1.06, 1.08)))
-    if rng.random() < 1.3 * (age - 0.45):
-        hues = {"grey": 2, "white": 1}
-    else:
-        hues = {"black": 3, "dark": 1} if tone > 0.45 else _YOUNG_HAIR
+    is_grey = rng.random() < 1.3 * (age - 0.45)
+    hues = _OLD_HAIR if is_grey else _DARK_HAIR if tone > 0.45 else _OTHER_HAIR
     hair = linear(_HAIR[_choose(rng, hues)]) * np.float32(rng.uniform(0.8, 1.2))
-    his_styles = _HIS_STYLES | {"bald": 0.5 + 1.5 * age}
-    style = _choose(rng, _HER_STYLES if female else his_styles)
+    style = _choose(rng, _HER_STYLES if female else _HIS_STYLES | {"bald": 0.5 + 1.5 * age})
     lips = skin * np.float32([0.82, 0.50, 0.50]) + linear("#1e040a")
     if female and rng.random() < 0.4:
         lips = 0.45 * lips + 0.55 * linear(rng.uniform((130, 20, 40), (205, 80, 95)))
-    iris = _IRISES[0] if tone > 0.5 else _IRISES[rng.integers(len(_IRISES))]
+    iris = _IRISES[0 if tone > 0.5 else rng.integers(len(_IRISES))]
     return Identity(
         shape=_shape(rng, female, age),
         skin=skin,
@@ -147,9 +143,8 @@ def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 def _shape(rng: np.random.Generator, female: bool, age: float) -> dict[str, float]:
-    shape = dict(
-        zip(SHAPE, np.clip(rng.standard_normal(len(SHAPE)), -2.2, 2.2).tolist(), strict=True)
-    )
+    values = np.clip(rng.standard_normal(len(SHAPE)), -2.2, 2.2).tolist()
+    shape = dict(zip(SHAPE, values, strict=True))
     for name, shift in _MALE.items():
         shape[name] += -1.4 * shift if female else shift
     shape["ear_size"] += age
@@ -161,9 +156,9 @@ def sample_shot(rng: np.random.Generator) -> Shot:
     """Draws one picture's pose, expression, gaze, light, clothes and background."""
     yaw = rng.normal(0, 16) if rng.random() < 0.75 else rng.uniform(-65, 65)
     return Shot(
-        yaw=min(max(yaw, -70), 70),
-        pitch=float(np.clip(rng.normal(2, 8), -22, 26)),
-        roll=float(np.clip(rng.normal(0, 7), -25, 25)),
+        yaw=np.clip(yaw, -70, 70),
+        pitch=np.clip(rng.normal(2, 8), -22, 26),
+        roll=np.clip(rng.normal(0, 7), -25, 25),
         distance=math.exp(rng.uniform(math.log(550), math.log(2500))),
         expression=_expression(rng),
         gaze=np.float32([rng.normal(0, 1.2), rng.normal(0, 0.5)]),
@@ -175,7 +170,7 @@ def sample_shot(rng: np.random.Generator) -> Shot:
 
 def _expression(rng: np.random.Generator) -> dict[str, float]:
     kind = rng.random()
-    jaw = 0.0 if kind < 0.55 else rng.uniform(0.08, 0.35) if kind < 0.85 else rng.uniform(0.35, 1)
+    jaw = 0.0 if kind < 0.55 else rng.uniform(*((0.08, 0.35) if kind < 0.85 else (0.35, 1)))
     blink = rng.normal(0.02, 0.12) if rng.random() < 0.93 else rng.uniform(0.6, 1)
     return {
         "jaw": jaw,
@@ -190,10 +185,9 @@ def _expression(rng: np.random.Generator) -> dict[str, float]:
 
 def _light(rng: np.random.Generator) -> Array:
     around, height = math.radians(rng.normal(0, 42)), math.radians(rng.uniform(-5, 60))
-    sideways, forward = math.sin(around), math.cos(around)
-    toward = [sideways * math.cos(height), -math.sin(height), forward * math.cos(height)]
-    warm = rng.normal(0, 0.07)
-    hue, cool = np.asarray([1 + warm, 1, 1 - warm]), np.asarray([1 - 0.6 * warm, 1, 1 + 0.6 * warm])
+    level = math.cos(height)
+    toward = [math.sin(around) * level, -math.sin(height), math.cos(around) * level]
+    warm = rng.normal(0, 0.07) * np.asarray([1, 0, -1])
     key, sky = rng.uniform(0.35, 1.05), rng.uniform(0.35, 0.75)
     ground = sky * rng.uniform(0.35, 0.8)
-    return np.stack([toward, key * hue, sky * cool, ground * hue])
+    return np.stack([toward, key * (1 + warm), sky * (1 - 0.6 * warm), ground * (1 + warm)])

@@ -29,8 +29,8 @@ class Picture:
     """A picture of a face with its truth; all coordinates are its pixels.
 
     Attributes:
-      pixels: linear light, float32 [3, size, size], as rendered; sRGB, uint8 [size, size, 3], as
-        taken by a camera.
+      pixels: linear light, float32 [3, h, h], as rendered; sRGB, uint8 [size, size, 3], as taken
+        by a camera.
       points: float32 [68, 2] iBUG; `visible` bool [68], False where the head itself hides them.
       face_box: float64 [4], in the convention of the networks.
       irises: float32 [2, 2], the centres of the irises.
@@ -96,11 +96,17 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
 
 
 def render(
-    head: Head, shot: Shot, side: float, size: int, shift: Sequence[float] = (0.0, 0.0)
+    head: Head,
+    shot: Shot,
+    side: float,
+    size: int,
+    shift: Sequence[float] = (0.0, 0.0),
+    fineness: int = 1,
 ) -> Picture:
     """Renders the picture [size, size] whose face box has the side sqrt(w h) = `side`.
 
-    The box lies in the middle of the picture, moved by `shift` = (x, y) pixels.
+    The box lies in the middle of the picture, moved by `shift` = (x, y) pixels. The light has
+    `fineness` values along each pixel, [3, size * fineness, size * fineness].
     """
     turn = rotation(shot.yaw, shot.pitch, shot.roll)
     trunk = rotation(0.35 * shot.yaw, 0.1 * shot.pitch, 0.2 * shot.roll)
@@ -119,12 +125,13 @@ def render(
     # A box (x, y, w, h) has its centre at x + (w - 1) / 2.
     offset = (size - 1) / 2 + np.asarray(shift) - (box[:2] + (box[2:] - 1) / 2) * scale
     splats = np.hstack([skin, around, torso])
-    splats[:2] = splats[:2] * np.float32(scale) + np.float32(offset)[:, None]
-    splats[6] *= np.float32(scale**2)
-    light = surfels.draw(splats, background(np.random.default_rng(shot.seed), size))
+    corner = np.float32((offset + 0.5) * fineness - 0.5)
+    splats[:2] = splats[:2] * np.float32(scale * fineness) + corner[:, None]
+    splats[6] *= np.float32((scale * fineness) ** 2)
+    place = background(np.random.default_rng(shot.seed), size * fineness)
     points = (uv * scale + offset).astype(np.float32)
     box = np.asarray(face_box(points[:68].astype(np.float64), visible, IBUG68))
-    return Picture(light, points[:68], visible, box, points[68:])
+    return Picture(surfels.draw(splats, place), points[:68], visible, box, points[68:])
 
 
 def _visible(skin: Array, uv: Array, depth: Array) -> Array:
