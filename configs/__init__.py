@@ -15,8 +15,8 @@ from lrjax.config import OptimizerConfig, override
 T = TypeVar("T")
 
 SIZES = ("paper", "w300", "small", "quick")
-"""The paper's widths, schedules and data; the same without AFLW; narrow networks and short schedules
-for a CPU; and those on drawn faces."""
+"""The paper's widths, schedules and data; the same without AFLW; narrow networks and short
+schedules for a CPU; and those on drawn faces."""
 
 SHORT = OptimizerConfig(
     learning_rate=5e-4, b1=0.9, b2=0.999, schedule="cosine", weight_decay=1e-4, clip_norm=1.0

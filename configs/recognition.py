@@ -108,7 +108,7 @@ GENERIC = {
 
 
 def _tuned(name: str, dataset: str = "tinyface") -> RecognitionConfig:
-    """Fine-tune, of which the paper says no more: at a tenth of the rate, for a tenth of the steps."""
+    """Fine-tune, of which the paper says no more: a tenth of the rate and of the steps."""
     config = GENERIC[name]
     return replace(
         config,

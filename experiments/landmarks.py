@@ -184,7 +184,7 @@ ORDERS = (("S1", "S2"), ("S2", "S3"), ("S2", "S4"), ("S4", "S3"))
 
 
 def table1b(context: Context) -> Result:
-    """K&C Table 1b: settings S1 to S4 on generated low-resolution faces, and what they do natively."""
+    """K&C Table 1b: settings S1 to S4 on generated low-resolution faces, and on native ones."""
     tests, data_dir, stage1 = context.tests, context.data_dir, context.run("degradation")
     predictors = {name: context.landmarks(name.lower()) for name in SETTINGS}
     network: LandmarkConfig = predictors["S1"].config

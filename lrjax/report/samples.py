@@ -14,7 +14,7 @@ def save_pictures(folder: Path, step: int, pictures: dict[str, Any]) -> None:
     Args:
       folder: of the run.
       step: at which the pictures were made.
-      pictures: name -> "images", uint8 [n, H, W, 3], and perhaps "points" [n, N, 2] in their pixels.
+      pictures: name -> "images", uint8 [n, H, W, 3], and perhaps "points" [n, N, 2] in pixels.
     """
     for name, shown in pictures.items():
         images = shown["images"]
