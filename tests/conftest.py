@@ -4,29 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import pytest
 
-from lrjax.config import UNetConfig, to_dict
-from lrjax.tasks.landmarks import LandmarksConfig, generator_module
-from lrjax.training.weights import save_variables
+from lrjax.models import weights
+from lrjax.models.registry import build
+from lrjax.models.s2ld import LandmarkConfig
 
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder whose `last/` holds a very small, untrained landmark network of 68 points."""
-    config = LandmarksConfig(
-        degradation="subsample",
-        objective="integral",
-        decoder="soft",
-        stage1="/somewhere/else/degradation",
-        generator=UNetConfig(stem=4, widths=(4, 4)),
-    )
-    image = jnp.zeros((1, config.size, config.size, 3))
-    variables = generator_module(config, None).init(jax.random.key(1), image, train=False)
+    config = LandmarkConfig(stem=4, widths=(4, 4), decoder="soft")
+    variables = build(config).init(jax.random.key(1))
     run = tmp_path_factory.mktemp("run")
-    metadata = {"network": "g2", "task": "landmarks", "step": 7, "config": to_dict(config)}
-    save_variables(run / "last" / "g2.safetensors", variables, metadata)
+    weights.save(run / "last" / "g2.safetensors", config, variables, {"step": 7})
     return run
 
 

@@ -6,18 +6,16 @@ import hashlib
 from pathlib import Path
 
 import click
-import flax.linen as nn
 import jax
 
+from lrjax.convert.networks import CONVERSIONS, convert_state
+from lrjax.convert.torch_files import read_state
 from lrjax.errors import InputError
-from lrjax.models.vdsr import VDSR
-from lrjax.training.foreign import FOREIGN, converted
-from lrjax.training.torch_files import read_state
-from lrjax.training.weights import save_variables
+from lrjax.models import weights
 
 
-@click.command()
-@click.argument("network", type=click.Choice(list(FOREIGN)))
+@click.command(short_help="Read weights that others published.")
+@click.argument("network", type=click.Choice(list(CONVERSIONS)))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 def convert(network: str, file: Path, out: Path) -> None:
@@ -31,21 +29,10 @@ def convert(network: str, file: Path, out: Path) -> None:
     """
     if out.suffix != ".safetensors":
         raise InputError(f"The output {out} must be named .safetensors.")
-    result = converted(network, read_state(file), str(file))
-    metadata = {
-        "network": network,
-        "options": _options(result.module),
-        "source": file.name,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-    }
-    save_variables(out, result.variables, metadata)
+    result = convert_state(network, read_state(file), str(file))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    provenance = {"source": file.name, "sha256": digest}
+    weights.save(out, result.network.config, result.variables, provenance)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(result.variables["params"]))
     left_out = f"; left out {', '.join(result.dropped)}" if result.dropped else ""
     click.echo(f"{out}: {network}, {parameters:,} parameters of {file}{left_out}")
-
-
-def _options(module: nn.Module) -> dict[str, int | bool]:
-    """What of the network the file decided."""
-    if isinstance(module, VDSR):
-        return {"channels": module.channels, "use_bias": module.use_bias}
-    return {}

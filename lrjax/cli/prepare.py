@@ -17,27 +17,19 @@ from lrjax.config import override, to_dict
 from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
 from lrjax.files import exclusively
-from tfds_builders.common import REPORT_FILE, DatasetError, Report
+from lrjax.tfds_builders.common import REPORT_FILE, RecordBuilder, Report
 
-# Dataset -> the folders of $LRJAX_DATA where its official files are looked for. None: it needs no
-# files.
-FOLDERS: dict[str, tuple[str, ...] | None] = {
-    "aflw": ("AFLW",),
-    "w300": ("300W",),
-    "wider_face_crops": ("WIDER",),
-    "alrf": ("ALRF", "ALRF_dev"),
-    "tinyface": ("TinyFace", "tinyface", "tinyface_standin"),
-    "celeba": ("CelebA", "celeba"),
-    "casia_webface": ("CASIA-WebFace", "CASIA-maxpy-clean", "casia_webface"),
-    "face_records": ("faces_emore", "faces_ms1m_112x112", "ms1m-retinaface-t1", "face_records"),
-    "synlr": ("MegaFace2", "MF2"),
-    "synthetic_faces": None,
-    "synthetic_identities": None,
-}
+DATASETS = tuple(
+    sorted(
+        path.parent.name
+        for path in pathlib.Path(tfds_builders.__file__).parent.glob("*/*_dataset_builder.py")
+    )
+)
+"""A dataset is a folder with a builder."""
 NAMES_SHOWN = 3
 
 
-def builder_class(name: str) -> type[tfds.core.DatasetBuilder]:
+def builder_class(name: str) -> type[RecordBuilder]:
     """The TFDS builder of a dataset."""
     return importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder").Builder
 
@@ -52,7 +44,7 @@ def prepare_dataset(
     """Prepares a dataset unless it is prepared; whole, or not at all.
 
     Args:
-      name: one of FOLDERS.
+      name: one of DATASETS.
       data_dir: records go to `<data_dir>/<name>/<version>`.
       manual_dir: the official files; by default the dataset's folder in $LRJAX_DATA.
       force: replace what is prepared, once the new records are complete.
@@ -78,7 +70,7 @@ def prepare_dataset(
                 "leave out the setting source or --manual-dir."
             )
         options["portraits"] = load_identities(chosen.source, data_dir)
-    elif FOLDERS[name] is not None:
+    elif builder_type.FOLDERS:
         manual_dir = _manual_folder(name, manual_dir, builder_type)
     try:
         with _workplace(data_dir, name) as work:
@@ -95,14 +87,12 @@ def prepare_dataset(
                 target.rmtree()
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(builder.data_path, target)
-    except DatasetError as error:
-        raise InputError(str(error)) from error
     except OSError as error:
         raise InputError(f"'{name}' cannot be prepared in {data_dir}: {error}.") from error
     return True
 
 
-def _settings(name: str, builder_type: type[tfds.core.DatasetBuilder], given: Sequence[str]) -> Any:
+def _settings(name: str, builder_type: type[RecordBuilder], given: Sequence[str]) -> Any:
     """The dataset's settings with those that are given, or None if it has none."""
     settings_type = getattr(builder_type, "SETTINGS", None)
     defaults = settings_type() if settings_type is not None else None
@@ -137,7 +127,7 @@ def _workplace(data_dir: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
 
 
 def _manual_folder(
-    name: str, given: pathlib.Path | None, builder_type: type[tfds.core.DatasetBuilder]
+    name: str, given: pathlib.Path | None, builder_type: type[RecordBuilder]
 ) -> pathlib.Path:
     layout = " ".join((builder_type.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split())
     if given is not None:
@@ -145,7 +135,7 @@ def _manual_folder(
             raise InputError(f"{given} is not a folder with files for '{name}': {layout}.")
         return given
     root = os.environ.get("LRJAX_DATA")
-    candidates = [pathlib.Path(root) / folder for folder in FOLDERS[name]] if root else []
+    candidates = [pathlib.Path(root) / folder for folder in builder_type.FOLDERS] if root else []
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
@@ -192,7 +182,7 @@ def default_data_dir() -> pathlib.Path:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(list(FOLDERS)))
+@click.argument("name", type=click.Choice(DATASETS))
 @click.option(
     "--manual-dir",
     type=click.Path(path_type=pathlib.Path),

@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from lrjax.config import from_dict
+from lrjax.convert.networks import CONVERSIONS
 from lrjax.data.cache import cached, key_of
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
@@ -29,7 +30,6 @@ from lrjax.tasks import csri_networks, recognition
 from lrjax.tasks.csri_networks import CSRIConfig
 from lrjax.tasks.recognition import RecognitionConfig, face_template
 from lrjax.tasks.super_resolution_views import to_bytes
-from lrjax.training.foreign import FOREIGN
 from lrjax.training.weights import first_misfit, load_variables
 
 Flip = Literal["none", "sum", "concatenate", "norm_weighted"]
@@ -297,7 +297,7 @@ def _config(path: Path, metadata: dict[str, Any]) -> RecognitionConfig | CSRICon
         raise InputError(
             f"The weights file {path} holds {name or 'no network'!r}, which is no recogniser; name "
             "a run of `lrjax train recognition` or `lrjax train csri`, or one of "
-            f"{', '.join(name for name in FOREIGN if name in RECOGNISERS)} converted by "
+            f"{', '.join(name for name in CONVERSIONS if name in RECOGNISERS)} converted by "
             "`lrjax convert`."
         )
     return RecognitionConfig(network=name)

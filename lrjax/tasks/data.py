@@ -10,7 +10,7 @@ import numpy as np
 
 from lrjax.config import AlignmentConfig
 from lrjax.data import faces as landmark_faces
-from lrjax.data.batches import Examples, Loaded, select
+from lrjax.data.examples import Examples, Loaded, select
 from lrjax.data.identities import (
     UNKNOWN,
     Identities,

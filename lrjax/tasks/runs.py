@@ -25,9 +25,8 @@ import jax
 from jax.experimental import multihost_utils
 
 import lrjax
-from lrjax import configs
 from lrjax.config import from_dict, override, to_dict
-from lrjax.data.batches import Examples, Loaded
+from lrjax.data.examples import Examples, Loaded
 from lrjax.errors import InputError
 from lrjax.files import exclusively, write_json
 from lrjax.models import weights
@@ -82,10 +81,14 @@ def task_name(config: Config) -> str:
 
 # --- Configurations by name.
 
+# Found by its name, as configurations are made of tasks and stand above them.
+CONFIGS = "lrjax.configs"
+
 
 def config_names() -> list[str]:
     """List the files of `configs/`."""
-    return sorted(module.name for module in pkgutil.iter_modules(configs.__path__))
+    folder = importlib.import_module(CONFIGS).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(folder))
 
 
 def find_config(name: str) -> Config:
@@ -100,7 +103,7 @@ def find_config(name: str) -> Config:
     if file.endswith(".py"):
         module = import_file(Path(file))
     elif file in config_names():
-        module = importlib.import_module(f"{configs.__name__}.{file}")
+        module = importlib.import_module(f"{CONFIGS}.{file}")
     else:
         raise InputError(
             f"There is no configuration {file!r}; there are {', '.join(config_names())}, or name a "

@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 
 from lrjax.config import TrainConfig
 from lrjax.data import batches
+from lrjax.data.examples import size_of
 from lrjax.errors import InputError
 from lrjax.training import parallel
 from lrjax.training.checkpoint import Checkpoints
@@ -190,7 +191,7 @@ def fit(
         longer than `steps` already.
     """
     for name in task.batch:
-        if batches.size_of(data[name]) == 0:
+        if size_of(data[name]) == 0:
             raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
     mesh = parallel.make_mesh() if mesh is None else mesh
     step_function = compile_step(task, config, mesh)

@@ -40,6 +40,10 @@ class Nets:
         """Return the module of a network."""
         return self._modules[name]
 
+    def params(self, name: str) -> Any:
+        """Return the parameters of a network: those that are learning, if it is."""
+        return self._params.get(name, self._nets[name].evaluation_variables["params"])
+
     def __call__(
         self, name: str, *inputs: jax.Array, dropout: jax.Array | None = None, **options: Any
     ) -> Any:

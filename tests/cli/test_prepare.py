@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import tfds_builders.common.face_builder
-from lrjax.cli.prepare import FOLDERS, builder_class, prepare, prepare_dataset
+from lrjax.cli.prepare import DATASETS, builder_class, prepare, prepare_dataset
 from lrjax.data.faces import Faces, load_faces
 from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
@@ -152,7 +152,7 @@ def test_two_at_a_time_are_kept_apart(official: pathlib.Path, tmp_path: pathlib.
     os.close(lock)
 
 
-@pytest.mark.parametrize("name", [name for name, folders in FOLDERS.items() if folders])
+@pytest.mark.parametrize("name", [name for name in DATASETS if builder_class(name).FOLDERS])
 def test_missing_files_are_an_input_error(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +161,7 @@ def test_missing_files_are_an_input_error(
     with pytest.raises(InputError, match=rf"folder of '{name}' with --manual-dir"):
         prepare_dataset(name, records)
     monkeypatch.setenv("LRJAX_DATA", str(tmp_path))
-    with pytest.raises(InputError, match=re.escape(str(tmp_path / FOLDERS[name][0]))):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / builder_class(name).FOLDERS[0]))):
         prepare_dataset(name, records)
     with pytest.raises(InputError, match="nowhere"):
         prepare_dataset(name, records, tmp_path / "nowhere")
@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(
         prepare_dataset("w300", tmp_path / "records", official)
 
 
-@pytest.mark.parametrize("name", list(FOLDERS))
+@pytest.mark.parametrize("name", DATASETS)
 def test_every_dataset_describes_itself(name: str, tmp_path: pathlib.Path) -> None:
     builder = builder_class(name)(data_dir=tmp_path)
     assert builder.name == name

@@ -14,6 +14,7 @@ import pytest
 import tiny
 from PIL import Image
 
+from lrjax.convert.networks import convert_state
 from lrjax.models.drrn import DRRN
 from lrjax.models.srcnn import SRCNN
 from lrjax.models.super_resolution import (
@@ -27,7 +28,6 @@ from lrjax.models.super_resolution import (
 )
 from lrjax.models.vdsr import VDSR
 from lrjax.models.vgg import VGG19Features
-from lrjax.training.foreign import converted
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -412,7 +412,7 @@ def test_vgg_is_torchvisions(activated: bool) -> None:
     with torch.no_grad():
         wanted = model.features(torch.from_numpy(normalised)).numpy().transpose(0, 2, 3, 1)
     module = VGG19Features(widths=widths, activated=activated)
-    theirs = converted("vgg19", state | {"classifier.0.weight": widths}, "theirs", module)
+    theirs = convert_state("vgg19", state | {"classifier.0.weight": widths}, "theirs", module)
     assert theirs.dropped == ("classifier.0.weight",)
     found = jax.jit(module.apply)(theirs.variables, x)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())

@@ -17,7 +17,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from golden_adapter import small_network, stepped
+import people
+from golden_adapter import stepped
 from golden_cases import CASES
 
 RECORDS = Path(__file__).resolve().parent.parent / "golden"
@@ -30,8 +31,8 @@ def outcome(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarr
 
     `folder` is an empty one, in which it keeps what it starts from.
     """
-    with small_network():
-        nets, losses, metrics = stepped(*CASES[name](folder))
+    people.use_small()
+    nets, losses, metrics = stepped(*CASES[name](folder))
     kinds = {f"{net}/{kind}": _by_path(tree) for net in nets for kind, tree in nets[net].items()}
     states = _by_path(losses)
     record = {

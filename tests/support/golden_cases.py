@@ -73,28 +73,23 @@ AUGMENTED = {
 
 def degradation(folder: Path, **settings: Any) -> tuple[Any, Data]:
     """G1 and D1 from 32 to 16 pixels."""
-    defaults = {
-        "image_size": 32,
-        "size": 16,
-        "generator": {"stem": 4, "encoder": [4], "decoder": [4], "noise": 4},
-        "critic": CRITIC,
-        "optimizer": DESCENT,
-        "train": TRAIN,
-    }
+    g1 = {"image_size": 32, "stem": 4, "encoder": [4], "decoder": [4], "noise": 4}
+    defaults = {"g1": g1, "d1": CRITIC, "optimizer": DESCENT, "train": TRAIN}
     data = {"labelled": faces(32, "five", 0), "real": faces(16, "five", 1)}
     return configured("degradation", defaults | settings), data
 
 
-def landmarks(folder: Path, **settings: Any) -> tuple[Any, Data]:
+def landmarks(
+    folder: Path, g2: dict[str, Any] | None = None, warm: bool = False, **settings: Any
+) -> tuple[Any, Data]:
     """G2 on 16 pixels, of 32; and what a setting adds, with weights that are all felt."""
+    g2 = {"size": 16, "points": "five", **UNET} | (g2 or {})
     defaults = {
         "image_size": 32,
-        "size": 16,
-        "scheme": "five",
         "degradation": "subsample",
-        "generator": UNET,
-        "heatmap_critic": UNET,
-        "confidence_critic": CRITIC,
+        "g2": g2,
+        "d2": UNET,
+        "d3": CRITIC | {"name": "confidence_discriminator"},
         "a": 0.9,
         "b": 0.3,
         "c": 0.2,
@@ -106,45 +101,65 @@ def landmarks(folder: Path, **settings: Any) -> tuple[Any, Data]:
     values = defaults | settings
     if values["degradation"] == "generator":
         values["stage1"] = begun(degradation(folder)[0], folder / "stage1", 1)
-    if values.pop("warm", False):
+    if warm:
         values["initial"] = begun(configured("landmarks", values), folder / "initial", 2)
     config = configured("landmarks", values)
-    data = {"labelled": faces(values["image_size"], values["scheme"], 0)}
+    data = {"labelled": faces(values["image_size"], g2["points"], 0)}
     if values.get("consistency") or "confidence" in values.get("critics", ()):
-        data["real"] = faces(16, values["scheme"], 1)
+        data["real"] = faces(16, g2["points"], 1)
     return config, data
 
 
-def recognise(folder: Path, size: tuple[int, int] = (16, 16), **settings: Any) -> tuple[Any, Data]:
+def recognise(
+    folder: Path,
+    size: tuple[int, int] = (16, 16),
+    network: dict[str, Any] | None = None,
+    enlarged: bool = False,
+    **settings: Any,
+) -> tuple[Any, Data]:
     """A small network and six people, whose pictures are shifted by a pixel or more."""
     defaults = {
         "labelled": ["people:train"],
         "classes": 6,
-        "network": "small",
-        "dropout": 0.0,
-        "alignment": "resize",
+        "network": {"name": "small", "dropout": 0.0} | (network or {}),
+        "alignment": {"landmarks": "resize"},
         "shift": 1 / 16,
         "scale": 8.0,
         "optimizer": DESCENT,
         "train": {"batch_size": 8},
     }
     values = defaults | settings
-    if values.pop("enlarged", False):
+    if enlarged:
         # After a network that enlarges faces, in the sizes of rpcn.
-        first = {"network": "rpcn", "generator": {"width": 3}, "image_size": size, "size": (20, 16)}
-        values["initial"] = begun(configured("super_resolution", first), folder / "initial", 1)
+        first = {"name": "rpcn_refiner", "width": 3 / 64, "image_size": size, "size": (20, 16)}
+        first_config = configured("super_resolution", {"network": first})
+        values["initial"] = begun(first_config, folder / "initial", 1)
     config = configured("recognition", values)
     edge = 2 * round(values["shift"] * size[0])
     return config, {"labelled": portraits(size[0] + edge, size[1] + edge, 6)}
 
 
-def super_resolution(folder: Path, **settings: Any) -> tuple[Any, Data]:
+WIDTHS = {
+    "srresnet": {"width": 4, "blocks": 1},
+    "rrdb": {"width": 4, "blocks": 1, "growth": 2},
+    "srcnn": {"width": 4},
+    "vdsr": {"width": 4, "layers": 3},
+    "drrn": {"width": 4, "blocks": 1, "units": 2},
+    "rpcn_refiner": {"width": 4 / 64},
+}
+
+
+def super_resolution(
+    folder: Path, network: str = "srresnet", warm: bool = False, **settings: Any
+) -> tuple[Any, Data]:
     """From 16 to 32 pixels, or from 12 × 10 to 30 × 27; with weights that are all felt."""
-    doubles = settings.get("network", "srresnet") in ("srresnet", "rrdb")
-    defaults = {
+    doubles = network in ("srresnet", "rrdb")
+    sizes = {
         "image_size": [32, 32] if doubles else [30, 27],
         "size": [16, 16] if doubles else [12, 10],
-        "generator": {"width": 4, "blocks": 1, "growth": 2, "layers": 3, "units": 2},
+    }
+    defaults = {
+        "network": {"name": network} | WIDTHS[network] | sizes,
         "discriminator": {"widths": [4, 4], "hidden": 4},
         "pixel": 0.8,
         "gan": 0.2,
@@ -157,27 +172,31 @@ def super_resolution(folder: Path, **settings: Any) -> tuple[Any, Data]:
     if values.get("perceptual"):
         values["vgg"] = str(folder / "vgg.safetensors")
         tiny.vgg_file(folder / "vgg.safetensors")
-    if values.pop("warm", False):
+    if warm:
         values["initial"] = begun(configured("super_resolution", values), folder / "first", 2)
     images = faces(32, "five", 0)
     return configured("super_resolution", values), {"labelled": images}
 
 
-def csri(folder: Path, start: str | None = None, **settings: Any) -> tuple[Any, Data]:
+def csri(
+    folder: Path,
+    start: str | None = None,
+    refiner: str = "srcnn",
+    dropout: float = 0.0,
+    **settings: Any,
+) -> tuple[Any, Data]:
     """Two small networks on 16 pixels, of 5 × 4, with as many people as pictures allow.
 
     `start` is where the networks come from: "joint", a run of this task, or "apart", two runs.
     """
+    sizes = {"size": [5, 4], "image_size": [16, 16], "residual": True}
     defaults = {
         "labelled": ["celeba:all"],
         "classes": 4,
         "native": ["tinyface:train"],
         "native_classes": 3,
-        "size": [5, 4],
-        "sharpener": "srcnn",
-        "generator": {"width": 4, "layers": 3, "units": 2, "residual": True},
-        "network": "small",
-        "dropout": 0.0,
+        "refiner": {"name": refiner} | WIDTHS[refiner] | sizes,
+        "network": {"name": "small", "dropout": dropout},
         "shift": 1 / 16,
         "sr": 0.05,
         "optimizer": DESCENT,
@@ -189,10 +208,9 @@ def csri(folder: Path, start: str | None = None, **settings: Any) -> tuple[Any, 
         joint |= {"labelled": ["celeba:all"], "classes": 4}
         values["initial"] = begun(configured("csri", joint), folder / "joint", 1)
     if start == "apart":
-        enlarges = {key: values[key] for key in ("size", "generator")}
-        enlarges |= {"network": values["sharpener"], "image_size": [16, 16]}
-        values["resolver"] = begun(configured("super_resolution", enlarges), folder / "resolver", 1)
-        values["recogniser"] = begun(recognise(folder)[0], folder / "recogniser", 2)
+        enlarges = configured("super_resolution", {"network": values["refiner"]})
+        values["initial_refiner"] = begun(enlarges, folder / "refiner", 1)
+        values["initial_encoder"] = begun(recognise(folder)[0], folder / "encoder", 2)
     parts = {"labelled": values["classes"], "native": values["native_classes"]}
     data = {
         name: portraits(18, 18, classes, seed)
@@ -211,7 +229,7 @@ CASES: dict[str, Case] = {
         degradation,
         alpha=0.7,
         beta=2.0,
-        critic={**CRITIC, "pooling": "average", "spectral_norm": False},
+        d1={**CRITIC, "pooling": "average", "spectral_norm": False},
         augment={"tight": 0.5},
     ),
     "landmarks-s1": landmarks,
@@ -219,13 +237,13 @@ CASES: dict[str, Case] = {
     "landmarks-s3": partial(landmarks, degradation="generator", critics=["heatmap"]),
     "landmarks-s4": partial(landmarks, degradation="generator", critics=BOTH),
     "landmarks-confidence": partial(landmarks, critics=["confidence"]),
-    "landmarks-hr": partial(landmarks, degradation="none", size=32, warm=True),
+    "landmarks-hr": partial(landmarks, degradation="none", g2={"size": 32}, warm=True),
     "landmarks-integral": partial(
         landmarks,
         degradation="camera",
         objective="integral",
         average=0.9,
-        sigma=1.2,
+        g2={"sigma": 1.2},
         augment=AUGMENTED,
         camera={"size": [6, 20]},
         optimizer={**DESCENT, "schedule": "cosine", "clip_norm": 1.0},
@@ -235,11 +253,16 @@ CASES: dict[str, Case] = {
         objective="integral",
         average=0.9,
         consistency=0.4,
-        decoder="soft",
+        g2={"decoder": "soft"},
         augment={"tight": 0.5},
     ),
     "landmarks-s4-consistency": partial(
-        landmarks, critics=BOTH, average=0.9, consistency=0.4, augment=AUGMENTED, scheme="aflw19"
+        landmarks,
+        critics=BOTH,
+        average=0.9,
+        consistency=0.4,
+        augment=AUGMENTED,
+        g2={"points": "aflw19"},
     ),
     "recognition-softmax": partial(recognise, bias=False),
     "recognition-bias": partial(recognise, optimizer=GROUPED),
@@ -247,21 +270,27 @@ CASES: dict[str, Case] = {
     "recognition-cosface": partial(recognise, head="cosface", margin=0.4),
     "recognition-sphereface": partial(recognise, head="sphereface", easing=[0.5, 4.0, 0.3]),
     "recognition-focal": partial(recognise, focal=2.0),
-    "recognition-arcface-focal": partial(recognise, head="arcface", focal=2.0, dropout=0.3),
+    "recognition-arcface-focal": partial(
+        recognise, head="arcface", focal=2.0, network={"dropout": 0.3}
+    ),
     "recognition-centre": partial(recognise, centre=0.1, centre_rate=0.4),
     "recognition-pairs": partial(recognise, verification=0.3, verification_margin=3.0),
-    "recognition-dropout": partial(recognise, dropout=0.4, coarse=[7, 6]),
+    "recognition-dropout": partial(recognise, network={"dropout": 0.4}, down_up=[7, 6]),
     "recognition-deepid2": partial(
-        recognise, size=(55, 47), network="deepid2", width=0.1, verification=0.3, centre=0.1
+        recognise,
+        size=(55, 47),
+        network={"name": "deepid2", "width": 0.1},
+        verification=0.3,
+        centre=0.1,
     ),
     "recognition-rpcn": partial(
-        recognise, size=(56, 48), network="rpcn", width=3 / 64, enlarged=True
+        recognise, size=(56, 48), network={"name": "rpcn", "width": 3 / 64}, enlarged=True
     ),
     "super_resolution-mse": super_resolution,
     "super_resolution-l1": partial(super_resolution, network="rrdb", distance="l1", warm=True),
-    "super_resolution-huber": partial(super_resolution, network="rpcn", distance="huber"),
+    "super_resolution-huber": partial(super_resolution, network="rpcn_refiner", distance="huber"),
     "super_resolution-coupled": partial(
-        super_resolution, network="rpcn", distance="huber", coupled=0.6
+        super_resolution, network="rpcn_refiner", distance="huber", coupled=0.6
     ),
     "super_resolution-srcnn": partial(super_resolution, network="srcnn"),
     "super_resolution-vdsr": partial(
@@ -284,10 +313,10 @@ CASES: dict[str, Case] = {
     "super_resolution-generator": partial(super_resolution, degradation="generator"),
     "csri-joint": partial(csri, **ALONE),
     "csri-both": partial(csri, sr=0.04, dropout=0.3),
-    "csri-from-joint": partial(csri, start="joint", sharpener="vdsr", sr=0.003),
+    "csri-from-joint": partial(csri, start="joint", refiner="vdsr", sr=0.003),
     "csri-tuned": partial(csri, start="joint", frozen=True, **NATIVE),
     "csri-independent": partial(csri, start="apart", frozen=True, **NATIVE),
-    "csri-apart-both": partial(csri, start="apart", centre=0.1, reduction="mean", sr=0.5),
+    "csri-apart-both": partial(csri, start="apart", centre=0.1, reduction="mean", sr=5.0),
     "csri-joint-centre": partial(csri, centre=0.1, centre_rate=0.4, optimizer=GROUPED, **ALONE),
     "csri-sum-unit": partial(csri, reduction="sum", pixels="unit", **ALONE),
     "csri-mean-bytes": partial(csri, reduction="mean", pixels="bytes", sr=0.001, **ALONE),

@@ -13,14 +13,14 @@ import numpy as np
 import tiny
 from PIL import Image
 
-from lrjax.config import GroupConfig, OptimizerConfig
+from lrjax.config import AlignmentConfig, GroupConfig, OptimizerConfig
 from lrjax.data.examples import Examples
 from lrjax.data.identities import Identities
-from lrjax.geometry.templates import TEMPLATES, scaled
-from lrjax.models.recognisers import Recogniser
-from lrjax.tasks import recognition
-from lrjax.tasks.recognition import RecognitionConfig, border, face_template
-from lrjax.tasks.recognition_data import Frames, Framing
+from lrjax.geometry.templates import TEMPLATES, Template, scaled
+from lrjax.inference.aligner import Frames
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.registry import Network, register
+from lrjax.tasks.recognition import RecognitionConfig
 
 SIDE = 16
 
@@ -43,16 +43,15 @@ class Small(nn.Module):
         return nn.Dense(5, name="last")(x.reshape(len(x), -1))
 
 
+def _small(config: EncoderConfig, axis_name: str | None) -> Network:
+    module = Small(config.width, config.dropout or 0.0, axis_name)
+    return Network(config, "encoder", module, ((SIDE, SIDE, 3),), "small", 5)
+
+
 def use_small() -> None:
     """Let "small" be a network, and its faces have a template."""
-    recognition.RECOGNISERS = {
-        **recognition.RECOGNISERS,
-        "small": Recogniser(Small, (SIDE, SIDE), "small", 5),
-    }
-    recognition.TEMPLATES = {
-        **recognition.TEMPLATES,
-        "small": scaled(TEMPLATES["arcface112"], SIDE, "small"),
-    }
+    register("small", EncoderConfig, _small)
+    TEMPLATES["small"] = scaled(TEMPLATES["arcface112"], SIDE, "small")
 
 
 # Not Adam, which would hide gradients that are wrong by a factor.
@@ -70,9 +69,8 @@ def config(**changes: Any) -> RecognitionConfig:
     defaults = RecognitionConfig(
         labelled=("people:train",),
         holdout=0.2,
-        network="small",
-        dropout=0.3,
-        alignment="resize",
+        network=EncoderConfig("small", dropout=0.3),
+        alignment=AlignmentConfig("resize"),
         shift=1 / SIDE,
         focal=2.0,
         scale=8.0,
@@ -84,7 +82,7 @@ def config(**changes: Any) -> RecognitionConfig:
 
 def examples(config: RecognitionConfig, count: int = 24, seed: int = 0) -> Examples:
     """Frames of noise, darker or brighter by whose they are."""
-    template, edge = face_template(config), 2 * border(config)
+    template, edge = config.template, 2 * config.border
     rng = np.random.default_rng(seed)
     label = np.arange(count, dtype=np.int32) % (config.classes or 6)
     noise = rng.integers(0, 128, (count, template.height + edge, template.width + edge, 3))
@@ -116,21 +114,26 @@ def portraits(label: list[int], points: bool = False) -> Identities:
     )
 
 
-def darkened(portraits: Identities, framing: Framing) -> Frames:
+class Darkened:
     """An aligner that looks at nothing: frames of noise, darker or brighter by whose they are."""
-    shape = (framing.template.height, framing.template.width)
-    label = portraits.label[:, None, None, None]
-    rng = np.random.default_rng(1)
-    sides = (side + 2 * framing.border for side in shape)
-    noise = rng.integers(0, 64, (len(portraits), *sides, 3))
-    images = (noise + 191 * label // label.max()).astype(np.uint8)
-    return Frames(images, f"noise of {framing.alignment}", "3 of 4 faces aligned")
+
+    def __init__(self, alignment: AlignmentConfig, template: Template, border: int) -> None:
+        self.identity = f"noise of {alignment.landmarks}"
+        self._shape = (template.height + 2 * border, template.width + 2 * border)
+
+    @classmethod
+    def load(cls, alignment: AlignmentConfig, template: Template, *, border: int) -> Darkened:
+        return cls(alignment, template, border)
+
+    def frames(self, identities: Identities, *, streamed: bool, cache: Path | None) -> Frames:
+        label = identities.label[:, None, None, None]
+        rng = np.random.default_rng(1)
+        noise = rng.integers(0, 64, (len(identities), *self._shape, 3))
+        images = (noise + 191 * label // label.max()).astype(np.uint8)
+        return Frames(images, "3 of 4 faces aligned")
 
 
 def prepared(monkeypatch: Any, found: Identities) -> None:
-    """Let these be the pictures of every dataset."""
-
-    def load(spec: tuple[str, ...], data_dir: Path) -> Identities:
-        return found
-
-    monkeypatch.setattr("lrjax.tasks.recognition_data.load_identities", load)
+    """Let these be the pictures of every dataset, and nothing align them."""
+    monkeypatch.setattr("lrjax.tasks.data.load_identities", lambda spec, data_dir: found)
+    monkeypatch.setattr("lrjax.tasks.data.Aligner", Darkened)

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lrjax.config import CriticConfig, HighToLowConfig, TrainConfig, UNetConfig, to_dict
+from lrjax.config import TrainConfig, to_dict
 from lrjax.data.examples import Examples, Loaded
 from lrjax.data.faces import FRAME, Faces
+from lrjax.files import write_json
 from lrjax.geometry.points import SCHEMES
 from lrjax.losses.adversarial import AdversarialState
-from lrjax.models.vgg import VGG19Features
+from lrjax.models import weights
+from lrjax.models.registry import Network, NetworkConfig, build
+from lrjax.models.s2ld import CriticConfig, DegraderConfig, LandmarkConfig, UNetConfig
+from lrjax.models.upsamplers import (
+    DiscriminatorConfig,
+    DRRNConfig,
+    RPCNRefinerConfig,
+    RRDBConfig,
+    SRCNNConfig,
+    SRResNetConfig,
+    VDSRConfig,
+    VGGConfig,
+)
 from lrjax.rng import per_example, stream
-from lrjax.tasks import degradation, landmarks, runs, super_resolution
+from lrjax.tasks import landmarks, runs, super_resolution
 from lrjax.tasks.degradation import DegradationConfig
-from lrjax.tasks.faces import examples
-from lrjax.tasks.resolvers import SHARPENERS
-from lrjax.training.parallel import AXIS
-from lrjax.training.state import Metrics, State, new_net, updated
-from lrjax.training.task import Batch, Task
-from lrjax.training.weights import save_variables, write_json
+from lrjax.training.nets import Nets
+from lrjax.training.parallel import mean
+from lrjax.training.state import Metrics, State
+from lrjax.training.step import init_state
+from lrjax.training.task import Batch, Losses, Player, Task
 
 FEATURES = 5
 
@@ -36,6 +50,16 @@ def toy_data(count: int = 24, seed: int = 0) -> dict[str, dict[str, np.ndarray]]
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(count, FEATURES)).astype(np.float32)
     return {"points": {"x": x, "y": (x.sum(1) + 0.1 * rng.normal(size=count)).astype(np.float32)}}
+
+
+class Line(nn.Module):
+    """A linear function, and the mean of what it was trained towards."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, 5] -> [B]."""
+        self.variable("stats", "mean", jnp.zeros, ())
+        return x @ self.param("w", jax.random.normal, (FEATURES,))
 
 
 def toy(
@@ -48,43 +72,33 @@ def toy(
     An example whose y is infinite has an infinite loss; one whose x are all zero has a finite
     loss, with a gradient that is not a number.
     """
-    # Not Adam, which would hide gradients that are wrong by a factor.
-    optimizer = optimizer or optax.sgd(0.02, momentum=0.9)
 
-    def init(key: jax.Array) -> State:
-        params = {"w": jax.random.normal(stream(key, "init"), (FEATURES,))}
-        net = new_net({"params": params, "stats": {"mean": jnp.zeros(())}}, optimizer, average=True)
-        return State.create({"line": net}, {"running": AdversarialState.create()}, key)
-
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        net, part = state.nets["line"], batch[source]
+    def losses(nets: Nets, state: State, batch: Batch) -> tuple[Losses, Metrics, dict[str, Any]]:
+        part = batch[source]
         keys = per_example(stream(state.key, "noise", state.step), part["example_index"])
         noise = jax.vmap(jax.random.normal)(keys)
-
-        def losses(params: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-            fit = jnp.square(part["x"] @ params["w"] + 0.1 * noise - part["y"]).mean()
-            length = jnp.linalg.norm(part["x"] * params["w"], axis=-1).mean()
-            return fit + 1e-3 * length, {"fit": fit, "length": length}
-
-        gradients, values = jax.grad(losses, has_aux=True)(net.params)
-        stats = {"stats": {"mean": part["y"].mean()}}
-        gradients, values, stats = jax.lax.pmean((gradients, values, stats), AXIS)
-        net = updated(net, gradients, stats, optimizer, decay=0.9)
+        fit = jnp.square(nets("line", part["x"]) + 0.1 * noise - part["y"]).mean()
+        # The length of w ⊙ x: its gradient at 0 is not a number.
+        length = jnp.linalg.norm(part["x"] * nets.params("line")["w"], axis=-1).mean()
+        values = mean({"fit": fit, "length": length})
         running = state.losses["running"].update(values["fit"], values["length"], values["fit"])
-        new = state.replace(step=state.step + 1, nets={"line": net}, losses={"running": running})
-        return new, values
+        return {"line": fit + 1e-3 * length}, values, {"running": running}
 
-    def evaluate(state: State, part: dict[str, Any]) -> Metrics:
-        error = jnp.abs(part["x"] @ state.nets["line"].average["w"] - part["y"])
+    def evaluate(nets: Nets, part: dict[str, Any]) -> Metrics:
+        error = jnp.abs(nets("line", part["x"]) - part["y"])
         return {"error": jnp.where(part["valid"], error, 0.0).sum(), "count": part["valid"].sum()}
 
+    line = Network(NetworkConfig("line"), "critic", Line(), ((FEATURES,),))
+    # Not Adam, which would hide gradients that are wrong by a factor.
+    optimizer = optimizer or optax.sgd(0.02, momentum=0.9)
     return Task(
+        players={"line": Player(line, optimizer, average=0.9)},
         batch={source: batch},
-        init=init,
-        step=step,
+        losses=losses,
         evaluate=evaluate,
+        pictures=lambda nets, batch: {},
+        loss_state={"running": AdversarialState.create()},
         best="error",
-        pictures=lambda state, batch: {},
     )
 
 
@@ -105,31 +119,34 @@ def faces(count: int, view: int, scheme: str = "ibug68", seed: int = 0) -> Faces
     )
 
 
+UNET = {"stem": 4, "widths": (4,)}
+CRITIC = {"widths": (4, 4, 4), "hidden": 4}
+# Few and narrow layers; networks that refine have sizes that are neither square nor multiples.
+SMALL: dict[type, dict[str, Any]] = {
+    LandmarkConfig: UNET | {"size": 16},
+    UNetConfig: UNET,
+    CriticConfig: CRITIC,
+    DegraderConfig: {"image_size": 32, "stem": 4, "encoder": (4,), "decoder": (4,), "noise": 4},
+    SRResNetConfig: {"width": 4, "blocks": 1, "image_size": (32, 32), "size": (16, 16)},
+    RRDBConfig: {"width": 4, "blocks": 1, "growth": 2, "image_size": (32, 32), "size": (16, 16)},
+    SRCNNConfig: {"width": 4, "image_size": (30, 27), "size": (12, 10)},
+    VDSRConfig: {"width": 4, "layers": 3, "image_size": (30, 27), "size": (12, 10)},
+    DRRNConfig: {"width": 4, "units": 2, "image_size": (30, 27), "size": (12, 10)},
+    RPCNRefinerConfig: {"width": 1 / 16, "image_size": (30, 27), "size": (12, 10)},
+    DiscriminatorConfig: {"widths": (4, 4), "hidden": 4},
+    TrainConfig: {"batch_size": 4, "samples": 2},
+}
+
+
 def shrunk(config: Any, **changes: Any) -> Any:
     """`config` with few and narrow layers, small images and batches of 4; else as it is."""
-    small: dict[str, Any] = {"image_size": 32, "size": 16}
-    if config.size == config.image_size:
-        small["image_size"] = 16
-    if isinstance(config, super_resolution.SuperResolutionConfig):
-        # Neither square nor enlarged by whole numbers, where it need not be.
-        shape = ((30, 27), (12, 10)) if config.network in SHARPENERS else ((32, 32), (16, 16))
-        small["image_size"], small["size"] = shape
+    small: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, UNetConfig):
-            small[field.name] = UNetConfig(stem=4, widths=(4,))
-        elif isinstance(value, CriticConfig):
-            small[field.name] = dataclasses.replace(value, widths=(4, 4, 4), hidden=4)
-        elif isinstance(value, HighToLowConfig):
-            small[field.name] = HighToLowConfig(stem=4, encoder=(4,), decoder=(4,), noise=4)
-        elif isinstance(value, super_resolution.ResolverConfig):
-            small[field.name] = super_resolution.ResolverConfig(
-                width=4, blocks=1, growth=2, layers=3, units=2
-            )
-        elif isinstance(value, super_resolution.DiscriminatorConfig):
-            small[field.name] = super_resolution.DiscriminatorConfig(widths=(4, 4), hidden=4)
-        elif isinstance(value, TrainConfig):
-            small[field.name] = dataclasses.replace(value, batch_size=4, samples=2)
+        if type(value) in SMALL:
+            small[field.name] = dataclasses.replace(value, **SMALL[type(value)])
+    if isinstance(config, landmarks.LandmarksConfig):
+        small["image_size"] = 16 if config.degradation == "none" else 32
     return dataclasses.replace(config, **small | changes)
 
 
@@ -149,7 +166,7 @@ def filled(shapes: Any, seed: int = 0) -> Any:
 
 def start(task: Task, seed: int = 0) -> State:
     """A state of `task` with plausible networks, zero moments and zero losses."""
-    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    shapes = jax.eval_shape(partial(init_state, task), jax.random.key(0))
 
     def zeros(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), tree)
@@ -166,31 +183,30 @@ def start(task: Task, seed: int = 0) -> State:
     return State.create(nets, zeros(shapes.losses), jax.random.key(seed))
 
 
+def network_file(path: Path, config: NetworkConfig, **provenance: Any) -> Path:
+    """A weights file with plausible variables of a network."""
+    weights.save(path, config, filled(build(config).shapes()), {"step": 0} | provenance)
+    return path
+
+
 def stage1_run(folder: Path) -> Path:
     """A run folder with a G1 of `shrunk` sizes, which S2 to S4 can use."""
     config = shrunk(DegradationConfig())
-    net = jax.eval_shape(degradation.make(config, 1).init, jax.random.key(0)).nets["g1"]
-    save_variables(folder / "last" / "g1.safetensors", filled(net.variables), {"network": "g1"})
+    network_file(folder / "last" / "g1.safetensors", config.g1)
     write_json(folder / "config.json", {"task": "degradation", **to_dict(config)})
     return folder
 
 
-def resolver_run(folder: Path, **changes: Any) -> Path:
+def upsampler_run(folder: Path, **changes: Any) -> Path:
     """A run folder with a super-resolution network of `shrunk` sizes."""
-    config = shrunk(super_resolution.SuperResolutionConfig(), **changes)
-    net = jax.eval_shape(super_resolution.make(config, 1).init, jax.random.key(0)).nets["resolver"]
-    metadata = {"network": "resolver", "task": "super_resolution", "config": to_dict(config)}
-    save_variables(folder / "last" / "resolver.safetensors", filled(net.variables), metadata)
+    config = shrunk(super_resolution.SuperResolutionConfig(**changes))
+    network_file(folder / "last" / "upsampler.safetensors", config.network)
     return folder
 
 
 def vgg_file(path: Path) -> Path:
     """A very narrow VGG-19."""
-    module = VGG19Features((2, 2, 3, 3, 4))
-    image = jnp.zeros((1, 16, 16, 3))
-    shapes = jax.eval_shape(module.init, jax.random.key(0), image)
-    save_variables(path, filled(shapes), {"network": "vgg19"})
-    return path
+    return network_file(path, VGGConfig(widths=(2, 2, 3, 3, 4)))
 
 
 def train_config(**changes: Any) -> TrainConfig:
@@ -223,7 +239,13 @@ def noise_sources(config: Any, seed: int = 0) -> tuple[dict[str, Faces], Faces]:
     return parts, faces(6, view, scheme, seed + 2)
 
 
-def noise(config: Any, data_dir: Path, align: Any = None) -> Loaded:
+def examples(faces: Faces) -> Examples:
+    """The fields of faces that a step or an evaluation reads."""
+    arrays = {"images": faces.images, "points": faces.points, "visible": faces.visible}
+    return Examples(arrays, faces.fingerprint)
+
+
+def noise(config: Any, data_dir: Path, cache: Path | None = None) -> Loaded:
     """`noise_sources` for a run."""
     parts, held_out = noise_sources(config)
     return Loaded(
@@ -240,13 +262,15 @@ def numbers(faces: Faces) -> Examples:
 
 def toy_entry(
     load_sources: Callable[[Any], tuple[dict[str, Faces], Faces]] = noise_sources,
-) -> runs.Entry:
+) -> runs.TaskType:
     """Landmarks as the toy, on the points of faces."""
 
-    def load(config: Any, data_dir: Path, align: Any = None) -> Loaded:
+    def load(config: Any, data_dir: Path, cache: Path | None = None) -> Loaded:
         parts, held_out = load_sources(config)
         return Loaded(
             {name: numbers(part) for name, part in parts.items()}, numbers(held_out), config
         )
 
-    return runs.Entry(landmarks.LandmarksConfig, lambda config, steps: toy(source="labelled"), load)
+    return runs.TaskType(
+        landmarks.LandmarksConfig, lambda config, steps: toy(source="labelled"), load
+    )

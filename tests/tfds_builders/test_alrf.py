@@ -127,7 +127,7 @@ def test_photographs_are_preferred_and_give_context(
     np.testing.assert_allclose(first["origin"] + first["box"][:2], [40, 50], atol=1e-4)
     np.testing.assert_allclose(first["points"][1] + first["origin"], [54, 56], atol=1e-4)
     assert third["visible"].tolist() == [True, True, True, False, True]
-    assert list(report.skipped["the box has no area"]) == ["crowd.jpg"]
+    assert list(report.skipped["the box has no area"]) == ["crowd.jpg#1"]
     assert report.notes == ["The faces are taken from each photograph (photos.csv)."]
 
 

@@ -2,7 +2,6 @@
 
 import io
 import pathlib
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -14,14 +13,16 @@ from tfds_builders.common import (
     AnnotationError,
     DatasetError,
     Report,
+    cell_text,
     crop_face,
     find_image,
     list_images,
     load_mat,
     open_photo,
+    parse_numbers,
     tight_box,
 )
-from tfds_builders.common.builder import in_parallel, shard_ranges
+from tfds_builders.common.builder import shard_ranges
 from tfds_builders.common.crops import CONTEXT, LARGEST, check_box
 from tfds_builders.common.files import list_files
 
@@ -191,6 +192,61 @@ def test_damaged_mats_are_named(
         load_mat(path, "a")
 
 
+def test_a_mat_that_ends_its_reader_is_damaged(tmp_path: pathlib.Path) -> None:
+    """Changed bytes, some of which end the process that has SciPy read them."""
+    path, names = tmp_path / "some.mat", np.array([["a.jpg"], ["b.jpg"], ["c.jpg"]], object)
+    scipy.io.savemat(path, {"probe_set": names, "probe_ids": np.uint16([[1], [2], [3]])})
+    whole = path.read_bytes()
+    refused = []
+    for seed in (35, 50, 72, 86, 93, 98):
+        rng, changed = np.random.default_rng(seed), bytearray(whole)
+        for at in rng.integers(128, len(whole), 1 + seed % 4):
+            changed[at] = rng.integers(0, 256)
+        path.write_bytes(changed)
+        try:
+            load_mat(path, "probe_set", "probe_ids")
+        except DatasetError as error:
+            refused.append(str(error))
+    assert refused
+    assert all(f"{path} is damaged (" in message for message in refused)
+
+
+def test_cells_are_read_as_lists_of_what_they_hold(tmp_path: pathlib.Path) -> None:
+    path, inner = tmp_path / "some.mat", np.empty((2, 1), object)
+    inner[:, 0] = ["text", np.array([[1, 2], [3, 4]])]
+    outer = np.empty((1, 3), object)
+    outer[0] = [inner, "more", {"field": 1}]
+    scipy.io.savemat(path, {"a": outer, "b": "word", "c": np.float32([[0.5, np.nan]])})
+    content = load_mat(path, "a", "b", "c")
+    assert content["a"] == [[["text"], [[1, 2], [3, 4]]], ["more"], []]
+    assert content["b"] == ["word"]
+    np.testing.assert_array_equal(content["c"], [[0.5, np.nan]])
+    assert cell_text(content["a"][0][0]) == "text"
+    for cell in (content["a"][0][1], content["a"][2], ["a", "b"], [""], [3]):
+        with pytest.raises(ValueError, match="not text"):
+            cell_text(cell)
+
+
+@pytest.mark.parametrize(
+    ("fields", "whole", "reason"),
+    [
+        (["1", "2"], False, "not 3 numbers"),
+        (["1", "2", "x"], False, "not numbers"),
+        (["1", "2", "inf"], False, "not finite"),
+        (["1", "2", "2.5"], True, "not whole numbers"),
+        (["1", "2", "9" * 400], True, "not whole numbers"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused(fields: list[str], whole: bool, reason: str) -> None:
+    with pytest.raises(AnnotationError, match=f"^{reason}$"):
+        parse_numbers(fields, 3, whole=whole)
+
+
+def test_numbers_are_parsed() -> None:
+    np.testing.assert_array_equal(parse_numbers(["1", "-2.5"], 4, 2), [1, -2.5])
+    np.testing.assert_array_equal(parse_numbers(["7"], 1, whole=True), [7])
+
+
 def test_a_report_is_read_back_as_written(tmp_path: pathlib.Path) -> None:
     report = Report()
     report.count("train", "annotated", 3)
@@ -206,19 +262,6 @@ def test_a_report_is_read_back_as_written(tmp_path: pathlib.Path) -> None:
         "the image is missing": ["b.jpg", "a.jpg"]
     }
     assert loaded.notes == ["Seen."]
-
-
-def test_parallel_results_keep_their_order() -> None:
-    def slow_for_even(i: int) -> int:
-        time.sleep(0.01 * (i % 2 == 0))
-        return i * i
-
-    assert list(in_parallel(slow_for_even, range(20), workers=4)) == [i * i for i in range(20)]
-
-
-def test_a_failure_in_parallel_reaches_the_caller() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(in_parallel(lambda i: 1 // (5 - i), range(100), workers=3))
 
 
 def test_shards_keep_order_and_items_whole() -> None:

@@ -210,7 +210,7 @@ def test_pairs_of_another_form_are_refused(tmp_path: pathlib.Path) -> None:
     cells = np.array([np.arange(3.0), "b.jpg", "c.jpg"], object)
     scipy.io.savemat(path, {"probe_set": cells, "probe_ids": [[1.0], [2.5], [3.0]]})
     report = Report()
-    assert read_pairs(path, PROBE, report) == (["c.jpg"], [3])
+    assert read_pairs(path, PROBE, report) == [("c.jpg", 3)]
     assert sum(map(len, report.skipped.values())) == 2
 
 
@@ -221,12 +221,13 @@ def test_the_genuine_pairs_are_read_whole() -> None:
     gallery = read_pairs(GENUINE / GALLERY.name, GALLERY, report)
     assert not report.notes
     assert not report.skipped
-    assert (len(probe.names), len(gallery.names)) == (3_728, 4_443)
-    assert (len(set(probe.ids)), len(set(gallery.ids))) == (2_563, 2_569)
-    assert set(gallery.ids) - set(probe.ids) == {56, 57, 223, 259, 261, 343}
-    assert not set(probe.names) & set(gallery.names)
-    assert gallery.ids == sorted(gallery.ids)
-    assert (gallery.names[0], probe.names[-1]) == ("1_106.jpg", "5700_2.jpg")
+    (probe_names, probe_ids), (names, ids) = (zip(*p, strict=True) for p in (probe, gallery))
+    assert (len(probe), len(gallery)) == (3_728, 4_443)
+    assert (len(set(probe_ids)), len(set(ids))) == (2_563, 2_569)
+    assert set(ids) - set(probe_ids) == {56, 57, 223, 259, 261, 343}
+    assert not set(probe_names) & set(names)
+    assert list(ids) == sorted(ids)
+    assert (names[0], probe_names[-1]) == ("1_106.jpg", "5700_2.jpg")
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def test_points_are_read_in_every_official_spelling_and_shifted(
     ("text", "reason"),
     [
         ("", "malformed"),
-        (HEADER + "{\n1 2\n}", "68 points"),
+        (HEADER + "{\n1 2\n}", "not 136 numbers"),
         (HEADER + "{\n" + "1 2\n" * 68, "braces"),
         (HEADER + "{\n" + "1 2\n" * 67 + "1 x\n}", "not numbers"),
         (HEADER + "{\n" + "1 2\n" * 67 + "1 nan\n}", "not finite"),

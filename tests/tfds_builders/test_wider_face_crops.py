@@ -129,7 +129,7 @@ def test_the_mats_serve_where_there_is_no_text(official: pathlib.Path, prepare: 
         ("2\n1 2 3 4 0 0 0 0 0 0", "disagree"),
         ("1\n1 2 3 4 0 0 0 0 0 0\n1 2 3 4 0 0 0 0 0 0", "disagree"),
         ("0\n1 2 3 4 0 0 0 0 0 0", "disagree"),
-        ("1\n1 2 3 4 0 0", "ten numbers"),
+        ("1\n1 2 3 4 0 0", "10 numbers"),
         ("1\n1 2 x 4 0 0 0 0 0 0", "whole numbers"),
         ("many\n1 2 3 4 0 0 0 0 0 0", "no face count"),
         ("", "no face count"),

@@ -17,18 +17,19 @@ from lrjax.errors import InputError
 from lrjax.training import parallel
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.state import State
+from lrjax.training.step import init_state
 
 
 def at(step: int) -> State:
     """A state that differs from step to step."""
-    state = tiny.toy().init(jax.random.key(3))
+    state = init_state(tiny.toy(), jax.random.key(3))
     moved = jax.tree.map(lambda leaf: leaf + step / 3, state.nets)
     return dataclasses.replace(state, step=jnp.int32(step), nets=moved)
 
 
 def like() -> State:
     """A state of the same structure and other values."""
-    return parallel.replicate(tiny.toy().init(jax.random.key(8)), parallel.make_mesh())
+    return parallel.replicate(init_state(tiny.toy(), jax.random.key(8)), parallel.make_mesh())
 
 
 def test_a_state_returns_bit_by_bit(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_a_checkpoint_that_was_cut_off_is_not_the_newest(tmp_path: Path) -> None
 def test_another_network_is_refused(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, 1)
     checkpoints.save(at(1))
-    other = tiny.toy(optimizer=optax.adam(1.0)).init(jax.random.key(0))
+    other = init_state(tiny.toy(optimizer=optax.adam(1.0)), jax.random.key(0))
     with pytest.raises(InputError, match=r"checkpoints/1 does not fit .*opt_state"):
         checkpoints.restore(other)
     net = like().nets["line"]

@@ -13,6 +13,7 @@ import tiny
 
 from lrjax.training import loop
 from lrjax.training.checkpoint import Checkpoints
+from lrjax.training.step import init_state
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -51,7 +52,7 @@ def test_a_killed_run_resumes_bit_by_bit(kills: int, tmp_path: Path) -> None:
         held_out=tiny.toy_data(10, seed=1)["points"],
     )
     resumed = tmp_path / "pmap-device"
-    found = Checkpoints(resumed, 2).restore(tiny.toy().init(jax.random.key(1)))
+    found = Checkpoints(resumed, 2).restore(init_state(tiny.toy(), jax.random.key(1)))
     assert tiny.same(found, state), f"with the moments of seed {seed}"
     assert (resumed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert len([p for p in (resumed / "checkpoints").iterdir() if p.is_dir()]) == 2

@@ -18,10 +18,10 @@ from lrjax.config import TrainConfig
 from lrjax.data import batches
 from lrjax.data.batches import draw, order_key
 from lrjax.errors import InputError
-from lrjax.files import exclusively
-from lrjax.training import loop, parallel, progress
+from lrjax.training import log, loop, parallel
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.state import State
+from lrjax.training.step import guarded, init_state
 from lrjax.training.task import Task
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -37,7 +37,7 @@ def fit(folder: Path, steps: int = 6, config: TrainConfig = CONFIG, **changes: A
 
 def saved(folder: Path) -> State:
     """The state in a run folder."""
-    return Checkpoints(folder, 1).restore(tiny.toy().init(jax.random.key(9)))
+    return Checkpoints(folder, 1).restore(init_state(tiny.toy(), jax.random.key(9)))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_what_is_trained_is_saved(whole: tuple[State, Path]) -> None:
     state, folder = whole
     assert int(state.step) == 6
     assert tiny.same(saved(folder), state)
-    start = tiny.toy().init(jax.random.key(CONFIG.seed))
+    start = init_state(tiny.toy(), jax.random.key(CONFIG.seed))
     assert not tiny.same(start.nets["line"].params, state.nets["line"].params)
 
 
@@ -103,12 +103,12 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 def test_the_step_is_traced_once(mode: str, tmp_path: Path) -> None:
     task, traces = tiny.toy(), []
 
-    def step(state: State, batch: Any) -> Any:
+    def losses(*args: Any) -> Any:
         traces.append(1)
-        return task.step(state, batch)
+        return task.losses(*args)
 
     config = dataclasses.replace(CONFIG, parallel=mode)
-    counted = dataclasses.replace(task, step=step)
+    counted = dataclasses.replace(task, losses=losses)
     fit(tmp_path, 4, config, task=counted)
     assert len(traces) == 1
     fit(tmp_path, 6, config, task=counted)  # resumed: a new program, traced once again
@@ -123,7 +123,7 @@ def test_best_weights_are_those_of_the_least_error_also_after_resuming(tmp_path:
     for steps in (3, 20, 40):  # stopped twice
         config = dataclasses.replace(CONFIG, evaluate_every=1)
         fit(tmp_path, steps, config, hooks=hooks, task=tiny.toy(optimizer=optax.sgd(0.15, 0.9)))
-    records = progress.read(tmp_path / "metrics.jsonl")
+    records = log.read(tmp_path / "metrics.jsonl")
     errors = [r["held_out/error"] for r in records if "held_out/error" in r]
     assert len(errors) == 40
     expected = [i + 1 for i, e in enumerate(errors) if e < min(errors[:i], default=np.inf)]
@@ -135,7 +135,7 @@ def test_the_error_is_the_mean_over_the_held_out_examples(whole: tuple[State, Pa
     state, folder = whole
     part = tiny.toy_data(10, seed=1)["points"]
     found = np.abs(part["x"] @ np.asarray(state.nets["line"].average["w"]) - part["y"]).mean()
-    last = [r for r in progress.read(folder / "metrics.jsonl") if "held_out/error" in r][-1]
+    last = [r for r in log.read(folder / "metrics.jsonl") if "held_out/error" in r][-1]
     assert last["step"] == 6
     np.testing.assert_allclose(last["held_out/error"], found, rtol=1e-5)
 
@@ -204,13 +204,13 @@ def pairing() -> tuple[Task, dict[str, Any]]:
     task, data = tiny.toy(), tiny.toy_data()
     label = np.repeat(np.arange(6, dtype=np.int32), 4)
 
-    def step(state: State, batch: Any) -> Any:
-        new, metrics = task.step(state, batch)
+    def losses(nets: Any, state: State, batch: Any) -> Any:
+        total, metrics, loss_state = task.losses(nets, state, batch)
         label = batch["points"]["label"]
-        same = jax.lax.pmean((label[::2] == label[1::2]).mean(), parallel.AXIS)
-        return new, metrics | {"same": same}
+        same = parallel.mean((label[::2] == label[1::2]).mean())
+        return total, metrics | {"same": same}, loss_state
 
-    paired = dataclasses.replace(task, step=step, pairs=frozenset({"points"}))
+    paired = dataclasses.replace(task, losses=losses, pairs=frozenset({"points"}))
     return paired, {"points": data["points"] | {"label": label}}
 
 
@@ -221,7 +221,7 @@ def test_a_task_may_ask_for_pairs(tmp_path: Path) -> None:
         config = dataclasses.replace(CONFIG, feed=feed)
         for steps in (20,) if feed == "device" else (5, 20):  # stopped once
             fit(tmp_path / feed, steps, config, task=task, data=data, held_out=None)
-        records = progress.read(tmp_path / feed / "metrics.jsonl")
+        records = log.read(tmp_path / feed / "metrics.jsonl")
         shares[feed] = [r["same"] for r in records if "same" in r]
     assert len(shares["device"]) == 20
     assert shares["device"] == shares["host"]
@@ -257,11 +257,6 @@ def test_a_finished_run_writes_its_last_weights_again(tmp_path: Path) -> None:
     assert tiny.same(written[0][1], state)
 
 
-def test_a_run_is_trained_by_one_process(tmp_path: Path) -> None:
-    with exclusively(tmp_path, "training"), pytest.raises(InputError, match="is training in"):
-        loop.fit(tiny.toy(), tiny.train_config(), 2, tiny.toy_data(), tmp_path)
-
-
 def test_an_empty_source_is_refused(tmp_path: Path) -> None:
     empty = {"points": {name: value[:0] for name, value in tiny.toy_data()["points"].items()}}
     with pytest.raises(InputError, match="'points' holds no examples"):
@@ -273,9 +268,9 @@ def test_a_second_trace_is_an_error() -> None:
     mesh = loop.parallel.make_mesh()
     step = loop.compile_step(task, config, mesh)
     data = tiny.toy_data()
-    state, _ = step(loop.parallel.replicate(task.init(jax.random.key(0)), mesh), data)
+    state, _ = step(loop.parallel.replicate(init_state(task, jax.random.key(0)), mesh), data)
     wider = {"points": tiny.toy_data(25)["points"]}
-    with pytest.raises(RuntimeError, match="compiled a second time"):
+    with pytest.raises(AssertionError, match="traced > 1 times"):
         step(state, wider)
 
 
@@ -287,14 +282,14 @@ def test_length_of_a_run() -> None:
 
 def test_guard_keeps_the_key_and_counts_an_infinite_moment() -> None:
     task = tiny.toy()
-    state = task.init(jax.random.key(0))
+    state = init_state(task, jax.random.key(0))
 
     def breaks(state: State, batch: Any) -> Any:
         net = state.nets["line"]
         broken = net.replace(opt_state=jax.tree.map(lambda m: m + jnp.inf, net.opt_state))
         return state.replace(nets={"line": broken}, step=state.step + 1), {"fit": jnp.ones(())}
 
-    kept, metrics = jax.jit(loop.guarded(breaks))(state, None)
+    kept, metrics = jax.jit(guarded(breaks))(state, None)
     assert tiny.same(kept, state)
     assert np.isnan(metrics["update/line"])
     assert np.isfinite(metrics["fit"])

@@ -1,4 +1,4 @@
-"""Optimisers and schedules of K&C §4.1, against NumPy; the gradients of several players."""
+"""Optimisers and schedules of K&C §4.1, against NumPy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ import pytest
 
 from lrjax.config import GroupConfig, OptimizerConfig, override
 from lrjax.errors import InputError
-from lrjax.training.optimizers import (
-    adjustable_clip,
-    make_optimizer,
-    make_schedule,
-    players_gradients,
-)
+from lrjax.training.optimizers import adjustable_clip, make_optimizer, make_schedule
 
 PAPER = OptimizerConfig()
 
@@ -125,20 +120,6 @@ def test_only_a_clip_that_is_asked_for_is_in_the_state() -> None:
         assert jax.tree.structure(rest) == jax.tree.structure(states[0])
         assert not jax.tree.leaves(norm)
         assert [leaf.shape for leaf in jax.tree.leaves(adjustable)] == [()]
-
-
-def test_each_player_follows_its_own_loss() -> None:
-    params = {"maker": jnp.asarray([1.0, 2.0]), "judge": jnp.asarray(3.0)}
-
-    def losses(p: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
-        made = jnp.sum(p["maker"] ** 2)
-        return {"maker": p["judge"] * made, "judge": -(p["judge"] ** 2) * made}, made
-
-    values, gradients, made = players_gradients(losses, params)
-    # d/dm (j m²) = 2 j m;  d/dj (-j² m²) = -2 j m²
-    np.testing.assert_allclose(gradients["maker"], [6.0, 12.0])
-    np.testing.assert_allclose(gradients["judge"], -30.0)
-    np.testing.assert_allclose([values["maker"], values["judge"], made], [15.0, -45.0, 5.0])
 
 
 # Of LightCNN's training script: biases learn twice as fast and do not decay, and the classifier

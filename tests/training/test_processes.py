@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tiny
 
-from lrjax.training import loop, progress
+from lrjax.training import log, loop
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.state import State
+from lrjax.training.step import init_state
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -66,8 +67,8 @@ def test_many_devices_train_as_one(way: str, alone: tuple[State, Path], together
     state, folder = alone
     run = together / way.replace("/", "-")
     assert jax.device_count() == 1  # restored on another number of devices than it was saved on
-    close(Checkpoints(run, 2).restore(tiny.toy().init(jax.random.key(9))), state)
-    ours, theirs = (progress.read(path / "metrics.jsonl") for path in (run, folder))
+    close(Checkpoints(run, 2).restore(init_state(tiny.toy(), jax.random.key(9))), state)
+    ours, theirs = (log.read(path / "metrics.jsonl") for path in (run, folder))
     assert len(ours) == len(theirs) == STEPS + STEPS // 2
     for a, b in zip(ours, theirs, strict=True):
         assert a.keys() == b.keys()

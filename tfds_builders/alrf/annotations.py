@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfds_builders.common import AnnotationError, DatasetError, Report
+from ..common import AnnotationError, DatasetError, Report, parse_numbers
 
 NUM_POINTS = 5
 COORDINATES = tuple(f"{axis}{i}" for i in range(NUM_POINTS) for axis in "xy")
@@ -32,7 +32,7 @@ class Row:
 
 
 def read_table(path: pathlib.Path, *, with_boxes: bool, report: Report) -> list[Row]:
-    """Reads and averages a table, in the order of each face's first row.
+    """Read and average a table, in the order of each face's first row.
 
     The header names `file`, then `x,y,w,h` if `with_boxes`, then `x0,y0` to `x4,y4`; any further
     column, such as `annotator`, may be there.
@@ -40,53 +40,43 @@ def read_table(path: pathlib.Path, *, with_boxes: bool, report: Report) -> list[
     Raises:
       DatasetError: if the file is not a table with these columns.
     """
-    columns = ("file", *(BOX if with_boxes else ()), *COORDINATES)
+    box = BOX if with_boxes else ()
     marks: dict[tuple, list[np.ndarray]] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             table = csv.DictReader(lines)
-            missing = [name for name in columns if name not in (table.fieldnames or ())]
-            if missing:
-                raise DatasetError(f"{path} has no column '{missing[0]}' in its header.")
+            for column in ("file", *box, *COORDINATES):
+                if column not in (table.fieldnames or ()):
+                    raise DatasetError(f"{path} has no column '{column}' in its header.")
             for cells in table:
                 try:
-                    key, points = _parse(cells, with_boxes)
+                    key, points = _parse(cells, box)
+                    marks.setdefault(key, []).append(points)
                 except AnnotationError as error:
-                    report.skip(str(error), f"{path.name}:{table.line_num}")
-                    continue
-                marks.setdefault(key, []).append(points)
+                    reason = f"the row is malformed ({error})"
+                    report.skip(reason, f"{path.name}:{table.line_num}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as a table: {error}.") from error
     return [_mean(key, np.stack(rows)) for key, rows in marks.items()]
 
 
-def _parse(cells: Mapping[str, str | None], with_boxes: bool) -> tuple[tuple, np.ndarray]:
+def _parse(cells: Mapping[str, str | None], box: tuple[str, ...]) -> tuple[tuple, np.ndarray]:
     """((file, x, y, w, h) or (file,), points [5, 2] with NaN for the invisible)."""
     file = (cells["file"] or "").strip()
     if not file:
-        raise AnnotationError("the row is malformed (no file name)")
-    box = _numbers(cells, BOX) if with_boxes else np.zeros(0)
-    points = _numbers(cells, COORDINATES).reshape(NUM_POINTS, 2)
+        raise AnnotationError("no file name")
+    columns = (*box, *COORDINATES)
+    values = parse_numbers([cells[column] or "" for column in columns], len(columns))
+    points = values[len(box) :].reshape(NUM_POINTS, 2)
     invisible = points == -1
     if (invisible.any(axis=1) != invisible.all(axis=1)).any():
-        raise AnnotationError("the row is malformed (only one coordinate of a point is -1)")
-    return (file, *box.tolist()), np.where(invisible, np.nan, points)
-
-
-def _numbers(cells: Mapping[str, str | None], columns: tuple[str, ...]) -> np.ndarray:
-    try:
-        values = np.array([float(cells[column] or "") for column in columns])
-    except ValueError as error:
-        raise AnnotationError("the row is malformed (not numbers)") from error
-    if not np.isfinite(values).all():
-        raise AnnotationError("the row is malformed (not finite)")
-    return values
+        raise AnnotationError("only one coordinate of a point is -1")
+    return (file, *values[: len(box)].tolist()), np.where(invisible, np.nan, points)
 
 
 def _mean(key: tuple, rows: np.ndarray) -> Row:
-    marked = ~np.isnan(rows[..., 0])
-    number = marked.sum(axis=0)
-    total = np.where(marked[..., None], rows, 0).sum(axis=0)
+    visible = ~np.isnan(rows[..., 0])
+    total = np.where(visible[..., None], rows, 0).sum(axis=0)
     with np.errstate(invalid="ignore"):
-        points = total / number[:, None]
-    return Row(key[0], np.array(key[1:]) if len(key) > 1 else None, points, number > 0)
+        points = total / visible.sum(axis=0)[:, None]
+    return Row(key[0], np.array(key[1:]) if len(key) > 1 else None, points, visible.any(axis=0))

@@ -2,29 +2,28 @@
 
 import collections
 import pathlib
-import threading
-from typing import ClassVar
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from tfds_builders.celeba.tables import read_numbers, read_points
-from tfds_builders.common import (
+from ..common import (
     AnnotationError,
     DatasetError,
+    Example,
     IdentityBuilder,
     Portrait,
     Report,
+    find_first,
     find_image,
     identity_features,
     note_counts,
+    parse_numbers,
     points_features,
+    read_lines,
 )
-from tfds_builders.common.builder import Example
 
 SPLITS = ("train", "valid", "test")
 # Pictures and people.
-OFFICIAL_COUNTS = {"all": (202_599, 10_177)}
+OFFICIAL_COUNTS = (202_599, 10_177)
 SIZE = (178, 218)
 """Width and height of an official picture."""
 SHAPE_TOLERANCE = 0.02
@@ -34,38 +33,31 @@ SHAPE_TOLERANCE = 0.02
 class Builder(IdentityBuilder):
     """Train, valid and test by the official partition, or all in train without it."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     fetch img_align_celeba.zip, identity_CelebA.txt, list_eval_partition.txt and
     list_landmarks_align_celeba.txt from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html so that
     it holds Img/img_align_celeba, Anno/identity_CelebA.txt and, if wanted,
     Eval/list_eval_partition.txt and Anno/list_landmarks_align_celeba.txt
     """
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(identity_features(**points_features())),
-            homepage="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
-        )
+    FEATURES = identity_features(**points_features())
+    HOMEPAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+    FOLDERS = ("CelebA", "celeba")
 
     def scan(self, root: pathlib.Path, report: Report) -> dict[str, list[Portrait]]:
         table = _find(root, "Anno", "identity_CelebA.txt")
         if table is None:
             raise DatasetError(f"{root} holds no Anno/identity_CelebA.txt; put the file there.")
-        owners = {name: row[0] for name, row in read_numbers(table, 1, 0, report).items()}
+        owners = {name: int(row[0]) for name, row in read_table(table, 1, report).items()}
         split_of = _partition(root, owners, report)
         self._points = _points(root, report)
-        self._sizes: collections.Counter[tuple[int, int]] = collections.Counter()
-        self._lock = threading.Lock()
+        self._sizes: dict[str, tuple[int, int]] = {}
         splits = _portraits(root, owners, split_of, report)
         everything = [portrait for found in splits.values() for portrait in found]
-        note_counts(report, "all", everything, complete=OFFICIAL_COUNTS["all"], of="CelebA")
+        note_counts(report, "all", everything, complete=OFFICIAL_COUNTS, of="CelebA")
         return splits
 
     def extra(self, item: Portrait, size: tuple[int, int]) -> Example:
-        with self._lock:
-            self._sizes[size] += 1
+        self._sizes[item.name] = size
         points, visible = np.zeros((5, 2), np.float32), np.zeros(5, np.bool_)
         marked = self._points.get(item.name)
         if marked is not None:
@@ -76,18 +68,18 @@ class Builder(IdentityBuilder):
         return {"points": points, "visible": visible}
 
     def conclude(self) -> None:
-        others = {size: count for size, count in self._sizes.items() if size != SIZE}
+        others = collections.Counter(size for size in self._sizes.values() if size != SIZE)
         if others:
-            width, height = max(others, key=others.__getitem__)
+            width, height = others.most_common(1)[0][0]
             points = "; the points are scaled with them" if self._points else ""
             self.report.note(
-                f"{sum(others.values()):,} pictures are not {SIZE[0]}×{SIZE[1]} pixels large as "
+                f"{others.total():,} pictures are not {SIZE[0]}×{SIZE[1]} pixels large as "
                 f"the official ones, but for instance {width}×{height}{points}."
             )
 
 
 def scaled_points(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Points [5, 2], marked on a picture of the official size, on one of (width, height) pixels.
+    """Move points [5, 2], marked on a picture of the official size, to one of (width, height).
 
     Raises:
       AnnotationError: if the picture has another shape, or a point does not lie on it.
@@ -101,9 +93,38 @@ def scaled_points(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return moved.astype(np.float32)
 
 
+def read_table(
+    path: pathlib.Path, count: int, report: Report, header: int = 0
+) -> dict[str, np.ndarray]:
+    """Read `count` whole numbers for each picture's name, of one listed twice the first.
+
+    Lines of any other form after the `header` lines are reported by their number.
+
+    Raises:
+      DatasetError: if the file cannot be read or has no usable line.
+    """
+    rows: dict[str, np.ndarray] = {}
+    for number, line in read_lines(path):
+        if number <= header:
+            continue
+        name, *fields = line.split()
+        try:
+            row = parse_numbers(fields, count, whole=True)
+        except AnnotationError:
+            reason = f"the line does not hold a name and {count} whole numbers"
+            report.skip(reason, f"{path.name}:{number}")
+            continue
+        if name in rows:
+            report.skip("the picture is listed before", f"{path.name}:{number} ({name})")
+        rows.setdefault(name, row)
+    if not rows:
+        raise DatasetError(f"{path} holds no usable line; fetch the official file again.")
+    return rows
+
+
 def _find(root: pathlib.Path, folder: str, name: str) -> pathlib.Path | None:
     """A file or folder in its official place or in `root` itself."""
-    return next((path for path in (root / folder / name, root / name) if path.exists()), None)
+    return find_first(root, f"{folder}/{name}", name)
 
 
 def _partition(root: pathlib.Path, owners: dict[str, int], report: Report) -> dict[str, str]:
@@ -113,20 +134,25 @@ def _partition(root: pathlib.Path, owners: dict[str, int], report: Report) -> di
         report.note("Eval/list_eval_partition.txt is not there: all pictures are in train.")
         return dict.fromkeys(owners, "train")
     split_of = {}
-    for name, (part,) in read_numbers(path, 1, 0, report).items():
+    for name, (part,) in read_table(path, 1, report).items():
         if part in range(len(SPLITS)):
-            split_of[name] = SPLITS[part]
+            split_of[name] = SPLITS[int(part)]
         else:
             report.skip("the part is not 0, 1 or 2", f"{path.name}: {name}")
     return split_of
 
 
 def _points(root: pathlib.Path, report: Report) -> dict[str, np.ndarray]:
+    """Five points [5, 2] for each picture's name, in pixels of a picture of the official size."""
     path = _find(root, "Anno", "list_landmarks_align_celeba.txt")
     if path is None:
         report.note("Anno/list_landmarks_align_celeba.txt is not there: no picture has points.")
         return {}
-    return read_points(path, report)
+    rows = read_table(path, 10, report, header=2)
+    stated = next(read_lines(path))[1]
+    if stated != str(len(rows)):
+        report.note(f"{path.name} states {stated[:20]} pictures and lists {len(rows):,}.")
+    return {name: row.reshape(5, 2) for name, row in rows.items()}
 
 
 def _portraits(
@@ -147,19 +173,16 @@ def _portraits(
         except AnnotationError as error:
             report.skip(str(error), name)
     people = {split: {owners[name] for name in found} for split, found in paths.items()}
-    label: dict[int, int] = {}
-    for found in people.values():
-        for owner in sorted(found):
-            label.setdefault(owner, len(label))
+    numbered = dict.fromkeys(owner for found in people.values() for owner in sorted(found))
+    label = {owner: i for i, owner in enumerate(numbered)}
     shared = sum(map(len, people.values())) - len(label)
     if shared:
         report.note(f"{shared:,} people are in two splits; the official partition has none such.")
+    splits = {}
     for split, found in paths.items():
         report.count(split, "image at hand", len(found))
-    return {
-        split: [
+        splits[split] = [
             Portrait(path, name, str(owners[name]), label[owners[name]])
             for name, path in found.items()
         ]
-        for split, found in paths.items()
-    }
+    return splits

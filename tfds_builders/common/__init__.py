@@ -1,49 +1,31 @@
 """What the face datasets share: their records, their crops, and how bad files are reported."""
 
-from tfds_builders.common.builder import DrawnBuilder, RecordBuilder
-from tfds_builders.common.crops import Crop, crop_face
-from tfds_builders.common.face_builder import FaceBuilder, face_features
-from tfds_builders.common.faces import Face, Photo, tight_box
-from tfds_builders.common.files import (
+# ruff: noqa: F401
+from .builder import DrawnBuilder, Example, RecordBuilder
+from .crops import Crop, check_box, crop_face
+from .face_builder import FaceBuilder, face_features, photos_at_hand
+from .faces import Face, Photo, box_centre, tight_box
+from .files import (
     AnnotationError,
     DatasetError,
+    find_first,
     find_image,
+    list_files,
     list_images,
-    load_mat,
     open_photo,
+    parse_numbers,
+    read_lines,
 )
-from tfds_builders.common.identities import (
+from .identities import (
     NOBODY,
     IdentityBuilder,
     Portrait,
+    decode,
     identity_features,
+    list_people,
     note_counts,
     points_features,
+    read_bytes,
 )
-from tfds_builders.common.report import REPORT_FILE, Report
-
-__all__ = [
-    "NOBODY",
-    "REPORT_FILE",
-    "AnnotationError",
-    "Crop",
-    "DatasetError",
-    "DrawnBuilder",
-    "Face",
-    "FaceBuilder",
-    "IdentityBuilder",
-    "Photo",
-    "Portrait",
-    "RecordBuilder",
-    "Report",
-    "crop_face",
-    "face_features",
-    "find_image",
-    "identity_features",
-    "list_images",
-    "load_mat",
-    "note_counts",
-    "open_photo",
-    "points_features",
-    "tight_box",
-]
+from .mats import cell_text, load_mat, numbers
+from .report import REPORT_FILE, Report

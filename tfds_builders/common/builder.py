@@ -5,41 +5,24 @@ of TFDS needs TensorFlow as soon as a split exceeds one gigabyte.
 """
 
 import abc
-import collections
 import concurrent.futures
 import functools
+import itertools
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from tfds_builders.common.files import DatasetError, forget_folders
-from tfds_builders.common.report import Report
+from .files import AnnotationError, DatasetError, forget_folders
+from .report import Report
 
 Example = dict[str, Any]
 Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def in_parallel(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
-    """`map` on threads: results in order, and never many more in memory than there are workers."""
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registration=True):
@@ -48,21 +31,34 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
     After preparing, `report.json` beside the records says what was left out and why.
 
     Attributes:
+      FEATURES: of a record.
+      HOMEPAGE: of the dataset.
+      FOLDERS: where in the folder of all data its official files may lie; none if it needs none.
       UNIT: what the progress bar calls an item.
       RECORDS_PER_SHARD: about so many records share a file; TFDS holds them in memory meanwhile.
       report: of the preparation under way; threads may add to it.
     """
 
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    FEATURES: ClassVar[Example] = {}
+    HOMEPAGE: ClassVar[str | None] = None
+    FOLDERS: ClassVar[tuple[str, ...]] = ()
     UNIT: ClassVar[str] = "photo"
     RECORDS_PER_SHARD: ClassVar[int] = 1024
     report: Report
 
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(self.FEATURES), homepage=self.HOMEPAGE
+        )
+
     @abc.abstractmethod
     def scan(self, root: pathlib.Path, report: Report) -> Mapping[str, Sequence[Item]]:
-        """Reads the annotations under `root`: the items at hand, by split.
+        """Read the annotations under `root`: the items at hand, by split.
 
-        The items of a split are a sequence that can be sliced; they hold no pictures. Counts what
-        is listed and what is at hand, and everything left out, in `report`.
+        The items of a split are a sequence that can be sliced; they hold no pictures. What is
+        listed, what is at hand and everything left out are counted in `report`.
 
         Raises:
           DatasetError: if an annotation file as a whole is unusable.
@@ -70,21 +66,29 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
 
     @abc.abstractmethod
     def examples(self, item: Item) -> list[Example]:
-        """The records of an item; one that cannot be read is reported. Runs on several threads."""
+        """Make the records of an item, on several threads.
+
+        Raises:
+          AnnotationError: the item cannot be read, and is reported.
+        """
+
+    def label(self, item: Item) -> str:
+        """Return what an item is called in the report."""
+        return item.name
 
     def folder(self, dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
-        """The folder that is scanned, of the official files."""
+        """Return the folder that is scanned, of the official files."""
         try:
             return pathlib.Path(dl_manager.manual_dir)
         except AssertionError as error:  # what TFDS raises for a folder that does not exist
             raise DatasetError(str(error)) from error
 
     def weight(self, item: Item) -> int:
-        """How many records an item gives at most; for shards of equal size."""
+        """Return how many records an item gives at most, for shards of equal size."""
         return 1
 
     def conclude(self) -> None:
-        """Adds to the report what is known only once all records are written."""
+        """Add to the report what is known only once all records are written."""
 
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
@@ -110,19 +114,28 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
         return {
             split: [
                 functools.partial(self._shard_examples, split, found[start:stop])
-                for start, stop in shard_ranges(map(self.weight, found), self.RECORDS_PER_SHARD)
+                for start, stop in shard_ranges(
+                    [self.weight(item) for item in found], self.RECORDS_PER_SHARD
+                )
             ]
             for split, found in items.items()
         }
 
     def _shard_examples(self, split: str, items: Sequence[Item]) -> Iterator[tuple[str, Example]]:
         """The records of one shard, in order."""
-        workers = min(8, os.cpu_count() or 1)
-        for examples in in_parallel(self.examples, items, workers):
-            self._progress.update()
-            for example in examples:
-                self.report.count(split, "written")
-                yield example["name"], example
+        with concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for examples in pool.map(self._attempt, items):
+                self._progress.update()
+                for example in examples:
+                    self.report.count(split, "written")
+                    yield example["name"], example
+
+    def _attempt(self, item: Item) -> list[Example]:
+        try:
+            return self.examples(item)
+        except AnnotationError as error:
+            self.report.skip(str(error), self.label(item))
+            return []
 
     def _download_and_prepare(
         self,
@@ -155,17 +168,12 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
         self.info.set_splits(tfds.core.splits.SplitDict(full))
 
 
-def shard_ranges(weights: Iterable[int], per_shard: int) -> list[tuple[int, int]]:
-    """Ranges (start, stop) of consecutive items that hold about `per_shard` records each."""
-    weights = list(weights)
-    total = sum(weights)
-    shards = math.ceil(total / per_shard)
-    starts: dict[int, int] = {}
-    before = 0
-    for i, weight in enumerate(weights):
-        starts.setdefault(before * shards // total, i)
-        before += weight
-    return list(zip(starts.values(), [*list(starts.values())[1:], len(weights)], strict=True))
+def shard_ranges(weights: Sequence[int], per_shard: int) -> list[tuple[int, int]]:
+    """Divide consecutive items into ranges (start, stop) of about `per_shard` records each."""
+    before = np.cumsum([0, *weights])
+    shards = math.ceil(before[-1] / per_shard)
+    starts = np.flatnonzero(np.diff(before[:-1] * shards // before[-1], prepend=-1)).tolist()
+    return list(itertools.pairwise([*starts, len(weights)]))
 
 
 def _reasons(report: Report) -> str:

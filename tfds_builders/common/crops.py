@@ -7,8 +7,8 @@ import math
 import numpy as np
 from PIL import Image
 
-from tfds_builders.common.faces import box_centre, box_side
-from tfds_builders.common.files import AnnotationError
+from .faces import box_centre, box_side
+from .files import AnnotationError
 
 # A record holds this many face sides, enough for a view of 1.25 sides with room to rotate and move.
 CONTEXT = 2.4
@@ -30,17 +30,17 @@ class Crop:
     scale: float
 
     def from_photo(self, points: np.ndarray) -> np.ndarray:
-        """Photograph points [..., 2] in crop pixels."""
+        """Return photograph points [..., 2] in crop pixels."""
         return (np.asarray(points, np.float64) - self.origin + 0.5) * self.scale - 0.5
 
     def box_from_photo(self, box: np.ndarray) -> np.ndarray:
-        """A photograph box [4] in crop pixels: its centre moves as points do, its size scales."""
+        """Return a photograph box [4] in crop pixels: its centre moves, its size scales."""
         size = np.asarray(box, np.float64)[2:] * self.scale
         return np.concatenate([self.from_photo(box_centre(box)) - (size - 1) / 2, size])
 
 
 def check_box(box: np.ndarray, photo_size: tuple[int, int] | None = None) -> None:
-    """Raises AnnotationError unless `box` has an area and, if known, lies on the photograph."""
+    """Raise AnnotationError unless `box` has an area and lies on a photograph of that size."""
     x, y, w, h = (float(v) for v in box)
     if not all(math.isfinite(v) for v in (x, y, w, h)):
         raise AnnotationError("the box is not finite")
@@ -56,7 +56,7 @@ def check_box(box: np.ndarray, photo_size: tuple[int, int] | None = None) -> Non
 
 
 def crop_face(photo: Image.Image, face_box: np.ndarray) -> Crop:
-    """Cuts the square of `CONTEXT` face sides around a face; black beyond the photograph.
+    """Cut the square of `CONTEXT` face sides around a face; black beyond the photograph.
 
     The square starts at a whole pixel, so a crop that is not shrunk copies the photograph's pixels.
 

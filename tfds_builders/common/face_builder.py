@@ -1,17 +1,21 @@
 """The builder of datasets whose photographs hold annotated faces: one record per face."""
 
+import pathlib
+from collections.abc import Iterable
+
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders.common.builder import Example, RecordBuilder
-from tfds_builders.common.crops import crop_face
-from tfds_builders.common.faces import Face, Photo
-from tfds_builders.common.files import AnnotationError, open_photo
+from .builder import Example, RecordBuilder
+from .crops import check_box, crop_face
+from .faces import Face, Photo
+from .files import AnnotationError, find_image, open_photo
+from .report import Report
 
 
 def face_features(num_points: int | None, **extra: tfds.features.FeatureConnector) -> Example:
-    """The features of a face record; all coordinates are in crop pixels.
+    """Return the features of a face record; all coordinates are in crop pixels.
 
     `box` is the dataset's own box, `face_box` the box in the networks' convention; a crop pixel p
     lies at `origin + (p + 0.5) / scale - 0.5` in the photograph.
@@ -35,7 +39,7 @@ def face_features(num_points: int | None, **extra: tfds.features.FeatureConnecto
 
 
 def face_example(photo: Image.Image, face: Face) -> Example:
-    """The record of one face.
+    """Make the record of one face.
 
     Raises:
       AnnotationError: if the face is not on the photograph.
@@ -56,6 +60,41 @@ def face_example(photo: Image.Image, face: Face) -> Example:
     return example
 
 
+def photos_at_hand(
+    folder: pathlib.Path, faces: Iterable[tuple[str, Face]], split: str, report: Report
+) -> list[Photo]:
+    """Gather a split's faces by photograph, in the order of their first face.
+
+    Counts those annotated and those whose image is at hand; a face whose box or points are
+    unusable, and a photograph that is missing, is reported.
+
+    Args:
+      faces: the name of the image in `folder`, and a face on it.
+    """
+    by_image: dict[str, list[Face]] = {}
+    report.count(split, "annotated", 0)
+    report.count(split, "image at hand", 0)
+    for name, face in faces:
+        report.count(split, "annotated")
+        try:
+            check_box(face.box)
+            if face.points is not None and not np.isfinite(face.points).all():
+                raise AnnotationError("the points are not finite")
+        except AnnotationError as error:
+            report.skip(str(error), face.name)
+            continue
+        by_image.setdefault(name, []).append(face)
+    photos = []
+    for name, found in by_image.items():
+        photo_name = found[0].photo
+        try:
+            photos.append(Photo(find_image(folder, name), photo_name, tuple(found)))
+            report.count(split, "image at hand", len(found))
+        except AnnotationError as error:
+            report.skip(str(error), photo_name)
+    return photos
+
+
 class FaceBuilder(RecordBuilder[Photo], skip_registration=True):
     """Writes the faces that `scan` finds, a photograph being decoded once per split."""
 
@@ -63,11 +102,7 @@ class FaceBuilder(RecordBuilder[Photo], skip_registration=True):
         return len(item.faces)
 
     def examples(self, item: Photo) -> list[Example]:
-        try:
-            image = open_photo(item.path)
-        except AnnotationError as error:
-            self.report.skip(str(error), item.name)
-            return []
+        image = open_photo(item.path)
         examples = []
         for face in item.faces:
             try:

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Face:
@@ -25,11 +23,16 @@ class Face:
     """
 
     name: str
-    box: Array
-    face_box: Array
-    points: Array | None = None
-    visible: Array | None = None
+    box: np.ndarray
+    face_box: np.ndarray
+    points: np.ndarray | None = None
+    visible: np.ndarray | None = None
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def photo(self) -> str:
+        """Return the part of the name before `#`."""
+        return self.name.partition("#")[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,20 +44,20 @@ class Photo:
     faces: tuple[Face, ...]
 
 
-def box_centre(box: Array) -> Array:
-    """Centres [..., 2] of boxes [..., 4], in point coordinates (pixel centres at integers)."""
+def box_centre(box: np.ndarray) -> np.ndarray:
+    """Return the centres [..., 2] of boxes [..., 4], as points (pixel centres at integers)."""
     box = np.asarray(box, np.float64)
     return box[..., :2] + (box[..., 2:] - 1) / 2
 
 
-def box_side(box: Array) -> Array:
-    """Sides [...] of the squares with the boxes' areas, sqrt(w h)."""
+def box_side(box: np.ndarray) -> np.ndarray:
+    """Return the sides [...] of the squares with the boxes' areas, sqrt(w h)."""
     box = np.asarray(box, np.float64)
     return np.sqrt(box[..., 2] * box[..., 3])
 
 
-def tight_box(points: Array) -> Array:
-    """The smallest box [4] around points [N, 2], centred on their extent."""
+def tight_box(points: np.ndarray) -> np.ndarray:
+    """Return the smallest box [4] around points [N, 2], centred on their extent."""
     low, high = points.min(0), points.max(0)
     size = high - low
     return np.concatenate([(low + high) / 2 - (size - 1) / 2, size])

@@ -3,17 +3,18 @@
 import functools
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 import numpy as np
-import scipy.io
 from PIL import Image
+
+from lrjax.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 
-class DatasetError(ValueError):
+class DatasetError(InputError):
     """The folder at hand cannot be prepared; the message names the file and the remedy."""
 
 
@@ -22,7 +23,7 @@ class AnnotationError(ValueError):
 
 
 def open_photo(source: pathlib.Path | BinaryIO) -> Image.Image:
-    """Decodes a photograph, from its path or its bytes as a file, completely, as RGB.
+    """Decode a photograph, from its path or its bytes as a file, completely, as RGB.
 
     Any EXIF orientation is left alone: the datasets were annotated on the stored pixels.
 
@@ -36,25 +37,8 @@ def open_photo(source: pathlib.Path | BinaryIO) -> Image.Image:
         raise AnnotationError("the image cannot be decoded (truncated or not an image)") from error
 
 
-@functools.lru_cache(maxsize=256)
-def _images_by_stem(folder: pathlib.Path) -> Mapping[str, pathlib.Path]:
-    """The images of a folder by lower-case stem; the first in name order where two agree."""
-    if not folder.is_dir():
-        return {}
-    found: dict[str, pathlib.Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            found.setdefault(path.stem.lower(), path)
-    return found
-
-
-def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The image files of a folder, by name; none if there is no such folder."""
-    return sorted(_images_by_stem(folder).values())
-
-
 def list_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """All image files of a folder, by name, also those that differ in their suffix alone."""
+    """List all image files of a folder, by name; none if there is no such folder."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
@@ -66,8 +50,24 @@ def list_files(folder: pathlib.Path) -> list[pathlib.Path]:
     return [folder / name for name in sorted(names)]
 
 
+@functools.lru_cache(maxsize=256)
+def _images_by_stem(folder: pathlib.Path) -> Mapping[str, pathlib.Path]:
+    """The images of a folder by lower-case stem; the first in name order where two agree."""
+    return {path.stem.lower(): path for path in reversed(list_files(folder))}
+
+
+def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
+    """List the image files of a folder, by name, one of those that differ in their suffix alone."""
+    return sorted(_images_by_stem(folder).values())
+
+
+def forget_folders() -> None:
+    """Look at the folders anew from now on; to be called before each search of a dataset."""
+    _images_by_stem.cache_clear()
+
+
 def find_image(root: pathlib.Path, name: str) -> pathlib.Path:
-    """The image that an annotation calls `name`, whatever the case or the kind of its suffix.
+    """Find the image that an annotation calls `name`, whatever the case or kind of its suffix.
 
     Raises:
       AnnotationError: if there is none, or if `name` points outside `root`.
@@ -87,54 +87,40 @@ def find_image(root: pathlib.Path, name: str) -> pathlib.Path:
     return image
 
 
-def load_mat(path: pathlib.Path, *variables: str) -> dict[str, Any]:
-    """Reads the named variables of a MATLAB file of version 4 to 7.2.
+def find_first(root: pathlib.Path, *places: str) -> pathlib.Path | None:
+    """Find the first of some places of a file or folder under `root` that exists."""
+    return next((root / place for place in places if (root / place).exists()), None)
+
+
+def read_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, line without surrounding blanks) of the lines that are not empty.
 
     Raises:
-      DatasetError: if the file is missing, damaged, of version 7.3, or lacks a variable.
+      DatasetError: if the file cannot be read.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing; put the official file there.")
     try:
-        content = scipy.io.loadmat(path, variable_names=variables)
-    except NotImplementedError as error:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
         raise DatasetError(
-            f"{path} is a MATLAB 7.3 (HDF5) file; save it again with `save -v7`."
+            f"{path} cannot be read: {error}; put the official file there."
         ) from error
-    except Exception as error:  # scipy raises a dozen kinds for damaged files
-        raise DatasetError(
-            f"{path} is damaged ({type(error).__name__}: {error}); fetch the official file again."
-        ) from error
-    for variable in variables:
-        if variable not in content:
-            raise DatasetError(f"{path} has no variable '{variable}'; it is not the official file.")
-    return content
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            yield number, line.strip()
 
 
-def numbers(value: Any, path: pathlib.Path, name: str) -> np.ndarray:
-    """`value` as float64, or a DatasetError that names the file and the variable."""
-    try:
-        return np.asarray(value, np.float64)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(
-            f"{path}: '{name}' does not hold numbers; it is not the official file."
-        ) from error
-
-
-def cell_text(cell: Any) -> str:
-    """The string in a MATLAB cell.
+def parse_numbers(fields: Sequence[str], *counts: int, whole: bool = False) -> np.ndarray:
+    """Parse finite (and `whole`) numbers, as float64 [n] where n is one of `counts`.
 
     Raises:
-      ValueError: if the cell holds anything but one non-empty string.
+      AnnotationError: if they are anything else.
     """
-    value = np.ravel(np.asarray(cell, object))
-    while value.size == 1 and isinstance(value[0], np.ndarray):
-        value = np.ravel(value[0])
-    if value.size != 1 or not isinstance(value[0], str) or not value[0]:
-        raise ValueError("a name is not text")
-    return str(value[0])
-
-
-def forget_folders() -> None:
-    """Looks at the folders anew from now on; to be called before each search of a dataset."""
-    _images_by_stem.cache_clear()
+    try:
+        values = np.array([int(field) if whole else float(field) for field in fields], np.float64)
+    except (ValueError, OverflowError) as error:
+        raise AnnotationError("not whole numbers" if whole else "not numbers") from error
+    if len(values) not in counts:
+        raise AnnotationError(f"not {counts[0]} numbers")
+    if not np.isfinite(values).all():
+        raise AnnotationError("not finite")
+    return values

@@ -2,15 +2,18 @@
 
 import dataclasses
 import io
+import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from PIL import Image
 
-from tfds_builders.common.builder import Example, RecordBuilder
-from tfds_builders.common.files import AnnotationError, open_photo
-from tfds_builders.common.report import Report
+from .builder import Example, RecordBuilder
+from .files import AnnotationError, list_files, open_photo
+from .report import Report
 
 NOBODY = -1
 """Label of a picture of nobody whom the dataset names."""
@@ -34,7 +37,7 @@ class Portrait:
 
 
 def identity_features(**extra: tfds.features.FeatureConnector) -> Example:
-    """The features of a picture of a person."""
+    """Return the features of a picture of a person."""
     return {
         "image": tfds.features.Image(shape=(None, None, 3)),
         "name": tfds.features.Text(),
@@ -45,69 +48,93 @@ def identity_features(**extra: tfds.features.FeatureConnector) -> Example:
 
 
 def points_features() -> Example:
-    """Five points in pixels of the picture, where a dataset has them."""
+    """Return the features of five points in pixels of the picture, where a dataset has them."""
     return {
         "points": tfds.features.Tensor(shape=(5, 2), dtype=np.float32),
         "visible": tfds.features.Tensor(shape=(5,), dtype=np.bool_),
     }
 
 
-def picture_size(content: bytes) -> tuple[int, int]:
-    """(width, height) of an encoded picture, which is decoded completely to be sure of it.
+def read_bytes(path: str | pathlib.Path) -> bytes:
+    """Read a file.
+
+    Raises:
+      AnnotationError: if it cannot be read.
+    """
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise AnnotationError("the file cannot be read") from error
+
+
+def decode(content: bytes) -> Image.Image:
+    """Decode a picture completely, as RGB.
 
     Raises:
       AnnotationError: if it cannot be decoded.
     """
-    return open_photo(io.BytesIO(content)).size
+    return open_photo(io.BytesIO(content))
+
+
+def list_people(root: pathlib.Path, report: Report, prefix: str = "") -> dict[str, list[str]]:
+    """List the files in the folders of `root`, one of each person, by the folders' names.
+
+    Args:
+      prefix: put before the name of a folder without pictures in the report.
+    """
+    if not root.is_dir():
+        return {}
+    with os.scandir(root) as entries:
+        folders = sorted(entry.name for entry in entries if entry.is_dir())
+    people = {folder: [path.name for path in list_files(root / folder)] for folder in folders}
+    for folder, pictures in people.items():
+        if not pictures:
+            report.skip("the folder holds no picture", f"{prefix}{folder}")
+    return {folder: pictures for folder, pictures in people.items() if pictures}
 
 
 class IdentityBuilder(RecordBuilder[Portrait], skip_registration=True):
     """Writes the pictures that `scan` finds, each with the bytes of its file."""
 
+    FEATURES = identity_features()
     UNIT = "picture"
     RECORDS_PER_SHARD = 8192
 
     def examples(self, item: Portrait) -> list[Example]:
-        try:
-            content = pathlib.Path(item.path).read_bytes()
-            size = picture_size(content)
-        except OSError:
-            self.report.skip("the file cannot be read", item.name)
-            return []
-        except AnnotationError as error:
-            self.report.skip(str(error), item.name)
-            return []
-        return [
-            {
-                "image": content,
-                "name": item.name,
-                "identity": item.identity,
-                "label": item.label,
-                **self.extra(item, size),
-            }
-        ]
+        content = read_bytes(item.path)
+        size = decode(content).size
+        example = {
+            "image": content,
+            "name": item.name,
+            "identity": item.identity,
+            "label": item.label,
+        }
+        return [example | self.extra(item, size)]
 
     def extra(self, item: Portrait, size: tuple[int, int]) -> Example:
-        """Further features of a picture of (width, height) pixels."""
+        """Return further features of a picture of (width, height) pixels."""
         return {}
 
 
 def note_counts(
     report: Report,
     split: str,
-    portraits: Iterable[Portrait],
+    portraits: Iterable[Any],
     *,
-    complete: tuple[int, int],
+    complete: Sequence[int],
     of: str,
 ) -> None:
-    """Says how many pictures and people of `split` are at hand beside the complete numbers of `of`.
+    """Say how many pictures and people of `split` are at hand beside the complete numbers of `of`.
 
     Args:
+      portraits: pictures with a `label`.
       complete: pictures and people; 0 people where nobody is named.
     """
     people = [portrait.label for portrait in portraits]
     found = (len(people), len(set(people) - {NOBODY}))
-    verdict = "complete" if found == complete else f"complete would be {_counted(*complete)}"
+    verdict = "complete"
+    if found != tuple(complete):
+        verdict = f"complete would be {_counted(*complete)}"
     report.note(f"{split}: {_counted(*found)} at hand ({of}: {verdict}).")
 
 

@@ -24,20 +24,22 @@ class Report:
         self._lock = threading.Lock()
 
     def count(self, split: str, column: str, number: int = 1) -> None:
-        """Adds to a count; a split counted with 0 appears in the table."""
+        """Add to a count; a split counted with 0 appears in the table."""
         with self._lock:
             row = self.counts.setdefault(split, {})
             row[column] = row.get(column, 0) + number
 
     def skip(self, reason: str, name: str) -> None:
-        """Records that `name` (a file, or a face of it) was left out."""
+        """Record that `name` (a file, or a face of it) was left out."""
         with self._lock:
             self.skipped[reason].setdefault(name)
 
     def note(self, sentence: str) -> None:
+        """Add a sentence for the reader."""
         self.notes.append(sentence)
 
     def save(self, folder: pathlib.Path) -> None:
+        """Write `report.json` into a folder."""
         content = {
             "counts": self.counts,
             "skipped": {reason: list(names) for reason, names in sorted(self.skipped.items())},
@@ -47,6 +49,7 @@ class Report:
 
     @classmethod
     def load(cls, folder: pathlib.Path) -> "Report":
+        """Read what `save` wrote."""
         content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         report = cls()
         report.counts = content["counts"]

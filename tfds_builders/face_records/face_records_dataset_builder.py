@@ -1,21 +1,19 @@
 """The MS-Celeb-1M family: millions of aligned faces in one record file."""
 
 import pathlib
-from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders.common import (
-    AnnotationError,
+from ..common import (
     DatasetError,
+    Example,
     RecordBuilder,
     Report,
+    decode,
     identity_features,
 )
-from tfds_builders.common.builder import Example
-from tfds_builders.common.identities import picture_size
-from tfds_builders.face_records.recordio import RecordError, RecordFile, read_index
+from .recordio import RecordError, RecordFile, read_index
 
 ENTRY = np.dtype(
     [("key", np.int64), ("offset", np.int64), ("owner", np.int64), ("label", np.int32)]
@@ -26,20 +24,15 @@ ENTRY = np.dtype(
 class Builder(RecordBuilder[np.void]):
     """All pictures of `train.rec`, in the order of their keys."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     unpack a training set of https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_
     so that it holds train.rec, train.idx and property
     """
+    FEATURES = identity_features()
+    HOMEPAGE = "https://github.com/deepinsight/insightface"
+    FOLDERS = ("faces_emore", "faces_ms1m_112x112", "ms1m-retinaface-t1", "face_records")
     UNIT = "picture"
     RECORDS_PER_SHARD = 16_384
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(identity_features()),
-            homepage="https://github.com/deepinsight/insightface",
-        )
 
     def scan(self, root: pathlib.Path, report: Report) -> dict[str, np.ndarray]:
         for name in ("train.rec", "train.idx"):
@@ -56,16 +49,16 @@ class Builder(RecordBuilder[np.void]):
         report.count("train", "image at hand", len(entries))
         return {"train": entries}
 
+    def label(self, item: np.void) -> str:
+        return f"key {item['key']}"
+
     def examples(self, item: np.void) -> list[Example]:
         try:
             _, picture = self._file.read(int(item["offset"]))
-            picture_size(picture)
         except RecordError as error:
             self.report.skip("the record is damaged", str(error))
             return []
-        except AnnotationError as error:
-            self.report.skip(str(error), f"key {item['key']}")
-            return []
+        decode(picture)
         return [
             {
                 "image": picture,
@@ -91,7 +84,7 @@ class Builder(RecordBuilder[np.void]):
 def scan_headers(
     file: RecordFile, keys: np.ndarray, offsets: np.ndarray, report: Report
 ) -> np.ndarray:
-    """The pictures among the records with these keys and offsets, as ENTRY [n].
+    """Find the pictures among the records with these keys and offsets, as ENTRY [n].
 
     Raises:
       RecordError: if record 0, which says what the others are, cannot be read.

@@ -11,7 +11,6 @@ import os
 import pathlib
 import struct
 import warnings
-from types import TracebackType
 
 import numpy as np
 
@@ -62,19 +61,14 @@ class RecordFile:
     def __enter__(self) -> "RecordFile":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         os.close(self._file)
 
     def read(self, offset: int) -> tuple[Header, bytes]:
-        """The header and the encoded picture of the record at `offset`.
+        """Read the header and the encoded picture of the record at `offset`.
 
         Raises:
           RecordError: if no whole record begins there.
@@ -84,7 +78,7 @@ class RecordFile:
         return header, content[len(content) - header.picture :]
 
     def read_header(self, offset: int) -> Header:
-        """The header of the record at `offset`, without reading its picture.
+        """Read the header of the record at `offset`, without reading its picture.
 
         Raises:
           RecordError: if no record begins there, or the file ends within it.
@@ -146,7 +140,7 @@ class RecordFile:
 
 
 def read_index(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """Keys [n] and byte offsets [n], both int64, of an index, by rising key.
+    """Read an index: keys [n] and byte offsets [n], both int64, by rising key.
 
     Raises:
       ValueError: if a line is not two whole numbers, or a key occurs twice; the message names the

@@ -1,15 +1,13 @@
 """Where the sharp pictures come from: a folder per person, or a prepared dataset of people."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from tfds_builders.common import NOBODY, Report
-from tfds_builders.common.files import list_files
+from ..common import NOBODY, Report, list_people, read_bytes
 
 
 class Portraits(Protocol):
@@ -28,7 +26,7 @@ class Album:
       names: of the pictures, unique.
       owner: int [n], whose each picture is, from 0, in the order of the source's people.
       people: who these people are.
-      read: a picture's number -> the bytes of its file; from several threads.
+      read: a picture's number -> the bytes of its file, or AnnotationError; from several threads.
     """
 
     names: Sequence[str]
@@ -38,25 +36,15 @@ class Album:
 
 
 def from_folders(root: pathlib.Path, report: Report) -> Album:
-    """The pictures in the folders of `root`, one of each person, by name."""
-    with os.scandir(root) as entries:
-        folders = sorted(entry.name for entry in entries if entry.is_dir())
-    names: list[str] = []
-    people: list[str] = []
-    owner: list[int] = []
-    for folder in folders:
-        pictures = list_files(root / folder)
-        if not pictures:
-            report.skip("the folder holds no picture", folder)
-            continue
-        owner += [len(people)] * len(pictures)
-        names += [f"{folder}/{path.name}" for path in pictures]
-        people.append(folder)
-    return Album(names, np.array(owner, np.int64), people, lambda i: (root / names[i]).read_bytes())
+    """List the pictures in the folders of `root`, one of each person, by name."""
+    people = list_people(root, report)
+    names = [f"{folder}/{file}" for folder, files in people.items() for file in files]
+    owner = np.repeat(np.arange(len(people)), [len(files) for files in people.values()])
+    return Album(names, owner, list(people), lambda i: read_bytes(root / names[i]))
 
 
 def from_portraits(portraits: Portraits, report: Report) -> Album:
-    """Prepared pictures of people, in the order of their labels, which name them."""
+    """List prepared pictures of people, in the order of their labels, which name them."""
     label = np.asarray(portraits.label)
     known = np.flatnonzero(label != NOBODY)
     for i in np.flatnonzero(label == NOBODY):
@@ -71,7 +59,7 @@ def from_portraits(portraits: Portraits, report: Report) -> Album:
 
 
 def shared(album: Album, first: float, last: float) -> Album:
-    """The people whose places, as shares of all of them, are from `first` up to `last`."""
+    """Keep the people whose places, as shares of all of them, are from `first` up to `last`."""
     start, stop = (round(share * len(album.people)) for share in (first, last))
     kept = np.flatnonzero((album.owner >= start) & (album.owner < stop))
     return Album(

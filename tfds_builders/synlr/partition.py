@@ -1,10 +1,11 @@
 """Who and which pictures are in which split, from nothing but whose each picture is."""
 
+import bisect
 import dataclasses
 
 import numpy as np
 
-from tfds_builders.common import DatasetError
+from ..common import DatasetError
 
 _STEPS = 10_000
 """Counts that a source is too small for are multiplied by a whole number of this part of 1."""
@@ -22,7 +23,7 @@ class Counts:
     distractors: int = 153_428
 
     def validate(self) -> None:
-        """Raises DatasetError for counts that no pictures can have."""
+        """Raise DatasetError for counts that no pictures can have."""
         if min(self.train_people, self.test_people) < 1 or self.distractors < 0:
             raise DatasetError(
                 "The counts train_people and test_people must be at least 1, distractors 0."
@@ -34,7 +35,7 @@ class Counts:
             )
 
     def scaled(self, factor: float) -> "Counts":
-        """All counts times `factor`, and no person without a picture in each of the splits."""
+        """Multiply all counts by `factor`, and leave no person without a picture in any split."""
         small = {name: round(n * factor) for name, n in dataclasses.asdict(self).items()}
         train_people, test_people = max(1, small["train_people"]), max(1, small["test_people"])
         return Counts(
@@ -48,7 +49,7 @@ class Counts:
 
 
 def fitting(owner: np.ndarray, counts: Counts, seed: int) -> tuple[float, dict[str, np.ndarray]]:
-    """The partition by `counts`, or by the largest share of them that the pictures suffice for.
+    """Partition by `counts`, or by the largest share of them that the pictures suffice for.
 
     Args:
       owner: int [n], whose each picture is, from 0.
@@ -65,22 +66,23 @@ def fitting(owner: np.ndarray, counts: Counts, seed: int) -> tuple[float, dict[s
     found = partition(owner, counts, seed)
     if found is not None:
         return 1.0, found
-    low, high = 0, _STEPS
-    while high - low > 1:
-        middle = (low + high) // 2
-        fits = partition(owner, counts.scaled(middle / _STEPS), seed)
-        low, high, found = (middle, high, fits) if fits is not None else (low, middle, found)
+
+    def too_many(step: int) -> bool:
+        return partition(owner, counts.scaled(step / _STEPS), seed) is None
+
+    share = bisect.bisect_left(range(1, _STEPS), True, key=too_many) / _STEPS
+    found = partition(owner, counts.scaled(share), seed) if share else None
     if found is None:
         people = len(np.unique(owner))
         raise DatasetError(
             f"{len(owner):,} pictures of {people:,} people are too few to be split into training "
             "people, test people with two pictures or more, and distractors."
         )
-    return low / _STEPS, found
+    return share, found
 
 
 def partition(owner: np.ndarray, counts: Counts, seed: int) -> dict[str, np.ndarray] | None:
-    """The pictures of each split, in their order, or None if there are not enough.
+    """Draw the pictures of each split, in their order, or None if there are not enough.
 
     People are drawn for the test and for training from all who have two pictures, their pictures
     from all of theirs, and distractors from the pictures of all others. Where people drawn so have

@@ -3,26 +3,24 @@
 import dataclasses
 import io
 import pathlib
-import threading
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders.common import (
+from ..common import (
     NOBODY,
-    AnnotationError,
     DatasetError,
+    Example,
     RecordBuilder,
     Report,
+    decode,
     identity_features,
     note_counts,
-    open_photo,
 )
-from tfds_builders.common.builder import Example
-from tfds_builders.synlr.albums import Portraits, from_folders, from_portraits, shared
-from tfds_builders.synlr.partition import Counts, fitting
+from .albums import Portraits, from_folders, from_portraits, shared
+from .partition import Counts, fitting
 
 PAPER = Counts()
 # Pictures and people of the paper's splits.
@@ -59,7 +57,7 @@ class SynlrSettings:
     seed: int = 0
 
     def validate(self) -> None:
-        """Raises DatasetError for values that mean nothing."""
+        """Raise DatasetError for values that mean nothing."""
         left, top, width, height = self.region
         ends = left + width, top + height
         if min(left, top) < 0 or min(width, height) <= 0 or max(ends) > 1 + 1e-9:
@@ -95,12 +93,13 @@ class Builder(RecordBuilder[Picture]):
       kwargs: TFDS's own.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     unpack MegaFace2, or any other pictures of people, so that it holds a folder per person; or name
     a prepared dataset of people, for instance with --set source=celeba:train
     """
+    FEATURES = identity_features()
+    HOMEPAGE = "https://qmul-tinyface.github.io/"
+    FOLDERS = ("MegaFace2", "MF2")
     UNIT = "picture"
     RECORDS_PER_SHARD = 8192
     SETTINGS = SynlrSettings
@@ -115,12 +114,6 @@ class Builder(RecordBuilder[Picture]):
         super().__init__(**kwargs)
         self._settings, self._portraits = settings, portraits
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(identity_features()),
-            homepage="https://qmul-tinyface.github.io/",
-        )
-
     def folder(self, dl_manager: tfds.download.DownloadManager) -> pathlib.Path:
         return super().folder(dl_manager) if self._portraits is None else pathlib.Path()
 
@@ -132,7 +125,7 @@ class Builder(RecordBuilder[Picture]):
         else:
             whole, source = from_portraits(self._portraits, report), str(settings.source)
         self._album = album = shared(whole, *settings.people)
-        self._enlarged, self._lock = 0, threading.Lock()
+        self._enlarged: list[Picture] = []
         report.note(
             f"Made of {len(album.people):,} of the {len(whole.people):,} people of {source}, who "
             f"have {len(album.names):,} pictures."
@@ -152,20 +145,15 @@ class Builder(RecordBuilder[Picture]):
             note_counts(report, split, found, complete=COMPLETE[split], of="SynLR-MF2")
         return splits
 
+    def label(self, item: Picture) -> str:
+        return self._album.names[item.number]
+
     def examples(self, item: Picture) -> list[Example]:
-        settings, name = self._settings, self._album.names[item.number]
-        try:
-            photo = open_photo(io.BytesIO(self._album.read(item.number)))
-        except OSError:
-            self.report.skip("the file cannot be read", name)
-            return []
-        except AnnotationError as error:
-            self.report.skip(str(error), name)
-            return []
+        settings, album = self._settings, self._album
+        photo = decode(album.read(item.number))
         left, top, right, bottom = region_box(settings.region, photo.size)
         if right - left < settings.width or bottom - top < settings.height:
-            with self._lock:
-                self._enlarged += 1
+            self._enlarged.append(item)
         size = settings.width, settings.height
         # Pillow's bicubic kernel widens where it shrinks, so that nothing is skipped.
         small = photo.resize(size, Image.Resampling.BICUBIC, box=(left, top, right, bottom))
@@ -175,8 +163,8 @@ class Builder(RecordBuilder[Picture]):
         return [
             {
                 "image": file.getvalue(),
-                "name": name,
-                "identity": self._album.people[self._album.owner[item.number]] if named else "",
+                "name": album.names[item.number],
+                "identity": album.people[album.owner[item.number]] if named else "",
                 "label": item.label,
             }
         ]
@@ -184,15 +172,15 @@ class Builder(RecordBuilder[Picture]):
     def conclude(self) -> None:
         if self._enlarged:
             self.report.note(
-                f"{self._enlarged:,} faces were narrower than {self._settings.width} pixels or "
-                f"lower than {self._settings.height}: they were enlarged, and were not sharp."
+                f"{len(self._enlarged):,} faces were narrower than {self._settings.width} pixels "
+                f"or lower than {self._settings.height}: they were enlarged, and were not sharp."
             )
 
 
 def region_box(
     region: tuple[float, float, float, float], size: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a region, in pixels of a picture of (width, height)."""
+    """Return left, top, right and bottom of a region, in pixels of a picture of (width, height)."""
     left, top, width, height = region
     across, down = size
     # Shares such as 0.7 + 0.3 may add up to a little more than the picture.

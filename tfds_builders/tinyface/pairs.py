@@ -3,14 +3,15 @@
 import dataclasses
 import hashlib
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 
-from tfds_builders.common import DatasetError, Report, load_mat
-from tfds_builders.common.files import cell_text, numbers
+from ..common import DatasetError, Report, cell_text, load_mat, numbers
 
 LAST_ID = 2_569
+
+Pairs = list[tuple[str, int]]
+"""File names and, with each, its id from 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +31,8 @@ GALLERY = PairsFile(
 )
 
 
-class Pairs(NamedTuple):
-    """File names and, beside them, ids from 1."""
-
-    names: list[str]
-    ids: list[int]
-
-
 def read_pairs(path: pathlib.Path, file: PairsFile, report: Report) -> Pairs:
-    """The usable rows of a file of id pairs, in its order; the others are reported.
+    """Read the usable rows of a file of id pairs, in its order; the others are reported.
 
     Says in a note if the file is not the official one.
 
@@ -46,7 +40,7 @@ def read_pairs(path: pathlib.Path, file: PairsFile, report: Report) -> Pairs:
       DatasetError: if the file cannot be read, or is not of the official form.
     """
     content = load_mat(path, file.names_variable, file.ids_variable)
-    names = np.ravel(content[file.names_variable])
+    names = content[file.names_variable]
     ids = np.ravel(numbers(content[file.ids_variable], path, file.ids_variable))
     if len(names) != len(ids):
         raise DatasetError(
@@ -59,8 +53,7 @@ def read_pairs(path: pathlib.Path, file: PairsFile, report: Report) -> Pairs:
             f"{file.rows:,}) and its SHA-256 does not begin with {file.sha256}. Results on it are "
             "not results on TinyFace."
         )
-    pairs = Pairs([], [])
-    seen: set[str] = set()
+    found: dict[str, int] = {}
     for row, (cell, number) in enumerate(zip(names, ids, strict=True), 1):
         try:
             name = cell_text(cell)
@@ -69,10 +62,8 @@ def read_pairs(path: pathlib.Path, file: PairsFile, report: Report) -> Pairs:
             continue
         if not 1 <= number <= LAST_ID or number % 1:
             report.skip(f"the id is not one of 1 to {LAST_ID:,}", f"{path.name}: {name}")
-        elif name in seen:
+        elif name in found:
             report.skip("the name is listed before", f"{path.name}: {name} (row {row})")
         else:
-            seen.add(name)
-            pairs.names.append(name)
-            pairs.ids.append(int(number))
-    return pairs
+            found[name] = int(number)
+    return list(found.items())

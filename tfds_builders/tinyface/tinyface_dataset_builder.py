@@ -1,23 +1,21 @@
 """TinyFace: training people, probes, their gallery and distractors."""
 
 import pathlib
-from typing import ClassVar
 
-import tensorflow_datasets as tfds
-
-from tfds_builders.common import (
+from ..common import (
     NOBODY,
     AnnotationError,
     DatasetError,
     IdentityBuilder,
     Portrait,
     Report,
+    find_first,
     find_image,
-    identity_features,
+    list_files,
+    list_people,
     note_counts,
 )
-from tfds_builders.common.files import list_files
-from tfds_builders.tinyface.pairs import GALLERY, PROBE, Pairs, PairsFile, read_pairs
+from .pairs import GALLERY, PROBE, Pairs, PairsFile, read_pairs
 
 # Pictures and people of the official set.
 OFFICIAL_COUNTS = {
@@ -35,117 +33,81 @@ PAIRED = {"probe": (PROBE, "Probe"), "gallery_match": (GALLERY, "Gallery_Match")
 class Builder(IdentityBuilder):
     """The official layout; who is who in the test by the official id-pair files."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     unpack tinyface.zip from https://qmul-tinyface.github.io so that it holds Training_Set and
     Testing_Set, with the two *_img_ID_pairs.mat in Testing_Set
     """
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(identity_features()),
-            homepage="https://qmul-tinyface.github.io/",
-        )
+    HOMEPAGE = "https://qmul-tinyface.github.io/"
+    FOLDERS = ("TinyFace", "tinyface", "tinyface_standin")
 
     def scan(self, root: pathlib.Path, report: Report) -> dict[str, list[Portrait]]:
-        root = _layout_root(root)
-        splits = {"train": _training(root, report)}
+        # The official archive unpacks to a folder of its own.
+        inner = root / "tinyface"
+        root = inner if inner.is_dir() and not (root / TESTING).is_dir() else root
+        splits, listed = {"train": _training(root, report)}, {}
         pairs = {split: _pairs(root, file, report) for split, (file, _) in PAIRED.items()}
         for split, (_, folder) in PAIRED.items():
-            splits[split] = _paired(root, split, folder, pairs[split], report)
-        splits["distractors"] = _distractors(root, report)
+            splits[split] = _paired(root, f"{TESTING}/{folder}", pairs[split], report)
+            listed[split] = len(pairs[split])
+        splits["distractors"] = [
+            Portrait(str(path), path.relative_to(root).as_posix(), "", NOBODY)
+            for path in list_files(root / TESTING / "Gallery_Distractor")
+        ]
         for split, found in splits.items():
+            report.count(split, "listed", listed.get(split, len(found)))
+            report.count(split, "image at hand", len(found))
             complete = OFFICIAL_COUNTS[split]
             note_counts(report, split, found, complete=complete, of="TinyFace")
         _note_mates(splits["probe"], splits["gallery_match"], report)
         return splits
 
 
-def _layout_root(root: pathlib.Path) -> pathlib.Path:
-    """`root`, or the folder in it that the official archive unpacks to."""
-    inner = root / "tinyface"
-    return inner if inner.is_dir() and not (root / TESTING).is_dir() else root
-
-
 def _training(root: pathlib.Path, report: Report) -> list[Portrait]:
-    portraits, label = [], 0
-    people = root / TRAINING
-    for folder in sorted(people.iterdir()) if people.is_dir() else []:
-        if not folder.is_dir():
-            continue
-        pictures = list_files(folder)
-        if not pictures:
-            report.skip("the folder holds no picture", f"{TRAINING}/{folder.name}")
-            continue
-        identity = f"{TRAINING}/{folder.name}"
-        portraits += [
-            Portrait(str(path), f"{identity}/{path.name}", identity, label) for path in pictures
-        ]
-        label += 1
-    _count(report, "train", len(portraits), len(portraits))
-    return portraits
+    people = list_people(root / TRAINING, report, prefix=f"{TRAINING}/")
+    return [
+        Portrait(str(root / TRAINING / person / file), f"{identity}/{file}", identity, label)
+        for label, (person, files) in enumerate(people.items())
+        for identity in [f"{TRAINING}/{person}"]
+        for file in files
+    ]
 
 
-def _pairs(root: pathlib.Path, file: PairsFile, report: Report) -> Pairs | None:
-    """The pairs of a file, or None if there is none that can be read."""
-    places = [root / folder / file.name for folder in PAIRS_FOLDERS]
-    path = next((place for place in places if place.is_file()), None)
+def _pairs(root: pathlib.Path, file: PairsFile, report: Report) -> Pairs:
+    """The pairs of a file; none if there is none that can be read."""
+    path = find_first(root, *(f"{folder}/{file.name}" for folder in PAIRS_FOLDERS))
     if path is None:
         report.skip("the file of id pairs is missing", f"{TESTING}/{file.name}")
-        return None
+        return []
     try:
         return read_pairs(path, file, report)
     except DatasetError as error:
         report.skip("the file of id pairs cannot be used", path.relative_to(root).as_posix())
         report.note(str(error))
-        return None
+        return []
 
 
-def _paired(
-    root: pathlib.Path, split: str, folder: str, pairs: Pairs | None, report: Report
-) -> list[Portrait]:
-    """The pictures that a file of id pairs lists, in its order."""
-    prefix = f"{TESTING}/{folder}"
+def _paired(root: pathlib.Path, folder: str, pairs: Pairs, report: Report) -> list[Portrait]:
+    """The pictures of a folder that a file of id pairs lists, in its order."""
     portraits: list[Portrait] = []
-    for name, number in zip(*(pairs or ((), ())), strict=True):
+    for name, number in pairs:
         try:
-            path = find_image(root / TESTING / folder, name)
+            path = find_image(root / folder, name)
         except AnnotationError as error:
-            report.skip(str(error), f"{prefix}/{name}")
+            report.skip(str(error), f"{folder}/{name}")
             continue
-        portraits.append(Portrait(str(path), f"{prefix}/{name}", str(number), number - 1))
-    if pairs is not None:
-        used = {portrait.path for portrait in portraits}
-        for path in list_files(root / TESTING / folder):
-            if str(path) not in used:
-                report.skip("no usable row of the id pairs lists it", f"{prefix}/{path.name}")
-    _count(report, split, len(pairs.names) if pairs else 0, len(portraits))
+        portraits.append(Portrait(str(path), f"{folder}/{name}", str(number), number - 1))
+    used = {portrait.path for portrait in portraits}
+    for path in list_files(root / folder) if pairs else []:
+        if str(path) not in used:
+            report.skip("no usable row of the id pairs lists it", f"{folder}/{path.name}")
     return portraits
-
-
-def _distractors(root: pathlib.Path, report: Report) -> list[Portrait]:
-    folder = root / TESTING / "Gallery_Distractor"
-    portraits = [
-        Portrait(str(path), path.relative_to(root).as_posix(), "", NOBODY)
-        for path in list_files(folder)
-    ]
-    _count(report, "distractors", len(portraits), len(portraits))
-    return portraits
-
-
-def _count(report: Report, split: str, listed: int, at_hand: int) -> None:
-    report.count(split, "listed", listed)
-    report.count(split, "image at hand", at_hand)
 
 
 def _note_mates(probes: list[Portrait], gallery: list[Portrait], report: Report) -> None:
-    """Says which probes the gallery holds no other picture of."""
-    if not probes or not gallery:
-        return
+    """Say which probes the gallery holds no other picture of."""
     known = {portrait.label for portrait in gallery}
     lonely = [portrait for portrait in probes if portrait.label not in known]
-    if lonely:
+    if gallery and lonely:
         report.note(
             f"{len(lonely):,} probes have no mate in the gallery, for instance {lonely[0].name}; "
             "identification cannot count them."

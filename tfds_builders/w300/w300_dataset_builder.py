@@ -1,21 +1,22 @@
 """The 300W dataset, from its official folders of images and `.pts` files."""
 
 import pathlib
-from typing import ClassVar
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from lrjax.geometry.points import IBUG68, face_box
-from tfds_builders.common import (
+
+from ..common import (
     AnnotationError,
     Face,
     FaceBuilder,
     Photo,
     Report,
     face_features,
+    find_first,
     find_image,
     list_images,
+    parse_numbers,
     tight_box,
 )
 
@@ -33,7 +34,7 @@ SPLITS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def read_points(path: pathlib.Path) -> np.ndarray:
-    """The points [68, 2] of a `.pts` file, 0-based (the file counts pixels from 1).
+    """Read the points [68, 2] of a `.pts` file, 0-based (the file counts pixels from 1).
 
     Raises:
       AnnotationError: if the file is not 68 points in braces.
@@ -47,32 +48,23 @@ def read_points(path: pathlib.Path) -> np.ndarray:
     if not (opened and closed and "n_points" in head):
         raise AnnotationError("the .pts file is malformed (header or braces missing)")
     try:
-        values = np.array(body.split(), np.float64)
-    except ValueError as error:
-        raise AnnotationError("the .pts file is malformed (not numbers)") from error
-    if values.size != 2 * NUM_POINTS:
-        raise AnnotationError(f"the .pts file does not hold {NUM_POINTS} points")
-    if not np.isfinite(values).all():
-        raise AnnotationError("the .pts file is malformed (not finite)")
+        values = parse_numbers(body.split(), 2 * NUM_POINTS)
+    except AnnotationError as error:
+        raise AnnotationError(f"the .pts file is malformed ({error})") from error
     return values.reshape(NUM_POINTS, 2) - 1
 
 
 class Builder(FaceBuilder):
     """68 points per face, all of them visible; `box` is the tight box of the points."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     unpack afw, helen, lfpw, ibug and 300w from https://ibug.doc.ic.ac.uk/download/annotations so
     that it holds afw, helen/trainset, helen/testset, lfpw/trainset, lfpw/testset, ibug,
     300W/01_Indoor and 300W/02_Outdoor
     """
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(face_features(NUM_POINTS)),
-            homepage="https://ibug.doc.ic.ac.uk/resources/300-W/",
-        )
+    FEATURES = face_features(NUM_POINTS)
+    HOMEPAGE = "https://ibug.doc.ic.ac.uk/resources/300-W/"
+    FOLDERS = ("300W",)
 
     def scan(self, root: pathlib.Path, report: Report) -> dict[str, list[Photo]]:
         folders = {
@@ -91,7 +83,7 @@ def _read_folder(
     root: pathlib.Path, spellings: tuple[str, ...], report: Report
 ) -> tuple[list[Photo], int]:
     """The usable faces of one official folder, and the number of its annotation files."""
-    folder = next((root / name for name in spellings if (root / name).is_dir()), None)
+    folder = find_first(root, *spellings)
     if folder is None:
         report.skip("the official folder is missing", spellings[0])
         return [], 0
@@ -101,8 +93,8 @@ def _read_folder(
         name = path.relative_to(root).with_suffix("").as_posix()
         try:
             image = find_image(folder, path.with_suffix(".jpg").name)
-            points = read_points(path)
-            photos.append(Photo(image, image.relative_to(root).as_posix(), (_face(name, points),)))
+            face = _face(name, read_points(path))
+            photos.append(Photo(image, image.relative_to(root).as_posix(), (face,)))
         except AnnotationError as error:
             report.skip(str(error), path.relative_to(root).as_posix())
     annotated = {path.stem.lower() for path in annotations}
@@ -114,10 +106,5 @@ def _read_folder(
 
 def _face(name: str, points: np.ndarray) -> Face:
     visible = np.ones(NUM_POINTS, bool)
-    return Face(
-        name=name,
-        box=tight_box(points),
-        face_box=np.asarray(face_box(points, visible, IBUG68), np.float64),
-        points=points,
-        visible=visible,
-    )
+    box = np.asarray(face_box(points, visible, IBUG68), np.float64)
+    return Face(name, tight_box(points), box, points, visible)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfds_builders.common import DatasetError, Report, load_mat
-from tfds_builders.common.files import IMAGE_SUFFIXES, cell_text
+from ..common import DatasetError, Report, cell_text, load_mat, parse_numbers, read_lines
+from ..common.files import IMAGE_SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Record:
 
 
 def read_annotation(folder: pathlib.Path, part: str, report: Report) -> list[Record] | None:
-    """The records of `part` ("train" or "val"), from the text if it is there, else the mat.
+    """Read the records of `part` ("train" or "val"), from the text if it is there, else the mat.
 
     None if neither file is there.
 
@@ -43,7 +43,7 @@ def read_annotation(folder: pathlib.Path, part: str, report: Report) -> list[Rec
 
 
 def read_text(path: pathlib.Path, report: Report) -> list[Record]:
-    """Reads `wider_face_*_bbx_gt.txt`: a path, a count, then that many rows of numbers.
+    """Read `wider_face_*_bbx_gt.txt`: a path, a count, then that many rows of numbers.
 
     A photograph without faces has the count 0 and one row of zeros nevertheless.
     """
@@ -59,14 +59,12 @@ def read_text(path: pathlib.Path, report: Report) -> list[Record]:
 def _sections(path: pathlib.Path) -> Iterator[tuple[str, int, list[str]]]:
     """(image name, line number, following lines) of each record, by the lines that are names."""
     name, start, body = "", 0, []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip()
+    for number, line in read_lines(path):
         if line.lower().endswith(IMAGE_SUFFIXES):
             if start:
                 yield name, start, body
             name, start, body = line, number, []
-        elif line and start:
+        elif start:
             body.append(line)
     if start:
         yield name, start, body
@@ -75,26 +73,20 @@ def _sections(path: pathlib.Path) -> Iterator[tuple[str, int, list[str]]]:
 def _parse_body(body: list[str]) -> np.ndarray:
     if not body or not body[0].isdigit():
         raise ValueError("no face count")
+    rows = [parse_numbers(line.split(), 10, whole=True) for line in body[1:]]
     count = int(body[0])
-    try:
-        rows = [[int(value) for value in line.split()] for line in body[1:]]
-    except ValueError as error:
-        raise ValueError("a row is not whole numbers") from error
-    if any(len(row) != 10 for row in rows):
-        raise ValueError("a row does not hold ten numbers")
-    if count == 0 and (not rows or (len(rows) == 1 and not any(rows[0]))):
+    if count == 0 and (not rows or (len(rows) == 1 and not rows[0].any())):
         return np.zeros((0, 4))
     if len(rows) != count:
         raise ValueError("the face count and the rows disagree")
-    return np.array(rows, np.float64)[:, :4]
+    return np.array(rows)[:, :4]
 
 
 def read_mat(path: pathlib.Path, report: Report) -> list[Record]:
-    """Reads `wider_face_*.mat`: cells of events, of files per event, of boxes per file."""
-    content = load_mat(path, "event_list", "file_list", "face_bbx_list")
-    events, files, boxes = (
-        np.ravel(content[name]) for name in ("event_list", "file_list", "face_bbx_list")
-    )
+    """Read `wider_face_*.mat`: cells of events, of files per event, of boxes per file."""
+    names = ("event_list", "file_list", "face_bbx_list")
+    content = load_mat(path, *names)
+    events, files, boxes = (content[name] for name in names)
     if not len(events) == len(files) == len(boxes):
         raise DatasetError(
             f"{path}: event_list, file_list and face_bbx_list differ in length; it is not the "
@@ -104,27 +96,26 @@ def read_mat(path: pathlib.Path, report: Report) -> list[Record]:
     for i, (event_cell, file_cells, box_cells) in enumerate(zip(events, files, boxes, strict=True)):
         try:
             event = cell_text(event_cell)
-            names = [cell_text(cell) for cell in np.ravel(file_cells)]
-            arrays = list(np.ravel(box_cells))
-            if len(names) != len(arrays):
+            names = [cell_text(cell) for cell in file_cells]
+            if len(names) != len(box_cells):
                 raise ValueError("files and boxes differ in number")
         except ValueError as error:
             report.skip(f"the annotation record is malformed ({error})", f"{path}: event {i}")
             continue
-        for name, array in zip(names, arrays, strict=True):
+        for name, cell in zip(names, box_cells, strict=True):
             full_name = f"{event}/{name}.jpg"
             try:
-                records.append(Record(full_name, _boxes(array)))
+                records.append(Record(full_name, _boxes(cell)))
             except ValueError as error:
                 reason = f"the annotation record is malformed ({error})"
                 report.skip(reason, f"{path}: {full_name}")
     return records
 
 
-def _boxes(array: object) -> np.ndarray:
+def _boxes(cell: object) -> np.ndarray:
     """Boxes [n, 4]; the mat, too, has one row of zeros for a photograph without faces."""
     try:
-        boxes = np.asarray(array, np.float64)
+        boxes = np.asarray(cell, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError("the boxes are not numbers") from error
     if boxes.size == 0:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lrjax.training import progress
-from lrjax.training.progress import Log, Progress
+from lrjax.training.log import Log, Progress, read
 
 
 def write(folder: Path, start: int, steps: range, errors: dict[int, float]) -> list[int]:
@@ -25,19 +24,19 @@ def write(folder: Path, start: int, steps: range, errors: dict[int, float]) -> l
 
 def test_records_are_lines_of_json(tmp_path: Path) -> None:
     write(tmp_path, 0, range(1, 4), {2: 0.5})
-    assert progress.read(tmp_path / "metrics.jsonl") == [
+    assert read(tmp_path / "metrics.jsonl") == [
         {"step": 1, "loss": 1.0},
         {"step": 2, "loss": 0.5},
         {"step": 2, "held_out/nme": 0.5, "best": 0.5},
         {"step": 3, "loss": 1 / 3},
     ]
-    assert progress.read(tmp_path / "none.jsonl") == []
+    assert read(tmp_path / "none.jsonl") == []
 
 
 def test_records_after_the_restored_step_are_dropped(tmp_path: Path) -> None:
     write(tmp_path, 0, range(1, 9), {})
     write(tmp_path, 5, range(6, 8), {})
-    assert [r["step"] for r in progress.read(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6, 7]
+    assert [r["step"] for r in read(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_the_best_so_far_is_remembered_and_what_was_dropped_is_not(tmp_path: Path) -> None:
@@ -50,7 +49,7 @@ def test_without_a_criterion_nothing_is_best(tmp_path: Path) -> None:
     log = Log(tmp_path, 0)
     assert not log.record(1, {"held_out/pixel": 0.1}, best=None)
     log.close()
-    assert "best" not in progress.read(tmp_path / "metrics.jsonl")[0]
+    assert "best" not in read(tmp_path / "metrics.jsonl")[0]
 
 
 @pytest.mark.parametrize("cut", [2, 12, 25])
@@ -58,7 +57,7 @@ def test_a_line_cut_off_by_a_crash_is_left_out(cut: int, tmp_path: Path) -> None
     write(tmp_path, 0, range(1, 4), {})
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-cut])
-    assert [r["step"] for r in progress.read(path)] == [1, 2]
+    assert [r["step"] for r in read(path)] == [1, 2]
     write(tmp_path, 3, range(4, 5), {})
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 4]
 
@@ -67,7 +66,7 @@ def test_records_are_on_disk_after_a_flush(tmp_path: Path) -> None:
     log = Log(tmp_path, 0)
     log.record(1, {"loss": 2.0})
     log.flush()
-    assert progress.read(log.path) == [{"step": 1, "loss": 2.0}]
+    assert read(log.path) == [{"step": 1, "loss": 2.0}]
     assert next((tmp_path / "tensorboard").iterdir()).stat().st_size > 0
     log.close()
 

@@ -1,7 +1,7 @@
 """Weights that others published, renamed and laid out for our networks.
 
-Per network a table says which of their layers is which of ours; `converted` does the rest. Their
-kernels are [outputs, inputs, height, width], ours [height, width, inputs, outputs].
+Per network a table says which of their layers is which of ours; `convert_state` does the rest.
+Their kernels are [outputs, inputs, height, width], ours [height, width, inputs, outputs].
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from lrjax.convert.torch_pickles import shortened
 from lrjax.errors import InputError
-from lrjax.models import inception_resnet, lightcnn, mobilefacenet, vdsr, vgg
-from lrjax.models.recognisers import RECOGNISERS
+from lrjax.models import inception_resnet, lightcnn, mobilefacenet, vgg
+from lrjax.models.registry import Network, NetworkConfig, build
+from lrjax.models.upsamplers import VDSRConfig
 
 State = Mapping[str, np.ndarray]
 
@@ -104,9 +103,9 @@ def _mobilefacenet_layers() -> Iterator[tuple[str, str]]:
 
 def _vdsr_layers() -> Iterator[tuple[str, str]]:
     yield "conv_0", "input"
-    for layer in range(1, vdsr.LAYERS - 1):
+    for layer in range(1, VDSRConfig.layers - 1):
         yield f"conv_{layer}", f"residual_layer.{layer - 1}.conv"
-    yield f"conv_{vdsr.LAYERS - 1}", "output"
+    yield f"conv_{VDSRConfig.layers - 1}", "output"
 
 
 def _vgg_layers() -> Iterator[tuple[str, str]]:
@@ -119,7 +118,7 @@ def _vgg_layers() -> Iterator[tuple[str, str]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Foreign:
+class Conversion:
     """How a published network becomes one of ours.
 
     Attributes:
@@ -134,62 +133,53 @@ class Foreign:
     flattened: tuple[str, int, int] | None = None
 
 
-_LIGHTCNN29 = Foreign(partial(_lightcnn_layers, 1), ("fc2",), ("fc.filter.weight", 8, 8))
-_LIGHTCNN29V2 = Foreign(partial(_lightcnn_layers, 2), ("fc2",), ("fc.weight", 8, 8))
+_LIGHTCNN29 = Conversion(partial(_lightcnn_layers, 1), ("fc2",), ("fc.filter.weight", 8, 8))
+_LIGHTCNN29V2 = Conversion(partial(_lightcnn_layers, 2), ("fc2",), ("fc.weight", 8, 8))
 
-FOREIGN: Mapping[str, Foreign] = MappingProxyType(
+CONVERSIONS: Mapping[str, Conversion] = MappingProxyType(
     {
         "lightcnn29": _LIGHTCNN29,
         "lightcnn29_32": _LIGHTCNN29,
         "lightcnn29v2": _LIGHTCNN29V2,
         "lightcnn29v2_32": _LIGHTCNN29V2,
-        "inception_resnet_v1": Foreign(_inception_layers, ("logits.",)),
-        "mobilefacenet": Foreign(_mobilefacenet_layers),
-        "vdsr": Foreign(_vdsr_layers),
-        "vgg19": Foreign(_vgg_layers, ("classifier.",)),
+        "inception_resnet_v1": Conversion(_inception_layers, ("logits.",)),
+        "mobilefacenet": Conversion(_mobilefacenet_layers),
+        "vdsr": Conversion(_vdsr_layers),
+        "vgg19": Conversion(_vgg_layers, ("classifier.",)),
     }
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """Variables (NumPy, float32) of `module`, and the names that were left out."""
+    """Variables (NumPy, float32) of a network, and the names that were left out."""
 
-    module: nn.Module
+    network: Network
     variables: dict[str, Any]
     dropped: tuple[str, ...]
 
 
-def published(name: str, state: State) -> nn.Module:
-    """The network `name` as published; VDSR with the channels and biases of the state dict."""
-    if name in RECOGNISERS:
-        return RECOGNISERS[name].build()
-    if name == "vgg19":
-        return vgg.VGG19Features()
-    first = state.get("input.weight")
-    channels = first.shape[1] if first is not None and first.ndim == 4 else 1
-    return vdsr.VDSR(channels=channels, use_bias="input.bias" in state)
-
-
-def converted(name: str, state: State, source: str, module: nn.Module | None = None) -> Converted:
-    """Our network `name` with the values of a state dict.
+def convert_state(
+    name: str, state: State, source: str, config: NetworkConfig | None = None
+) -> Converted:
+    """Give our network `name` the values of a state dict.
 
     Args:
-      name: a key of `FOREIGN`.
-      state: arrays by name; see `lrjax.training.torch_files.read_state`.
+      name: a key of `CONVERSIONS`.
+      state: arrays by name; see `lrjax.convert.torch_files.read_state`.
       source: what the state dict is called in errors, such as its file.
-      module: the network, if it is not the published one but a narrower one, say.
+      config: of the network, if it is not the published one but a narrower one, say.
 
     Raises:
       InputError: tensors are missing, left over, of other shapes, or not finite.
     """
-    foreign = FOREIGN[name]
-    module = module or published(name, state)
-    wanted = _shapes(name, module)
-    layers = dict(foreign.layers())
+    conversion = CONVERSIONS[name]
+    network = build(config or _published(name, state))
+    wanted = traverse_util.flatten_dict(network.shapes(), sep="/")
+    layers = dict(conversion.layers())
     origin = {path: _origin(path, layers) for path in wanted}
     dropped = tuple(
-        key for key in state if foreign.classifier and key.startswith(foreign.classifier)
+        key for key in state if conversion.classifier and key.startswith(conversion.classifier)
     )
     known = {*origin.values(), *dropped}
     missing = [key for key in origin.values() if key not in state]
@@ -199,26 +189,27 @@ def converted(name: str, state: State, source: str, module: nn.Module | None = N
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise InputError(
                 f"The weights {source} are not those of {name}: the file {verb} "
-                f"{', '.join(sorted(names)[:3])}{more}; name the network that it holds."
+                f"{', '.join(map(shortened, sorted(names)[:3]))}{more}; name the network that it "
+                "holds."
             )
     flat = {}
     for path, key in origin.items():
-        shape = wanted[path].shape
-        _check(state[key], shape, f"The tensor {key} of {source}", name)
-        flat[path] = _laid_out(state[key], shape, key, foreign)
-    return Converted(module, traverse_util.unflatten_dict(flat, sep="/"), dropped)
+        shape, values = wanted[path].shape, state[key]
+        _check(values, shape, f"The tensor {key} of {source}", name)
+        if conversion.flattened and key == conversion.flattened[0]:
+            values = values.reshape(len(values), -1, *conversion.flattened[1:])
+        ours = values.transpose(2, 3, 1, 0) if values.ndim == 4 else values.T
+        flat[path] = ours.reshape(shape).astype(np.float32)
+    return Converted(network, traverse_util.unflatten_dict(flat, sep="/"), dropped)
 
 
-def _shapes(name: str, module: nn.Module) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of a network's variables, by their paths."""
-    if isinstance(module, vdsr.VDSR):
-        arguments: tuple[Any, ...] = (jnp.zeros((1, 8, 8, module.channels)),)
-    elif isinstance(module, vgg.VGG19Features):
-        arguments = (jnp.zeros((1, 32, 32, 3)),)
-    else:
-        arguments = (jnp.zeros((1, *RECOGNISERS[name].size, 3)), False)
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *arguments))
-    return traverse_util.flatten_dict(shapes, sep="/")
+def _published(name: str, state: State) -> NetworkConfig:
+    """The network as published; VDSR with the channels and biases of the state dict."""
+    if name != "vdsr":
+        return NetworkConfig.named(name)(name=name)
+    first = state.get("input.weight")
+    channels = first.shape[1] if first is not None and first.ndim == 4 else 1
+    return VDSRConfig(channels=channels, use_bias="input.bias" in state)
 
 
 def _origin(path: str, layers: Mapping[str, str]) -> str:
@@ -232,15 +223,11 @@ def _origin(path: str, layers: Mapping[str, str]) -> str:
 
 def _check(values: np.ndarray, ours: tuple[int, ...], label: str, name: str) -> None:
     """That values have the shape, in their layout, that ours has, and are finite."""
-    expected: tuple[int, ...] = ours
-    if len(ours) == 4:
-        height, width, inputs, outputs = ours
-        expected = (outputs, inputs, height, width)
-    elif len(ours) == 3:
-        height, width, channels = ours
-        expected = (channels, 1, height, width)
-    elif len(ours) == 2:
-        expected = ours[::-1] + (1, 1) * (values.ndim == 4)
+    if len(ours) == 3:  # depthwise: each channel has one input
+        ours = (*ours[:2], 1, ours[2])
+    elif len(ours) == 2 and values.ndim == 4:  # theirs is a convolution of one pixel
+        ours = (1, 1, *ours)
+    expected = (*ours[:1:-1], *ours[:2]) if len(ours) == 4 else ours[::-1]
     if values.shape != expected:
         raise InputError(
             f"{label} has the shape {list(values.shape)}, where {name} has {list(expected)}; "
@@ -248,17 +235,3 @@ def _check(values: np.ndarray, ours: tuple[int, ...], label: str, name: str) -> 
         )
     if not np.issubdtype(values.dtype, np.floating) or not np.isfinite(values).all():
         raise InputError(f"{label} holds values that are not finite numbers; get the file again.")
-
-
-def _laid_out(values: np.ndarray, shape: tuple[int, ...], key: str, foreign: Foreign) -> np.ndarray:
-    """Their values in our order."""
-    values = values.astype(np.float32)
-    if foreign.flattened and key == foreign.flattened[0]:
-        _, height, width = foreign.flattened
-        maps = values.reshape(values.shape[0], -1, height, width)
-        return maps.transpose(2, 3, 1, 0).reshape(shape)
-    if len(shape) == 4:
-        return values.transpose(2, 3, 1, 0)
-    if len(shape) == 3:
-        return values[:, 0].transpose(1, 2, 0)
-    return values.reshape(shape[::-1]).T if len(shape) == 2 else values

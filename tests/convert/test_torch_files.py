@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import struct
+import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,8 +17,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from lrjax.convert.torch_files import MAGIC, PROTOCOL, read_state
 from lrjax.errors import InputError
-from lrjax.training.torch_files import MAGIC, PROTOCOL, read_state
 
 # Files as torch.save makes them, put together without PyTorch.
 
@@ -373,6 +374,58 @@ def test_nesting_without_end(tmp_path: Path) -> None:
             archive.writestr("x/data.pkl", b"\x80\x02" + code + b".")
         with pytest.raises(InputError, match="holds no state dict"):
             read_state(path)
+
+
+def doubled(count: int = 60) -> bytes:
+    """A tuple of two of it, of that two, and so on: as a tree it has 2^count leaves."""
+    put, get = (lambda i: b"r" + struct.pack("<I", i)), (lambda i: b"j" + struct.pack("<I", i))
+    return b")" + put(0) + b"".join(2 * get(i) + b"\x86" + put(i + 1) for i in range(count))
+
+
+def hostile() -> dict[str, bytes]:
+    """Pickles that take for ever, or all memory, or the process, where they are not bounded."""
+    dictionary = b"ccollections\nOrderedDict\n"
+    many = b"(" + b"N" * 100_000 + b"t"
+    pairs = b"](" + b"K\x01K\x02\x86" * 50_000 + b"e\x85"
+    number = b"\x8b" + struct.pack("<I", 2**20) + b"\x01" * 2**20
+    name = b"X" + struct.pack("<I", 2**20) + b"a" * 2**20
+    return {
+        "key whose hash never ends": b"}" + doubled() + b"Ns",
+        "keys whose hash never ends": b"}(" + doubled() + b"Nu",
+        "key in a call": dictionary + b"](" + doubled() + b"K\x01\x86e\x85R",
+        "key whose hash overflows the stack": b"})" + b"\x85" * 10**6 + b"Ns",
+        "object beside what never ends": doubled() + b"cos\nsystem\n",
+        "call of what never ends": doubled() + b")R",
+        "storage that never ends": doubled() + b"Q",
+        "shape that never ends": b"ctorch._utils\n_rebuild_tensor\n(NN" + doubled() + b"NtR",
+        "place in memory far away": b"Nr\xff\xff\xff\xff",
+        "list copied over and over": pairs + b"q\0" + dictionary + b"q\1" + b"h\1h\0R" * 10**5,
+        "arguments over and over": many + b"q\0" + dictionary + b"q\1" + b"h\1h\0R" * 10**5,
+        "number over and over": number + b"q\0}" + b"h\0Ns" * 10**5,
+        "name over and over": name + b"q\0" + name + b"q\1}" + b"h\0Nsh\1Ns" * 10**5,
+        "dictionaries without end": b"}" * 3_000_000,
+        "name of a megabyte": b"c" + b"a" * 2**20 + b"\nb\n",
+        "number of a megabyte": b"I" + b"1" * 2**20 + b"\n",
+    }
+
+
+@every_layout
+@pytest.mark.parametrize("name", hostile())
+def test_harm_is_bounded(write: Write, name: str, tmp_path: Path) -> None:
+    """Whatever a pickle does is over within seconds, and told in a short sentence."""
+    path, code = tmp_path / "a.pt", b"\x80\x02" + hostile()[name] + b"."
+    if write is legacy:
+        head = [pickled(part) for part in (MAGIC, PROTOCOL, {"little_endian": True})]
+        path.write_bytes(b"".join([*head, code, pickled([])]))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x/data.pkl", code)
+    start = time.process_time()
+    with pytest.raises(InputError) as caught:
+        read_state(path)
+    assert time.process_time() - start < 10
+    assert len(str(caught.value)) < len(str(path)) + 300
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lrjax.convert.networks import CONVERSIONS, convert_state
+from lrjax.convert.torch_files import read_state
 from lrjax.errors import InputError
+from lrjax.models.encoders import ENCODERS, EncoderConfig
 from lrjax.models.mobilefacenet import DEVIATION, MEAN
-from lrjax.models.recognisers import RECOGNISERS
-from lrjax.models.vdsr import VDSR
-from lrjax.training.foreign import FOREIGN, converted
-from lrjax.training.torch_files import read_state
+from lrjax.models.registry import build
+from lrjax.models.refiners import VDSR
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -30,9 +31,10 @@ def images(side: int, count: int = 2, channels: int = 3) -> np.ndarray:
 
 
 def ours(result: Any, pixels: np.ndarray) -> np.ndarray:
-    network = result.module
-    switch = {} if isinstance(network, VDSR) else {"train": False}
-    return np.asarray(jax.jit(partial(network.apply, **switch))(result.variables, pixels))
+    config, module = result.network.config, result.network.module
+    if config.name == "vdsr":  # on as many channels as it has, rather than on luminance
+        module = VDSR(channels=config.channels, use_bias=config.use_bias)
+    return np.asarray(jax.jit(partial(module.apply, train=False))(result.variables, pixels))
 
 
 # Without PyTorch: a transcription of two of the networks in NumPy, on state dicts made by hand.
@@ -100,7 +102,7 @@ def lightcnn_feature(state: dict[str, np.ndarray], version: int, image: np.ndarr
 def test_lightcnn_against_numpy(version: int) -> None:
     name = "lightcnn29_32" if version == 1 else "lightcnn29v2_32"
     state = lightcnn_state(version, WIDTH)
-    result = converted(name, state, "f", RECOGNISERS[name].build(width=WIDTH))
+    result = convert_state(name, state, "f", EncoderConfig(name, width=WIDTH))
     assert result.dropped == ("fc2.weight", "fc2.bias")
     pixels = images(32)
     grey = (pixels / 2 + 0.5) @ np.array([0.299, 0.587, 0.114])
@@ -131,8 +133,8 @@ def test_vdsr_against_numpy(channels: int, bias: bool) -> None:
     for name in ["input", *(f"residual_layer.{i}.conv" for i in range(18)), "output"]:
         y = convolve(y, state[f"{name}.weight"], state.get(f"{name}.bias", 0.0))
         y = y if name == "output" else np.maximum(y, 0)
-    result = converted("vdsr", state, "f")
-    assert (result.module.channels, result.module.use_bias) == (channels, bias)
+    result = convert_state("vdsr", state, "f")
+    assert (result.network.config.channels, result.network.config.use_bias) == (channels, bias)
     expected = 2 * (x + y).transpose(1, 2, 0) - 1
     np.testing.assert_allclose(ours(result, pixels)[0], expected, rtol=1e-4, atol=1e-4)
 
@@ -140,11 +142,11 @@ def test_vdsr_against_numpy(channels: int, bias: bool) -> None:
 # With PyTorch: all of them.
 
 
-def against_torch(name: str, reference: Any, module: Any, size: int) -> None:
+def against_torch(name: str, reference: Any, config: Any, size: int) -> None:
     import torch
 
     state = {key: value.numpy() for key, value in reference.state_dict().items()}
-    result = converted(name, state, "f", module)
+    result = convert_state(name, state, "f", config)
     pixels = images(size)
     with torch.no_grad():
         expected = reference(reference.seen(torch.tensor(pixels.transpose(0, 3, 1, 2)))).numpy()
@@ -158,9 +160,9 @@ def test_lightcnn_against_torch(name: str) -> None:
     pytest.importorskip("torch")
     import published
 
-    module = RECOGNISERS[name].build(width=WIDTH)
-    reference = published.LightCNN(module.version, WIDTH, module.first_pools)
-    against_torch(name, published.settled(reference, 1), module, RECOGNISERS[name].size[0])
+    network = build(EncoderConfig(name, width=WIDTH))
+    reference = published.LightCNN(network.module.version, WIDTH, network.module.first_pools)
+    against_torch(name, published.settled(reference, 1), network.config, network.size[0])
 
 
 @pytest.mark.parametrize("size", [112, pytest.param(160, marks=pytest.mark.slow)])
@@ -168,18 +170,18 @@ def test_inception_resnet_against_torch(size: int) -> None:
     pytest.importorskip("torch")
     import published
 
-    module = RECOGNISERS["inception_resnet_v1"].build(width=WIDTH)
+    config = EncoderConfig("inception_resnet_v1", width=WIDTH)
     reference = published.settled(published.InceptionResnetV1(WIDTH), 2)
-    against_torch("inception_resnet_v1", reference, module, size)
+    against_torch("inception_resnet_v1", reference, config, size)
 
 
 def test_mobilefacenet_against_torch() -> None:
     pytest.importorskip("torch")
     import published
 
-    module = RECOGNISERS["mobilefacenet"].build(width=WIDTH)
+    config = EncoderConfig("mobilefacenet", width=WIDTH)
     reference = published.settled(published.MobileFaceNet(WIDTH), 3)
-    against_torch("mobilefacenet", reference, module, 112)
+    against_torch("mobilefacenet", reference, config, 112)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_published_shapes_are_ours(name: str) -> None:
         }[name]()
     shapes = {key: tuple(value.shape) for key, value in reference.state_dict().items()}
     state = {key: np.broadcast_to(np.float32(1), shape) for key, shape in shapes.items()}
-    result = converted(name, state, "f")
+    result = convert_state(name, state, "f")
     total = sum(leaf.size for leaf in jax.tree.leaves(result.variables["params"]))
     theirs = sum(
         parameter.numel()
@@ -219,7 +221,7 @@ def test_vdsr_against_torch() -> None:
     with torch.no_grad():
         enlarged = torch.tensor(pixels.transpose(0, 3, 1, 2))
         expected = 2 * reference((enlarged + 1) / 2).numpy().transpose(0, 2, 3, 1) - 1
-    actual = ours(converted("vdsr", state, "f"), pixels)
+    actual = ours(convert_state("vdsr", state, "f"), pixels)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -228,17 +230,17 @@ def test_vdsr_against_torch() -> None:
 
 def test_another_network_is_named() -> None:
     with pytest.raises(InputError, match=r"w.pt are not those of lightcnn29: .* lacks fc.filter"):
-        converted("lightcnn29", lightcnn_state(2, 1 / 48), "w.pt")
+        convert_state("lightcnn29", lightcnn_state(2, 1 / 48), "w.pt")
     with pytest.raises(InputError, match=r"lacks .* and 17 more; name the network"):
-        converted("vdsr", {}, "w.pt")
+        convert_state("vdsr", {}, "w.pt")
 
 
 def test_what_is_left_over_is_named() -> None:
     state = vdsr_state(1, False) | {"head.weight": np.ones(3, np.float32)}
     with pytest.raises(InputError, match=r"the file also holds head.weight; name"):
-        converted("vdsr", state, "w.pt")
+        convert_state("vdsr", state, "w.pt")
     state["head.num_batches_tracked"] = state.pop("head.weight")
-    converted("vdsr", state, "w.pt")
+    convert_state("vdsr", state, "w.pt")
 
 
 def test_shapes_and_values_are_checked() -> None:
@@ -248,23 +250,23 @@ def test_shapes_and_values_are_checked() -> None:
         InputError,
         match=r"output.weight of w.pt has the shape \[2, 64, 3, 3\].*\[1, 64, 3, 3\]",
     ):
-        converted("vdsr", state, "w.pt")
+        convert_state("vdsr", state, "w.pt")
     for wrong in (np.full((1, 64, 3, 3), np.nan, np.float32), np.ones((1, 64, 3, 3), np.int64)):
         state["output.weight"] = wrong
         with pytest.raises(InputError, match=r"output.weight .* values that are not finite"):
-            converted("vdsr", state, "w.pt")
+            convert_state("vdsr", state, "w.pt")
     # A matrix whose rows are as many in another arrangement.
     state = lightcnn_state(2, WIDTH)
     state["fc.weight"] = state["fc.weight"].reshape(512, 256)
-    module = RECOGNISERS["lightcnn29v2"].build(width=WIDTH)
+    config = EncoderConfig("lightcnn29v2", width=WIDTH)
     with pytest.raises(InputError, match=r"fc.weight .* shape \[512, 256\].*\[256, 512\]"):
-        converted("lightcnn29v2", state, "f", module)
+        convert_state("lightcnn29v2", state, "f", config)
 
 
 def test_what_can_be_converted_is_what_has_published_weights_for_pytorch() -> None:
     # Those of CSRI's generic recognisers were published for Caffe and MatConvNet.
-    csri = {name for name in RECOGNISERS if name.startswith(("centre", "sphere", "vgg", "deep"))}
-    assert set(FOREIGN) == {*RECOGNISERS, "vdsr", "vgg19"} - csri - {"rpcn"}
+    csri = {name for name in ENCODERS if name.startswith(("centre", "sphere", "vgg", "deep"))}
+    assert set(CONVERSIONS) == {*ENCODERS, "vdsr", "vgg19"} - csri - {"rpcn"}
 
 
 # The files that others published.
@@ -282,7 +284,7 @@ def weights() -> Path:
 
 def test_mobilefacenet_of_either_format(weights: Path) -> None:
     one, other = (
-        converted("mobilefacenet", read_state(weights / "mobilefacenet" / file), file).variables
+        convert_state("mobilefacenet", read_state(weights / "mobilefacenet" / file), file).variables
         for file in ("mobilefacenet.pt", "mobilefacenet.safetensors")
     )
     assert sum(leaf.size for leaf in jax.tree.leaves(one["params"])) == 999_936
@@ -295,7 +297,7 @@ def test_mobilefacenet_gives_its_onnx_outputs(weights: Path) -> None:
     folder = weights / "mobilefacenet"
     session = onnxruntime.InferenceSession(str(folder / "mobilefacenet.onnx"))
     state = read_state(folder / "mobilefacenet.pt")
-    result = converted("mobilefacenet", state, "mobilefacenet.pt")
+    result = convert_state("mobilefacenet", state, "mobilefacenet.pt")
     pixels = faces(112)
     seen = ((pixels.astype(np.float64) / 255 - MEAN) / DEVIATION).transpose(0, 3, 1, 2)
     expected = [session.run(None, {"input0": one[None].astype(np.float32)})[0] for one in seen]
@@ -309,7 +311,7 @@ def test_vdsr_gives_its_own_outputs(weights: Path) -> None:
     import published
 
     state = read_state(weights / "vdsr" / "vdsr.safetensors")
-    result = converted("vdsr", state, "vdsr.safetensors")
+    result = convert_state("vdsr", state, "vdsr.safetensors")
     assert sum(leaf.size for leaf in jax.tree.leaves(result.variables["params"])) == 664_704
     reference = published.VDSR(1, bias=False).eval()
     reference.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
