@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from experiments import systems
+from lrjax.experiments import systems
 from lrjax.cli.experiment import NAMES
 from lrjax.cli.options import find_config
 from lrjax.report.page import render_page

@@ -60,7 +60,7 @@ def experiment(
     table1a to table4 and figure4 to figure8 are Kumar and Chellappa's; csri_table3 to csri_table7
     and csri_figure8 those of CSRI, whose Figure 7 is drawn with csri_table5.
     """
-    from experiments.common import Context
+    from lrjax.experiments.common import Context
 
     for name in names:
         context = Context(size, runs_dir, results_dir, data_dir, settings, recogniser)

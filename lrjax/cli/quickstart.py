@@ -37,7 +37,7 @@ def quickstart(out: Path) -> None:
 
     Needs no data. What an earlier, interrupted quickstart has finished is not done again.
     """
-    from experiments.common import Context
+    from lrjax.experiments.common import Context
 
     begun = time.monotonic()
 

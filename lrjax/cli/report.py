@@ -40,7 +40,7 @@ def report(results: tuple[Path, ...], out: Path, title: str) -> None:
 
 def overview(results: Sequence[Path]) -> Result:
     """List every system of both papers, and which of them `results` hold."""
-    from experiments.systems import rows
+    from lrjax.experiments.systems import rows
 
     columns = ("System", "Paper", "Training", "Measurement", "State")
     shown = [

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from lrjax.geometry.points import FIVE, IBUG68, convert, flip_points
-from tfds_builders.synthetic_faces import __main__ as preview
-from tfds_builders.synthetic_faces import faces, surfels
-from tfds_builders.synthetic_faces import synthetic_faces_dataset_builder as dataset
-from tfds_builders.synthetic_faces.anatomy import SHAPE
-from tfds_builders.synthetic_faces.camera import PoorCamera, take_poor
-from tfds_builders.synthetic_faces.people import Shot
-from tfds_builders.synthetic_faces.scene import Head, render, rotation
+from lrjax.tfds_builders.synthetic_faces import __main__ as preview
+from lrjax.tfds_builders.synthetic_faces import faces, surfels
+from lrjax.tfds_builders.synthetic_faces import synthetic_faces_dataset_builder as dataset
+from lrjax.tfds_builders.synthetic_faces.anatomy import SHAPE
+from lrjax.tfds_builders.synthetic_faces.camera import PoorCamera, take_poor
+from lrjax.tfds_builders.synthetic_faces.people import Shot
+from lrjax.tfds_builders.synthetic_faces.scene import Head, render, rotation
 
 STEP = 2.0
 SIDE, SIZE = 100.0, 200

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfds_builders.synthetic_faces.scene import Picture
-from tfds_builders.synthetic_identities import synthetic_identities_dataset_builder as dataset
+from lrjax.tfds_builders.synthetic_faces.scene import Picture
+from lrjax.tfds_builders.synthetic_identities import synthetic_identities_dataset_builder as dataset
 
 CONFIG = dataset.SyntheticIdentitiesConfig(
     name="tiny", train=(2, 2), test=(2, 3), distractors=(1, 2), hr=(1, 1), hr_side=48.0
