@@ -12,6 +12,7 @@ from typing import Any
 import click
 import tensorflow_datasets as tfds
 
+import lrjax.tfds_builders
 from lrjax.cli.options import settings_option
 from lrjax.config import override, to_dict
 from lrjax.data.identities import load_identities
@@ -22,7 +23,7 @@ from lrjax.tfds_builders.common import REPORT_FILE, RecordBuilder, Report
 DATASETS = tuple(
     sorted(
         path.parent.name
-        for path in pathlib.Path(tfds_builders.__file__).parent.glob("*/*_dataset_builder.py")
+        for path in pathlib.Path(lrjax.tfds_builders.__path__[0]).glob("*/*_dataset_builder.py")
     )
 )
 """A dataset is a folder with a builder."""
@@ -31,7 +32,7 @@ NAMES_SHOWN = 3
 
 def builder_class(name: str) -> type[RecordBuilder]:
     """The TFDS builder of a dataset."""
-    return importlib.import_module(f"tfds_builders.{name}.{name}_dataset_builder").Builder
+    return importlib.import_module(f"lrjax.tfds_builders.{name}.{name}_dataset_builder").Builder
 
 
 def prepare_dataset(

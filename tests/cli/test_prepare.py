@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import tfds_builders.common.face_builder
+import lrjax.tfds_builders.common.face_builder
 from lrjax.cli.prepare import DATASETS, builder_class, prepare, prepare_dataset
 from lrjax.data.faces import Faces, load_faces
 from lrjax.data.identities import load_identities
@@ -103,7 +103,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.opened = 0
-        self.open = tfds_builders.common.face_builder.open_photo
+        self.open = lrjax.tfds_builders.common.face_builder.open_photo
 
     def __call__(self, path: pathlib.Path) -> Image.Image:
         self.opened += 1
@@ -117,7 +117,7 @@ def test_an_interruption_leaves_nothing_half_made(
 ) -> None:
     records = tmp_path / "records"
     with monkeypatch.context() as patch:
-        patch.setattr(tfds_builders.common.face_builder, "open_photo", Interruption())
+        patch.setattr(lrjax.tfds_builders.common.face_builder, "open_photo", Interruption())
         with pytest.raises(KeyboardInterrupt):
             prepare_dataset("w300", records, official)
     assert list(records.iterdir()) == []
@@ -125,7 +125,7 @@ def test_an_interruption_leaves_nothing_half_made(
     assert prepare_dataset("w300", records, official)
     before = load(tmp_path).fingerprint
     with monkeypatch.context() as patch:
-        patch.setattr(tfds_builders.common.face_builder, "open_photo", Interruption())
+        patch.setattr(lrjax.tfds_builders.common.face_builder, "open_photo", Interruption())
         with pytest.raises(KeyboardInterrupt):
             prepare_dataset("w300", records, official, force=True)
     assert load(tmp_path).fingerprint == before

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrjax.models import blocks
+from lrjax.models import layers
 
 
 @pytest.fixture
@@ -18,25 +18,25 @@ def test_pool_against_numpy(x, kind, reduce) -> None:
         for column in range(3):
             window = np.asarray(x)[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
             expected[:, row, column] = reduce(window, axis=(1, 2))
-    np.testing.assert_allclose(blocks.pool(x, kind), expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(layers.pool(x, kind), expected, rtol=1e-6, atol=1e-7)
 
 
 def test_max_pool_sends_the_gradient_to_the_maximum() -> None:
     x = jnp.array([[1.0, 3.0], [2.0, 0.0]]).reshape(1, 2, 2, 1)
-    gradient = jax.grad(lambda x: blocks.pool(x, "max").sum())(x)
+    gradient = jax.grad(lambda x: layers.pool(x, "max").sum())(x)
     np.testing.assert_array_equal(gradient.reshape(2, 2), [[0, 1], [0, 0]])
 
 
 def test_pool_refuses_what_it_cannot_halve(x) -> None:
     with pytest.raises(ValueError, match="even"):
-        blocks.pool(x[:, :3], "max")
+        layers.pool(x[:, :3], "max")
     with pytest.raises(ValueError, match="'median'"):
-        blocks.pool(x, "median")
+        layers.pool(x, "median")
 
 
 def test_upsample_repeats_pixels(x) -> None:
     expected = np.asarray(x).repeat(2, axis=1).repeat(2, axis=2)
-    np.testing.assert_array_equal(blocks.upsample(x), expected)
+    np.testing.assert_array_equal(layers.upsample_nearest(x), expected)
 
 
 def norm_relu(x: np.ndarray, params: dict) -> np.ndarray:
@@ -59,7 +59,7 @@ def convolve(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("width", [3, 5])
 def test_residual_block_against_numpy(x, width) -> None:
-    block = blocks.ResidualBlock(width)
+    block = layers.ResidualBlock(width)
     variables = block.init(jax.random.key(1), x, train=True)
     # Scales and biases other than one and zero, so that they are seen to act.
     params = jax.tree.map(lambda p: p + 0.1 * jnp.arange(p.shape[-1]), variables["params"])
@@ -76,7 +76,7 @@ def test_residual_block_against_numpy(x, width) -> None:
 
 
 def test_running_statistics_move_a_tenth_towards_the_batch(x) -> None:
-    norm = blocks.NormRelu()
+    norm = layers.NormRelu()
     variables = norm.init(jax.random.key(0), x, train=True)
     _, updated = norm.apply(variables, x, True, mutable=["batch_stats"])
     statistics = updated["batch_stats"]["BatchNorm_0"]
@@ -91,10 +91,10 @@ def test_statistics_are_shared_over_devices() -> None:
         jax.random.normal(jax.random.key(0), (4, 4, 4, 3))
         * jnp.arange(1.0, 5.0)[:, None, None, None]
     )
-    variables = blocks.NormRelu().init(jax.random.key(0), x, train=True)
-    whole, whole_statistics = blocks.NormRelu().apply(variables, x, True, mutable=["batch_stats"])
+    variables = layers.NormRelu().init(jax.random.key(0), x, train=True)
+    whole, whole_statistics = layers.NormRelu().apply(variables, x, True, mutable=["batch_stats"])
 
-    shared = blocks.NormRelu(axis_name="data")
+    shared = layers.NormRelu(axis_name="data")
     assert jax.tree.all(
         jax.tree.map(jnp.array_equal, shared.init(jax.random.key(0), x, train=True), variables)
     )
@@ -112,8 +112,8 @@ def test_statistics_are_shared_over_devices() -> None:
 
 def test_kernels_keep_the_variance_of_their_inputs() -> None:
     """Standard deviation 1 / sqrt(inputs of one output), and other numbers for another key."""
-    kernel = blocks.kernel_init(jax.random.key(0), (3, 3, 16, 64))
+    kernel = layers.kernel_init(jax.random.key(0), (3, 3, 16, 64))
     assert kernel.shape == (3, 3, 16, 64)
     np.testing.assert_allclose(np.std(kernel), 1 / np.sqrt(9 * 16), rtol=0.02)
     np.testing.assert_allclose(np.mean(kernel), 0, atol=1e-3)
-    assert np.all(kernel != blocks.kernel_init(jax.random.key(1), (3, 3, 16, 64)))
+    assert np.all(kernel != layers.kernel_init(jax.random.key(1), (3, 3, 16, 64)))

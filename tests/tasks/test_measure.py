@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lrjax.geometry.points import FIVE, IBUG68
-from lrjax.inference.measure import Measured, scale_box, shrink
+from lrjax.tasks.measure import Measured, scale_box, shrink
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 0.337, 0.061])
