@@ -139,8 +139,9 @@ def _over_nine(values: Array, extreme: np.ufunc) -> Array:
 
 def _spread(x: Array, y: Array, values: Array, stride: int) -> Array:
     """The sums [stride², k] of values [n, k] spread bilinearly over the pixels around x, y."""
-    (fx, column), (fy, row) = np.modf(x), np.modf(y)
-    corner = row.astype(np.int32) * stride + column.astype(np.int32)
+    column, row = x.astype(np.int32), y.astype(np.int32)
+    fx, fy = x - column.astype(np.float32), y - row.astype(np.float32)
+    corner = row * stride + column
     weights, pixels = np.empty((len(x), 4), np.float32), np.empty((len(x), 4), np.int32)
     for k, (wx, wy) in enumerate(((1 - fx, 1 - fy), (fx, 1 - fy), (1 - fx, fy), (fx, fy))):
         np.multiply(wx, wy, out=weights[:, k])
