@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .fields import Array, bumps, curve, ridge, smoothstep
+from .fields import Array, bumps, curve, ridge, smoothstep, spaced
 
 CHIN, SKULL, TOP, THROAT = 112.0, -40.0, -118.0, 150.0
 LIP_LINE, SLOT_HALF_WIDTH, MOUTH_HALF_WIDTH = 66.0, 22.5, 25.0
@@ -195,8 +195,7 @@ def _scaled(table: Mapping[str, Sequence[float]], s: Mapping[str, float]) -> lis
 def _warp(x: Array, r: Array, s: Mapping[str, float]) -> tuple[Array, Array]:
     """The displacement of the features sideways and down, the closing of the lips included."""
     side = np.abs(x)
-    eye = bumps(side, r, (1, EYE_X, 0, 20, 13))
-    from_eye = side - EYE_X
+    eye, from_eye = bumps(side, r, (1, EYE_X, 0, 20, 13)), side - EYE_X
     dx = np.sign(x) * eye * (1.6 * s["eye_spacing"] + 0.055 * s["eye_size"] * from_eye)
     dx += x * 0.08 * s["nose_width"] * ridge(side, 0, 19, 4) * ridge(r, 38, 11)
     dx += x * 0.075 * s["mouth_width"] * ridge(side, 0, 36, 4) * ridge(r, LIP_LINE, 12)
@@ -267,9 +266,9 @@ def mesh(step: float) -> Chart:
     density += 0.6 * ridge(r, 0, 9, 4) + 2.4 * ridge(r, LIP_LINE, 3.6, 6)
     around = np.minimum(np.hypot(70.5 * np.cos(a), 92 * np.sin(a)), 85)
     around *= np.where(70.5 * np.sin(a) < 52, 1.15, np.where(a < 1.9, 1.0, 0.75))
-    half = _spaced(a, around / step)
+    half = spaced(a, around / step)
     columns = np.concatenate([-half[:0:-1], half])
-    return Chart(np.float32(columns[None]), np.float32(_spaced(r, density / step)[:, None]))
+    return Chart(np.float32(columns[None]), np.float32(spaced(r, density / step)[:, None]))
 
 
 @lru_cache
@@ -278,9 +277,3 @@ def face(whole: Chart) -> tuple[Chart, tuple[slice, slice]]:
     rows = slice(*np.searchsorted(whole.row[:, 0], [-58, THROAT + 1]))
     columns = slice(*np.searchsorted(whole.azimuth[0], np.radians([-89, 89])))
     return Chart(whole.azimuth[:, columns], whole.row[rows]), (rows, columns)
-
-
-def _spaced(at: Array, density: Array) -> Array:
-    """Positions, from the first to the last of `at`, of the given density per unit."""
-    total = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(at))])
-    return np.interp(np.linspace(0, total[-1], round(total[-1]) + 1), total, at)

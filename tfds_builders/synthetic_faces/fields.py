@@ -34,6 +34,12 @@ def bumps(x: Array, r: Array, *rows: Sequence[float]) -> Array:
     return sum(h * (ridge(x, cx, sx) * ridge(r, cr, sr)) for h, cx, cr, sx, sr in rows)
 
 
+def spaced(at: Array, density: Array) -> Array:
+    """Returns positions, from the first to the last of `at`, of the given density per unit."""
+    total = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(at))])
+    return np.interp(np.linspace(0, total[-1], round(total[-1]) + 1), total, at)
+
+
 def noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]) -> Array:
     """Draws smooth noise of unit variance or so, float32 `shape`, from `cells` random values."""
     coarse = rng.standard_normal(np.minimum(cells, shape), dtype=np.float32)
