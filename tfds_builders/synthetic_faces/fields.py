@@ -10,9 +10,9 @@ Array = np.ndarray
 
 
 def curve(positions: Sequence[float], values: Sequence[float]) -> Callable[[Array], Array]:
-    """Returns the monotone smooth curve through the knots; it keeps the type of its argument."""
+    """Returns the monotone smooth curve through the knots, constant beyond them."""
     spline = PchipInterpolator(positions, values)
-    return lambda at: spline(at).astype(at.dtype)
+    return lambda at: spline(np.clip(at, positions[0], positions[-1])).astype(at.dtype)
 
 
 def smoothstep(x: Array, low: float, high: float) -> Array:
