@@ -6,23 +6,19 @@ import dataclasses
 import importlib.util
 import resource
 import sys
-from collections import deque
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lrjax.benchmark.timing import Announce, Run, Times, interleave, machine, silent
+from lrjax.benchmark.timing import Announce, Run, Times, interleave, machine
 from lrjax.evaluation.identification import BLOCK, identify
 
 LRJAX, PRODUCT, FAISS = "lrjax", "matrix product", "faiss, flat"
 
 PRODUCT_BLOCK = 1024
 """Entries in one block of the bare product: faster on a CPU than twice or four times as many."""
-
-IN_FLIGHT = 2
-"""Products that the device may work on before the host waits for the first of them."""
 
 NEAREST = 50
 """Entries that faiss finds for each probe: the papers' last rank. lrjax ranks all mates."""
@@ -90,7 +86,11 @@ class Embeddings:
 
 
 def run(
-    sizes: Sizes, largest: int, rounds: int, seconds: float, announce: Announce = silent
+    sizes: Sizes,
+    largest: int,
+    rounds: int,
+    seconds: float,
+    announce: Announce = lambda name: None,
 ) -> Measurements:
     """Measure time and memory.
 
@@ -132,14 +132,14 @@ def product(drawn: Embeddings) -> Run:
     multiply = jax.jit(lambda a, b: jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST))
 
     def call(calls: int) -> None:
-        waiting: deque[jax.Array] = deque()
+        product = None
         for _ in range(calls):
             for start in range(0, len(everything), PRODUCT_BLOCK):
                 block = jnp.asarray(everything[start : start + PRODUCT_BLOCK])
-                waiting.append(multiply(probes, block))
-                if len(waiting) > IN_FLIGHT:
-                    waiting.popleft().block_until_ready()
-        jax.block_until_ready(waiting)
+                # The device works on one while the next is sent.
+                before, product = product, multiply(probes, block)
+                jax.block_until_ready(before)
+        jax.block_until_ready(product)
 
     return call
 
@@ -159,9 +159,7 @@ def faiss_search(drawn: Embeddings) -> Run:
     return call
 
 
-def peak_memory(
-    sizes: Sizes, distractors: tuple[int, ...], announce: Announce = silent
-) -> dict[int, int]:
+def peak_memory(sizes: Sizes, distractors: tuple[int, ...], announce: Announce) -> dict[int, int]:
     """Measure the most bytes that this process has held after ranking ever longer streams.
 
     Args:

@@ -80,15 +80,17 @@ def training_table(found: training.Measurements, name: str, note: str) -> Table:
 def work_table(found: training.Measurements) -> Table:
     """Give compilation, operations, and their share of what the device can do."""
     giga = 1e9
+    peak = found.product_flops / found.steps[training.PRODUCT].median * found.machine["devices"]
+    achieved = found.flops and found.flops / found.steps[training.CONSTANT].median
     rows: list[tuple[Cell, ...]] = [
         (f"first step, {fed} (s)", found.first[fed])
         for fed in (training.CONSTANT, training.DEVICE_FEED)
     ]
     rows += [
         ("operations of a step (GFLOP)", found.flops and found.flops / giga),
-        ("achieved (GFLOP/s)", found.achieved and found.achieved / giga),
-        ("peak (GFLOP/s)", found.peak / giga),
-        ("share of peak (%)", found.achieved and 100 * found.achieved / found.peak),
+        ("achieved (GFLOP/s)", achieved and achieved / giga),
+        ("peak (GFLOP/s)", peak / giga),
+        ("share of peak (%)", achieved and 100 * achieved / peak),
     ]
     size = round((found.product_flops / 2) ** (1 / 3))
     note = (

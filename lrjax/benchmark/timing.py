@@ -17,10 +17,6 @@ Run = Callable[[int], None]
 Announce = Callable[[str], None]
 
 
-def silent(name: str) -> None:
-    """Announce nothing."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Times:
     """Hold seconds per call, or ratios of them, one sample a round."""
@@ -49,7 +45,7 @@ def interleave(
     seconds: float,
     *,
     clock: Callable[[], float] = time.perf_counter,
-    announce: Announce = silent,
+    announce: Announce = lambda name: None,
 ) -> dict[str, Times]:
     """Time all contenders in turns: A B C, A B C, ...
 

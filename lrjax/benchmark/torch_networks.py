@@ -6,7 +6,7 @@ weight by its path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,13 @@ from lrjax.models.s2ld import CriticConfig, DegraderConfig, UNetConfig
 POOLS = {"max": functional.max_pool2d, "average": functional.avg_pool2d}
 
 
-class NormRelu(nn.Module):
+class NormRelu(nn.Sequential):
     """BatchNorm, then ReLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.BatchNorm_0 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.BatchNorm_0(x))
+        self.relu = nn.ReLU()
 
 
 class ResidualBlock(nn.Module):
@@ -63,10 +61,7 @@ class UNet(nn.Module):
         super().__init__()
         self.levels, self.pool = range(len(config.widths)), POOLS[config.pooling]
         self.stem = _conv(inputs, config.stem, bias=False)
-        channels = config.stem
-        for level, width in enumerate(config.widths):
-            self.add_module(f"encoder_{level}", ResidualGroup(channels, width))
-            channels = width
+        channels = _add_groups(self, "encoder", config.stem, config.widths)
         for level in reversed(self.levels):
             width = config.widths[level]
             self.add_module(f"decoder_{level}", ResidualGroup(channels + width, width))
@@ -96,11 +91,8 @@ class HighToLow(nn.Module):
         self.counts = (len(config.encoder), len(config.decoder))
         self.noise_plane = nn.Linear(config.noise, self.size**2)
         self.stem = _conv(4, config.stem, bias=False)
-        channels = config.stem
-        for kind, widths in (("encoder", config.encoder), ("decoder", config.decoder)):
-            for level, width in enumerate(widths):
-                self.add_module(f"{kind}_{level}", ResidualGroup(channels, width))
-                channels = width
+        channels = _add_groups(self, "encoder", config.stem, config.encoder)
+        channels = _add_groups(self, "decoder", channels, config.decoder)
         self.final = NormRelu(channels)
         self.image = _conv(channels, 3)
 
@@ -170,6 +162,14 @@ class Critic(nn.Module):
                 x = POOLS[self.config.pooling](x, 2)
         x = functional.relu(x).permute(0, 2, 3, 1).flatten(1)
         return self.score(functional.relu(self.hidden(x)))[:, 0]
+
+
+def _add_groups(module: nn.Module, name: str, channels: int, widths: Sequence[int]) -> int:
+    """Add groups in a row, called name_0 and so on; return the last one's width."""
+    for level, width in enumerate(widths):
+        module.add_module(f"{name}_{level}", ResidualGroup(channels, width))
+        channels = width
+    return channels
 
 
 def _conv(inputs: int, width: int, bias: bool = True) -> nn.Conv2d:

@@ -14,14 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from lrjax.benchmark.timing import Announce, Run, Times, interleave, machine, silent
+from lrjax.benchmark.timing import Announce, Run, Times, interleave, machine
 from lrjax.benchmark.workload import FOREVER, Config, Workload, prepare
 from lrjax.data import batches
 from lrjax.errors import InputError
 from lrjax.models.registry import build
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training import loop, parallel
-from lrjax.training.state import State
 from lrjax.training.step import make_step
 
 CONSTANT, DEVICE_FEED, HOST_FEED = "constant batch", "device feed", "host feed"
@@ -70,16 +69,6 @@ class Measurements:
     forwards: dict[int, dict[str, Times]]
     machine: dict[str, Any]
 
-    @property
-    def achieved(self) -> float | None:
-        """Compute the operations per second of the step on the constant batch."""
-        return None if self.flops is None else self.flops / self.steps[CONSTANT].median
-
-    @property
-    def peak(self) -> float:
-        """Compute the operations per second of the matrix product, on all devices."""
-        return self.product_flops / self.steps[PRODUCT].median * self.machine["devices"]
-
 
 def torch_obstacle(config: Config) -> str | None:
     """Say why PyTorch cannot run the same, or None if it can."""
@@ -99,7 +88,7 @@ def run(
     *,
     with_torch: bool,
     profile: Path | None = None,
-    announce: Announce = silent,
+    announce: Announce = lambda name: None,
 ) -> Measurements:
     """Measure the training of `config`.
 
@@ -121,11 +110,11 @@ def run(
     announce("drawing weights and faces")
     work = prepare(config, effort.faces, folder)
     mesh = parallel.make_mesh()
-    batch = first_batch(work)
+    stream = batches.from_host(work.state.key, work.data["host"], work.task.batch, start=0, stop=1)
+    batch = next(stream)
     announce("counting operations")
     flops = step_flops(work, batch, mesh)
-    trainings = feeds(work, batch, mesh)
-    steps: dict[str, Run] = {**trainings, PRODUCT: matrix_product(effort.product)}
+    steps = trainings(work, batch, mesh) | {PRODUCT: matrix_product(effort.product)}
     forwards: dict[int, dict[str, Run]] = {}
     if isinstance(config, LandmarksConfig):
         forwards = {n: {JAX: forward(work, n)} for n in FORWARD_BATCHES}
@@ -151,34 +140,12 @@ def run(
     if profile is not None:
         announce("profiling")
         with jax.profiler.trace(str(profile)):
-            trainings[CONSTANT](PROFILED)
+            steps[CONSTANT](PROFILED)
     return results
 
 
-@dataclasses.dataclass
-class Training:
-    """A run in memory: a compiled step, where its state stands, and what feeds it."""
-
-    step: Callable[..., Any]
-    state: State
-    feed: Iterator[Any]
-
-    def __call__(self, steps: int) -> None:
-        """Train for some steps, and wait for the last."""
-        metrics: Any = ()
-        for batch in itertools.islice(self.feed, steps):
-            self.state, metrics = self.step(self.state, batch)
-        jax.block_until_ready((self.state, metrics))
-
-
-def first_batch(work: Workload) -> dict[str, Any]:
-    """Make the batch of step 0, on the host."""
-    data = work.data["host"]
-    return next(batches.from_host(work.state.key, data, work.task.batch, start=0, stop=1))
-
-
-def feeds(work: Workload, batch: dict[str, Any], mesh: Mesh) -> dict[str, Training]:
-    """Feed the step with `batch` over and over, from arrays on the device, and from the host.
+def trainings(work: Workload, batch: dict[str, Any], mesh: Mesh) -> dict[str, Run]:
+    """Return runs fed with `batch` over and over, from arrays on the device, and from the host.
 
     The first and the last share their compiled step.
     """
@@ -192,15 +159,23 @@ def feeds(work: Workload, batch: dict[str, Any], mesh: Mesh) -> dict[str, Traini
         for feed, config in configs.items()
     }
 
-    def own() -> State:
-        """A copy, since a step gives up its state."""
-        return parallel.place(jax.tree.map(jnp.copy, state), mesh, loop.partition(task, mesh))
+    def training(feed: str, stream: Iterator[Any]) -> Run:
+        # A copy, since a step gives up its state.
+        own = parallel.place(jax.tree.map(jnp.copy, state), mesh, loop.partition(task, mesh))
 
-    constant = itertools.repeat(parallel.shard(batch, mesh))
+        def run(count: int) -> None:
+            nonlocal own
+            metrics: Any = ()
+            for batch in itertools.islice(stream, count):
+                own, metrics = steps[feed](own, batch)
+            jax.block_until_ready((own, metrics))
+
+        return run
+
     return {
-        CONSTANT: Training(steps["host"], own(), constant),
-        DEVICE_FEED: Training(steps["device"], own(), streams["device"]),
-        HOST_FEED: Training(steps["host"], own(), streams["host"]),
+        CONSTANT: training("host", itertools.repeat(parallel.shard(batch, mesh))),
+        DEVICE_FEED: training("device", streams["device"]),
+        HOST_FEED: training("host", streams["host"]),
     }
 
 

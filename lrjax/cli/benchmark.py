@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lrjax.benchmark import identification, tables, training
 from lrjax.benchmark.timing import Announce
+from lrjax.cli.options import settings_option
 from lrjax.config import override
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
@@ -32,7 +33,7 @@ MEASURED = {"landmarks": "benchmark", "recognition": "benchmark-recognition"}
     show_default="w300 on an accelerator, small on a CPU",
     help="Of K&C's setting S4, where no CONFIG is named.",
 )
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field.")
+@settings_option
 @click.option(
     "--torch/--no-torch",
     "with_torch",
