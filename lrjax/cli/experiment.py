@@ -60,12 +60,9 @@ def experiment(
     table1a to table4 and figure4 to figure8 are Kumar and Chellappa's; csri_table3 to csri_table7
     and csri_figure8 those of CSRI, whose Figure 7 is drawn with csri_table5.
     """
-    from experiments.common import Context
+    from lrjax.experiments.common import Context
 
-    context = Context(size, runs_dir, results_dir, data_dir, settings, recogniser)
     for name in names:
+        context = Context(size, runs_dir, results_dir, data_dir, settings, recogniser)
         result = importlib.import_module(f"experiments.{name}").run(context)
-        for table in result.tables:
-            click.echo(table.to_markdown() + "\n")
-        for note in result.notes:
-            click.echo(note + "\n")
+        click.echo(result.to_markdown())

@@ -51,7 +51,7 @@ class Lazy(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from experiments.systems import SYSTEMS, state
+        from lrjax.experiments.systems import SYSTEMS, state
 
         with formatter.section("Systems of the papers (see `lrjax train` and `lrjax experiment`)"):
             formatter.write_dl(

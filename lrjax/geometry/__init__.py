@@ -1,1 +1,1 @@
-"""Points, heatmaps and warps: pure functions that know no model."""
+"""Points, heatmaps, transforms and crops: pure functions that know no network."""

@@ -1,16 +1,18 @@
 """One self-contained HTML page: no script, no second file, light and dark, readable on a phone."""
 
 import base64
-import html
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
-from lrjax.report.results import Result
+from lrjax.report.results import Figure, Result
 from lrjax.report.tables import Table
 
 MEDIA_TYPES = {
@@ -20,125 +22,86 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 
+GLOSSARY: dict[str, str] = json.loads(Path(__file__).with_name("glossary.json").read_bytes())
+"""Term -> what it means. A term is matched as a whole word, in its case."""
 
-@dataclass(frozen=True)
-class Picture:
-    """An image file's bytes, its media type ("image/png") and what is to be seen on it."""
-
-    data: bytes
-    caption: str
-    media_type: str = "image/png"
+_LONGEST_FIRST = "|".join(map(re.escape, sorted(GLOSSARY, key=len, reverse=True)))
+_TERM_OR_CODE = re.compile(rf"((?<![\w-])(?:{_LONGEST_FIRST})(?!\w)|`[^`]+`)")
 
 
-@dataclass(frozen=True)
-class Section:
-    """One heading with what stands below it, in this order.
-
-    Attributes:
-      title: the heading.
-      notes: paragraphs of plain text.
-      tables, pictures: as they are to be shown.
-      facts: short name -> text, e.g. "Command" -> "lrjax evaluate ...".
-    """
-
-    title: str
-    notes: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
+def write_page(
+    path: str | Path, title: str, results: Sequence[tuple[Path, Result]], introduction: str = ""
+) -> None:
+    """Write the page, atomically. It needs no other file and no network."""
+    write_atomically(path, render_page(title, results, introduction).encode())
 
 
-def section(result: Result, folder: Path) -> Section:
-    """The section of a result whose JSON file lies in `folder`, with its pictures read.
+def render_page(title: str, results: Sequence[tuple[Path, Result]], introduction: str = "") -> str:
+    """Render the page.
+
+    Args:
+      title: of the page.
+      results: as `gather` returns them: the JSON file, beside which the pictures lie, and what it
+        holds. One section each.
+      introduction: what was done, before what is counted here.
 
     Raises:
       InputError: a picture is absent or of an unknown kind.
     """
-    facts = {"Command": result.command, "Data": result.data, "Hardware": result.hardware}
-    pictures = [read_picture(folder / f.file, f.caption) for f in result.figures]
-    present = {name: text for name, text in facts.items() if text}
-    return Section(result.title, result.notes, result.tables, pictures, present)
+    page = Environment(
+        loader=PackageLoader("lrjax", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page.filters |= {"explain": explain, "data_uri": _data_uri, "heading_groups": _heading_groups}
+    used = set(_TERM_OR_CODE.findall(f"{introduction} {results}"))
+    return page.get_template("page.html.jinja").render(
+        title=title,
+        introduction=introduction,
+        sections=results,
+        results=[result for _, result in results],
+        claims=[claim for _, result in results for claim in result.claims],
+        terms={term: meaning for term, meaning in GLOSSARY.items() if term in used},
+    )
 
 
-def read_picture(path: Path, caption: str) -> Picture:
-    """An image file as a Picture; its kind follows from its suffix."""
+def explain(text: str) -> Markup:
+    """Escape a text for HTML; let its terms say what they mean on hover, and set `code` as such."""
+    return Markup("").join(_explained(part) for part in _TERM_OR_CODE.split(text))
+
+
+def _explained(part: str) -> Markup:
+    if part in GLOSSARY:
+        return Markup('<abbr title="{}">{}</abbr>').format(GLOSSARY[part], part)
+    if _TERM_OR_CODE.fullmatch(part):
+        return Markup("<code>{}</code>").format(part[1:-1])
+    return escape(part)
+
+
+def _data_uri(figure: Figure, folder: Path) -> str:
+    path = folder / figure.file
     media_type = MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None:
         raise InputError(f"Picture {path} is not one of {', '.join(MEDIA_TYPES)}; convert it.")
     try:
-        return Picture(path.read_bytes(), caption, media_type)
+        return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
     except OSError as error:
         raise InputError(
             f"Picture {path} cannot be read ({error.strerror}); run its experiment again."
         ) from error
 
 
-def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> None:
-    """Write the page, atomically. It needs no other file and no network."""
-    write_atomically(path, render_page(title, sections).encode())
-
-
-def render_page(title: str, sections: Sequence[Section]) -> str:
-    """The page as text."""
-    style = resources.files("lrjax.report").joinpath("page.css").read_text(encoding="utf-8")
-    names = _anchors([s.title for s in sections])
-    parts = [_section(s, name) for s, name in zip(sections, names, strict=True)]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<main>\n<h1>{html.escape(title)}</h1>\n"
-        + _contents(sections, names)
-        + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _contents(sections: Sequence[Section], names: Sequence[str]) -> str:
-    if len(sections) < 2:
-        return ""
-    items = "".join(
-        f'<li><a href="#{name}">{html.escape(s.title)}</a></li>'
-        for s, name in zip(sections, names, strict=True)
-    )
-    return f'<nav aria-label="Contents"><ol>{items}</ol></nav>\n'
-
-
-def _section(content: Section, name: str) -> str:
-    parts = [f'<section id="{name}">\n<h2>{html.escape(content.title)}</h2>']
-    parts += [f"<p>{html.escape(note)}</p>" for note in content.notes]
-    parts += [table.to_html() for table in content.tables]
-    parts += [_picture(picture) for picture in content.pictures]
-    if content.facts:
-        facts = "".join(
-            f"<dt>{html.escape(key)}</dt><dd>{_fact(key, text)}</dd>"
-            for key, text in content.facts.items()
-        )
-        parts.append(f"<dl>{facts}</dl>")
-    return "\n".join([*parts, "</section>"])
-
-
-def _fact(key: str, text: str) -> str:
-    return f"<code>{html.escape(text)}</code>" if key == "Command" else html.escape(text)
-
-
-def _picture(picture: Picture) -> str:
-    data = base64.b64encode(picture.data).decode()
-    caption = html.escape(picture.caption)
-    return (
-        f'<figure><img src="data:{picture.media_type};base64,{data}" alt="{caption}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
-
-
-def _anchors(titles: Sequence[str]) -> list[str]:
-    """Names for links, unique and made of the titles' letters and digits."""
-    names: list[str] = []
-    for title in titles:
-        base = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
-        name, number = base, 2
-        while name in names:
-            name, number = f"{base}-{number}", number + 1
-        names.append(name)
-    return names
+def _heading_groups(table: Table) -> list[tuple[str, list[str], bool]]:
+    """Group "rank-1, paper" and "rank-1, ours" as ("rank-1", ["paper", "ours"], numeric)."""
+    groups = []
+    headings = list(zip(table.columns, table.numeric(), strict=True))
+    for metric, members in groupby(headings, lambda heading: heading[0].rpartition(", ")[0]):
+        columns = list(members)
+        sides = [column.rpartition(", ")[2] for column, _ in columns]
+        if metric and sides == ["paper", "ours"]:
+            groups.append((metric, sides, True))
+        else:
+            groups += [(column, [], numeric) for column, numeric in columns]
+    return groups

@@ -76,8 +76,8 @@ def test_a_table_and_curves(run, tmp_path: Path) -> None:
     assert "w300:train alrf:test" in report.command
     assert report.command.endswith("--no-flip --passes 1")
     assert [figure.file for figure in report.figures] == [
-        "result-inter_ocular.png",
-        "result-face_size.png",
+        "result-inter_ocular.svg",
+        "result-face_size.svg",
     ]
     assert all((tmp_path / figure.file).is_file() for figure in report.figures)
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import tfds_builders.common.face_builder
+import lrjax.tfds_builders.common.face_builder
 from lrjax.cli.prepare import DATASETS, builder_class, prepare, prepare_dataset
 from lrjax.data.faces import Faces, load_faces
 from lrjax.data.identities import load_identities

@@ -14,7 +14,7 @@ import pytest
 import tiny
 from click.testing import CliRunner, Result
 
-from configs.landmarks import get_config
+from lrjax.configs.landmarks import get_config
 from lrjax.cli.config import config
 from lrjax.cli.main import cli
 from lrjax.cli.options import find_config

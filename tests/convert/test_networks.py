@@ -17,8 +17,8 @@ from lrjax.convert.torch_files import read_state
 from lrjax.errors import InputError
 from lrjax.models.encoders import ENCODERS, EncoderConfig
 from lrjax.models.mobilefacenet import DEVIATION, MEAN
-from lrjax.models.registry import build
 from lrjax.models.refiners import VDSR
+from lrjax.models.registry import build
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -193,3 +193,13 @@ def test_coding_does_not_ring_from_beyond_the_sensor() -> None:
     white = jnp.full((1, 64, 64, 3), 255.0)
     found = np.asarray(degraded(white, keys(1), 32, config))
     assert found.min() > 245
+
+
+def test_down_up_is_pillows_bicubic_there_and_back() -> None:
+    image = smooth(24)
+    found = np.asarray(degrade.down_up(jnp.asarray(image)[None], 8, 8))[0]
+    for channel in range(3):
+        small = pillow_resize(image[..., channel], 8, Image.Resampling.BICUBIC).clip(0, 255)
+        large = pillow_resize(small, 24, Image.Resampling.BICUBIC).clip(0, 255)
+        # JAX's cubic has a = -0.5 as Pillow's; both renormalise at the border.
+        np.testing.assert_allclose(found[..., channel], large, atol=0.05)

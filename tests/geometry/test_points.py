@@ -236,5 +236,6 @@ def test_eye_distances_by_hand() -> None:
 
 
 def test_module_needs_no_jax() -> None:
-    code = "import sys, lrjax.geometry.points; sys.exit('jax' in sys.modules)"
+    modules = "lrjax.geometry.points, lrjax.geometry.crop, lrjax.geometry.fits"
+    code = f"import sys, {modules}; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

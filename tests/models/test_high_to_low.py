@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrjax.models.high_to_low import HighToLowGenerator, ImageDiscriminator
+from lrjax.models.s2ld import HighToLowGenerator, ImageDiscriminator
 
 IMAGES = jax.random.uniform(jax.random.key(0), (2, 32, 32, 3), minval=-1, maxval=1)
 SMALL = {"widths": (4, 4, 6, 6, 8, 8), "hidden": 8}
@@ -50,9 +50,7 @@ def test_generator_parameters_by_hand() -> None:
 def test_discriminator_parameters_by_hand() -> None:
     network = ImageDiscriminator()
     output, variables = jax.eval_shape(
-        lambda: network.init_with_output(
-            jax.random.key(0), jnp.zeros((2, 32, 32, 3)), update_stats=True
-        )
+        lambda: network.init_with_output(jax.random.key(0), jnp.zeros((2, 32, 32, 3)), train=True)
     )
     assert output.shape == (2,)
     layers = [
@@ -109,11 +107,11 @@ def kernels_and_sigmas(variables: dict) -> list[tuple[str, np.ndarray, float]]:
 def settled() -> dict:
     """A small discriminator after enough power iterations for its vectors to settle."""
     network = ImageDiscriminator(**SMALL)
-    variables = jax.jit(partial(network.init, update_stats=True))(jax.random.key(0), IMAGES)
+    variables = jax.jit(partial(network.init, train=True))(jax.random.key(0), IMAGES)
 
     @jax.jit
     def update(variables: dict) -> dict:
-        _, updated = network.apply(variables, IMAGES, update_stats=True, mutable=["batch_stats"])
+        _, updated = network.apply(variables, IMAGES, train=True, mutable=["batch_stats"])
         return {**variables, **updated}
 
     for _ in range(200):
@@ -137,8 +135,8 @@ def test_every_weight_is_divided_by_its_norm(settled) -> None:
         largest = np.linalg.svd(kernel, compute_uv=False)[0]
         params[layer] = {**params[layer], "kernel": params[layer]["kernel"] / largest}
     plain = ImageDiscriminator(**SMALL, spectral_norm=False)
-    expected = plain.apply({"params": params}, IMAGES, update_stats=False)
-    actual = ImageDiscriminator(**SMALL).apply(settled, IMAGES, update_stats=False)
+    expected = plain.apply({"params": params}, IMAGES, train=False)
+    actual = ImageDiscriminator(**SMALL).apply(settled, IMAGES, train=False)
     np.testing.assert_allclose(actual, expected, rtol=2e-2)
 
 
@@ -147,7 +145,7 @@ def test_spectral_gradient_flows_through_the_norm(settled) -> None:
 
     def total(params: dict) -> jax.Array:
         scores = ImageDiscriminator(**SMALL).apply(
-            {**settled, "params": params}, IMAGES, update_stats=False
+            {**settled, "params": params}, IMAGES, train=False
         )
         return scores.sum()
 
@@ -160,13 +158,13 @@ def test_spectral_gradient_flows_through_the_norm(settled) -> None:
 
 def test_without_spectral_norm_there_is_no_state() -> None:
     network = ImageDiscriminator(**SMALL, spectral_norm=False)
-    variables = jax.eval_shape(partial(network.init, update_stats=True), jax.random.key(0), IMAGES)
+    variables = jax.eval_shape(partial(network.init, train=True), jax.random.key(0), IMAGES)
     assert set(variables) == {"params"}
 
 
 def test_pooling_is_what_its_name_says(settled) -> None:
     scores = [
-        jax.jit(partial(ImageDiscriminator(**SMALL, pooling=kind).apply, update_stats=False))(
+        jax.jit(partial(ImageDiscriminator(**SMALL, pooling=kind).apply, train=False))(
             settled, IMAGES
         )
         for kind in ("max", "average")

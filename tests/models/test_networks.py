@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrjax.models import heatmap, high_to_low
+from lrjax.models import s2ld
 
 POINTS = 3
-U_NET = {"num_points": POINTS, "widths": (4, 6), "stem": 4}
+U_NET = {"widths": (4, 6), "stem": 4}
 CRITIC = {"widths": (4, 6), "pooled_blocks": 1, "hidden": 8}
 
 
@@ -32,24 +32,25 @@ def random(*shape: int) -> jax.Array:
 IMAGES, MAPS = random(4, 16, 16, 3), random(4, 16, 16, POINTS + 1)
 CASES = {
     "G1": Case(
-        partial(high_to_low.HighToLowGenerator, stem=4, encoder=(4, 6), decoder=(6,), noise=5),
+        partial(s2ld.HighToLowGenerator, stem=4, encoder=(4, 6), decoder=(6,), noise=5),
         (IMAGES, random(4, 5)),
         "train",
         (4, 4, 4, 3),
     ),
-    "D1": Case(partial(high_to_low.ImageDiscriminator, **CRITIC), (IMAGES,), "update_stats", (4,)),
+    "D1": Case(partial(s2ld.ImageDiscriminator, **CRITIC), (IMAGES,), "train", (4,)),
     "G2": Case(
-        partial(heatmap.HeatmapGenerator, **U_NET), (IMAGES,), "train", (4, 16, 16, POINTS + 1)
+        partial(s2ld.HeatmapGenerator, num_points=POINTS, **U_NET),
+        (IMAGES,),
+        "train",
+        (4, 16, 16, POINTS + 1),
     ),
     "D2": Case(
-        partial(heatmap.HeatmapDiscriminator, **U_NET),
+        partial(s2ld.HeatmapDiscriminator, **U_NET),
         (MAPS, IMAGES),
         "train",
         (4, 16, 16, POINTS + 1),
     ),
-    "D3": Case(
-        partial(heatmap.ConfidenceDiscriminator, **CRITIC), (MAPS, IMAGES), "update_stats", (4,)
-    ),
+    "D3": Case(partial(s2ld.ConfidenceDiscriminator, **CRITIC), (MAPS, IMAGES), "train", (4,)),
 }
 
 
@@ -129,7 +130,7 @@ def test_convolutions_run_in_the_compute_dtype(name) -> None:
         if equation.primitive.name == "conv_general_dilated"
     ]
     # G1's last convolution makes the image, in float32.
-    hidden = dtypes[:-1] if isinstance(network, high_to_low.HighToLowGenerator) else dtypes
+    hidden = dtypes[:-1] if isinstance(network, s2ld.HighToLowGenerator) else dtypes
     assert len(hidden) >= 4
     assert set(hidden) == {jnp.dtype(jnp.bfloat16)}
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from tfds_builders.common import (
+from lrjax.tfds_builders.common import (
     AnnotationError,
     DatasetError,
     Report,
@@ -22,9 +22,9 @@ from tfds_builders.common import (
     parse_numbers,
     tight_box,
 )
-from tfds_builders.common.builder import shard_ranges
-from tfds_builders.common.crops import CONTEXT, LARGEST, check_box
-from tfds_builders.common.files import list_files
+from lrjax.tfds_builders.common.builder import shard_ranges
+from lrjax.tfds_builders.common.crops import CONTEXT, LARGEST, check_box
+from lrjax.tfds_builders.common.files import list_files
 
 
 def dot_photo(x: float, y: float, width: int, height: int, sigma: float) -> Image.Image:

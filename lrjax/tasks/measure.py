@@ -1,0 +1,337 @@
+"""The error of a landmark network on prepared faces, looked at as a user would look at them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from lrjax.data.examples import read_ahead
+from lrjax.data.faces import Faces, load_faces
+from lrjax.data.records import open_split
+from lrjax.errors import InputError
+from lrjax.evaluation.landmarks import normalised_errors, normaliser
+from lrjax.geometry.points import SCHEMES, Scheme, convert
+from lrjax.inference.images import decode_rgb
+from lrjax.inference.landmarks import BATCH, LandmarkPredictor
+from lrjax.models.s2ld import LandmarkConfig
+from lrjax.tasks import degradation
+from lrjax.tasks.landmark_crops import unaugmented
+from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.training.nets import Nets
+from lrjax.training.state import Net
+
+# Records that are looked at together.
+_RECORDS = 4 * BATCH
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+    """Hold predictions beside the truth.
+
+    Attributes:
+      label: a short name.
+      data: what was looked at, in words.
+      names: of the faces.
+      predicted, truth: [n, N, 2], in the same pixels.
+      visible: [n, N].
+      boxes: [n, 4] the annotated face boxes, in those pixels.
+      confidence: [n].
+      scheme: of the points compared.
+      images: uint8 [n, s, s, 3], where the pixels are those of the network's own images.
+      found: [n, M, 2] all points of the network, where `images` are there.
+    """
+
+    label: str
+    data: str
+    names: tuple[str, ...]
+    predicted: np.ndarray
+    truth: np.ndarray
+    visible: np.ndarray
+    boxes: np.ndarray
+    confidence: np.ndarray
+    scheme: Scheme
+    images: np.ndarray | None = None
+    found: np.ndarray | None = None
+
+    @property
+    def normalisers(self) -> tuple[str, ...]:
+        """Those that suit the points, the usual one first."""
+        if self.scheme.name == "ibug68":
+            return ("inter_ocular", "inter_pupil", "face_size")
+        return ("face_size",)
+
+    def errors(self, name: str) -> np.ndarray:
+        """Compute per-face errors [n] by a normaliser; see `evaluation.landmarks`."""
+        size = normaliser(name, self.truth, self.boxes, self.visible, self.scheme)
+        return normalised_errors(self.predicted, self.truth, self.visible, size)
+
+
+# (photographs, face boxes [n, 4]) -> (points [n, N, 2] in the photographs, confidences [n]).
+Finder = Callable[[Sequence[Image.Image], np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def measure_photographs(
+    predictor: LandmarkPredictor, spec: str, data_dir: Path, size: float | None = None
+) -> Measured:
+    """Look at the faces of "dataset:split" in their photographs, given their annotated boxes.
+
+    Args:
+      predictor: network and way of looking.
+      spec: prepared data; each record is a part of the photograph around a face.
+      data_dir: where they are.
+      size: shrink each photograph, antialiased, until the face box has an area of size x size
+        pixels; None leaves the pixels as they are.
+
+    Raises:
+      InputError: the data are not prepared, have no points, or have fewer than the network's.
+    """
+
+    def find(photos: Sequence[Image.Image], boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = predictor.predict(photos, boxes, np.arange(len(photos)))
+        return found.points, found.confidence
+
+    return measure_finder(find, predictor.scheme, spec, data_dir, size)
+
+
+def measure_finder(
+    find: Finder, scheme: Scheme, spec: str, data_dir: Path, size: float | None = None
+) -> Measured:
+    """Do as `measure_photographs` with whatever finds the points of `scheme` given a box."""
+    own = _annotated(spec, data_dir)
+    target = _common(own, scheme)
+    records = open_split(spec, data_dir)
+    parts = []
+    with tqdm(total=len(records), desc=spec, unit="face", dynamic_ncols=True) as bar:
+        faces = read_ahead(lambda i: _shrunk(records[int(i)], size), range(len(records)))
+        for chunk in _chunks(faces, _RECORDS):
+            parts.append(_compare(find, chunk))
+            bar.update(len(chunk))
+    joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    truth, visible = convert(joined.pop("truth"), joined.pop("visible").astype(bool), own, target)
+    everything = np.ones(joined["predicted"].shape[:2], bool)
+    predicted, _ = convert(joined.pop("predicted"), everything, scheme, target)
+    label, how = spec, ""
+    if size is not None:
+        label, how = f"{spec} at {size:g} px", f", shrunk to face boxes of {size:g} pixels"
+    return Measured(
+        label=label,
+        data=f"{spec}: {len(truth)} faces in their photographs{how}",
+        names=tuple(str(name) for name in joined.pop("names")),
+        predicted=predicted,
+        truth=truth,
+        visible=visible,
+        scheme=target,
+        **joined,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SmallFaces:
+    """Hold faces as a network sees them, made once for all networks that are compared.
+
+    Attributes:
+      label, data: as in `Measured`.
+      names: of the faces.
+      images: float32 [n, s, s, 3] in 0..255.
+      points, visible: [n, N, 2] in pixels of the images, and [n, N].
+      side: of the face square, in pixels of the images.
+      scheme: of the points.
+    """
+
+    label: str
+    data: str
+    names: tuple[str, ...]
+    images: np.ndarray
+    points: np.ndarray
+    visible: np.ndarray
+    side: float
+    scheme: Scheme
+
+
+def small_faces(
+    network: LandmarkConfig,
+    spec: str,
+    data_dir: Path,
+    degraded_by: str,
+    stage1: str | Path | None = None,
+) -> SmallFaces:
+    """Make the faces of "dataset:split" small as a degradation of K&C's does, for a network.
+
+    The noise of a generator depends on the face's place in the split alone.
+
+    Args:
+      network: image size, context, points.
+      spec: prepared data.
+      data_dir: where they are.
+      degraded_by: "subsample", "generator", "camera", or "none" for faces cropped at the network's
+        size.
+      stage1: run folder or weights file of the generator, where there is one.
+
+    Raises:
+      InputError: the data are not prepared or have no points, or the generator does not fit.
+    """
+    config, nets = _degrading(network, degraded_by, stage1)
+    scheme = _common(_annotated(spec, data_dir), SCHEMES[network.points])
+    faces = load_faces(
+        spec,
+        data_dir=data_dir,
+        crop_size=config.image_size,
+        context=network.context,
+        scheme=scheme.name,
+    )
+    images, points = _degraded(config, nets, faces)
+    how = "" if degraded_by == "none" else f", degraded by {degraded_by}"
+    return SmallFaces(
+        label=f"{spec}{how}",
+        data=f"{spec}: {len(faces)} faces at {network.size} pixels{how}",
+        names=faces.names,
+        images=images,
+        points=points,
+        visible=faces.visible,
+        side=network.size / network.context,
+        scheme=scheme,
+    )
+
+
+def measure_small(predictor: LandmarkPredictor, faces: SmallFaces) -> Measured:
+    """Look at images of the network's own size (Table 1b); of the options only `flip` applies."""
+    found, sure = predictor.predict_crops(faces.images)
+    everything = np.ones(found.shape[:2], bool)
+    predicted, _ = convert(found, everything, predictor.scheme, faces.scheme)
+    corner = (faces.images.shape[1] - faces.side) / 2
+    box = np.asarray((corner, corner, faces.side, faces.side))
+    return Measured(
+        label=faces.label,
+        data=faces.data,
+        names=faces.names,
+        predicted=predicted,
+        truth=faces.points,
+        visible=faces.visible,
+        boxes=np.tile(box, (len(found), 1)),
+        confidence=sure.mean(-1),
+        scheme=faces.scheme,
+        images=faces.images.round().clip(0, 255).astype(np.uint8),
+        found=found,
+    )
+
+
+def measure_degraded(
+    predictor: LandmarkPredictor,
+    spec: str,
+    data_dir: Path,
+    degraded_by: str,
+    stage1: str | Path | None = None,
+) -> Measured:
+    """Do `measure_small` on `small_faces`, for one network.
+
+    Without a `stage1`, a generator is the one that stands beside the network in its run.
+    """
+    if degraded_by == "generator" and stage1 is None:
+        stage1 = predictor.weights.path.with_name("g1.safetensors")
+        if not stage1.is_file():
+            raise InputError(
+                f"The network in {predictor.weights.path} has learned without a generator; name "
+                "the run of one with --stage1."
+            )
+    faces = small_faces(predictor.config, spec, data_dir, degraded_by, stage1)
+    return measure_small(predictor, faces)
+
+
+def _annotated(spec: str, data_dir: Path) -> Scheme:
+    """The points that a split is annotated with."""
+    records = open_split(spec, data_dir)
+    if not len(records) or "points" not in records[0]:
+        raise InputError(f"'{spec}' has no points to compare with; name data with landmarks.")
+    count = len(records[0]["points"])
+    return next(scheme for scheme in SCHEMES.values() if scheme.count == count)
+
+
+def _common(a: Scheme, b: Scheme) -> Scheme:
+    """The scheme that both can be converted to: that with fewer points."""
+    return min(a, b, key=lambda scheme: scheme.count)
+
+
+def _degrading(
+    network: LandmarkConfig, degraded_by: str, stage1: str | Path | None
+) -> tuple[LandmarksConfig, Nets]:
+    """A configuration that degrades so, of crops four times as large as the network's image."""
+    sharp = network.size if degraded_by == "none" else 4 * network.size
+    modules, nets = {}, {}
+    if degraded_by == "generator" and stage1 is not None:
+        g1 = degradation.player(str(stage1))
+        sharp = g1.network.config.image_size
+        degradation.check_fits(g1, sharp, network.size, "--stage1")
+        stats = {kind: values for kind, values in g1.variables.items() if kind != "params"}
+        modules, nets = {"g1": g1.network.module}, {"g1": Net(g1.variables["params"], stats)}
+    stage1 = None if stage1 is None else str(stage1)
+    config = LandmarksConfig(g2=network, degradation=degraded_by, stage1=stage1, image_size=sharp)
+    config.validate()
+    return config, Nets(modules, nets)
+
+
+def _degraded(config: LandmarksConfig, nets: Nets, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
+    """The network's images [n, s, s, 3] in 0..255 and their points."""
+    small = jax.jit(partial(unaugmented, config, nets))
+    images, points = [], []
+    for start in range(0, len(faces), BATCH):
+        rows = np.arange(start, start + BATCH)
+        chosen = np.minimum(rows, len(faces) - 1)
+        part = {"images": faces.images[chosen], "points": faces.points[chosen]}
+        shown, there = jax.device_get(small(part | {"example_index": rows}))
+        images.append((shown + 1.0) * 127.5)
+        points.append(there)
+    count = len(faces)
+    return np.concatenate(images)[:count], np.concatenate(points)[:count]
+
+
+def _shrunk(record: dict[str, Any], size: float | None) -> dict[str, Any]:
+    """The image of a record, and its annotation in the image's pixels."""
+    name = record["name"].decode()
+    photo = decode_rgb(record["image"], name)
+    points, box = (np.asarray(record[field], np.float64) for field in ("points", "face_box"))
+    if size is not None:
+        factor = min(1.0, size / float(np.sqrt(box[2:].prod())))
+        photo, points = shrink(photo, factor), (points + 0.5) * factor - 0.5
+        box = scale_box(box, factor)
+    visible = np.asarray(record["visible"], bool)
+    return {"photo": photo, "names": name, "truth": points, "visible": visible, "boxes": box}
+
+
+def shrink(photo: Image.Image, factor: float) -> Image.Image:
+    """Shrink a photograph to `factor` <= 1, antialiased, to within a pixel at the far edges.
+
+    Point x becomes (x + 0.5) factor - 0.5 exactly: what a whole number of pixels cannot show at
+    the right and at the bottom is cut off, not squeezed in.
+    """
+    width, height = (max(1, int(side * factor)) for side in photo.size)
+    box = (0, 0, min(width / factor, photo.width), min(height / factor, photo.height))
+    return photo.resize((width, height), Image.Resampling.LANCZOS, box=box)
+
+
+def scale_box(box: np.ndarray, factor: float) -> np.ndarray:
+    """Scale a box [4] with its image: its centre moves as points do, its sides scale."""
+    x, y, w, h = box
+    centre = (np.array([x + (w - 1) / 2, y + (h - 1) / 2]) + 0.5) * factor - 0.5
+    sides = np.array([w, h]) * factor
+    return np.concatenate([centre - (sides - 1) / 2, sides])
+
+
+def _compare(find: Finder, faces: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    photos = [face.pop("photo") for face in faces]
+    fields = {name: np.array([face[name] for face in faces]) for name in faces[0]}
+    points, confidence = find(photos, fields["boxes"])
+    return {"predicted": points, "confidence": confidence, **fields}
+
+
+def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while chunk := list(islice(items, size)):
+        yield chunk
