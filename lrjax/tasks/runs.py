@@ -151,7 +151,7 @@ def load_config(folder: Path) -> Config:
     task = TASKS.get(values.pop("task", None)) if isinstance(values, dict) else None
     if task is None:
         raise InputError(f"The file {path} is not a run's configuration; {remedy}.")
-    return from_dict(task.config, values, about=f"The configuration in {path}")
+    return from_dict(task.config, values, about=f"The configuration in {path} is not valid")
 
 
 # --- The graph of runs.
