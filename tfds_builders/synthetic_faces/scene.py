@@ -16,11 +16,9 @@ from .fields import Array, mix, noise
 from .people import OUTFITS, Identity, Shot
 
 _NECK = np.float32([0, 95, -15])
+# A landmark is hidden if skin in front of it is nearer by more than this (mm): more for the jaw,
+# whose points on a frontal face lie where the surface turns away.
 _HIDDEN_BEHIND = np.where(np.arange(68) < 17, 20.0, 9.0).astype(np.float32)
-"""A landmark is hidden if skin in front of it is nearer by more than this (mm).
-
-More for the jaw, whose points on a frontal face lie where the surface turns away.
-"""
 _DEPTH_GRID = 96
 
 
