@@ -1,1 +1,1 @@
-"""Trained weights at work on new pictures."""
+"""Trained networks at work on pictures."""

@@ -1,112 +1,142 @@
-"""Faces of pictures, cut out so that their five points lie where a template has them."""
+"""Crops: the squares of photographs that a network sees, and the way back from their pixels."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, get_args
+import math
 
 import numpy as np
+from PIL import Image
 
-from lrjax.geometry.crop import crop, resample
-from lrjax.geometry.fits import Fit, fit_template
-from lrjax.geometry.templates import Template
-from lrjax.inference.images import ImageLike, as_rgb
+from lrjax.geometry.crop import crop, square_box
+from lrjax.geometry.points import FIVE, Scheme, convert, face_box
 
-Plain = Literal["stretch", "pad"]
-PLAIN: tuple[str, ...] = get_args(Plain)
-"""How a face without usable points is resized: to the template's shape whatever its own is, which
-suits tight crops, or with black beside it."""
+REACH = 0.5
+"""A crop moves at most this share of its side from where the given box put it, ..."""
+ZOOM = 1.6
+"""... and its side changes at most by this factor: beyond, the points are not believed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Aligned:
-    """Faces on a template.
+class Crops:
+    """Describe squares in photographs.
 
     Attributes:
-      images: uint8 [n, H, W, 3]; black beyond the pictures.
-      aligned: bool [n]; False: the points could not be used, and the face box was resized.
-      points: float32 [n, 5, 2] in pixels of the pictures; NaN where not visible or not found.
-      note: how they were aligned, and how many were not.
+      centre: [n, 2] (x, y) in the photograph's pixels.
+      side: [n], in those pixels.
+      angle: [n] radians; the direction of the crop's x axis in the photograph.
     """
 
-    images: np.ndarray
-    aligned: np.ndarray
-    points: np.ndarray
-    note: str
+    centre: np.ndarray
+    side: np.ndarray
+    angle: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.images)
+    def scaled(self, factor: float) -> Crops:
+        """Enlarge the squares about their centres."""
+        return dataclasses.replace(self, side=self.side * factor)
+
+    def to_photo(self, points: np.ndarray, size: int) -> np.ndarray:
+        """Carry points [n, N, 2] from pixels of crops of `size` pixels to those of photographs."""
+        step = (self.side / size)[:, None]
+        x, y = np.moveaxis(np.asarray(points, np.float64) - (size - 1) / 2, -1, 0) * step
+        cosine, sine = np.cos(self.angle)[:, None], np.sin(self.angle)[:, None]
+        turned = np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
+        return self.centre[:, None] + turned
 
 
-def align_faces(
-    images: Sequence[ImageLike],
-    points: np.ndarray,
-    visible: np.ndarray,
-    template: Template,
-    fit: Fit = "similarity",
-    *,
-    boxes: np.ndarray | None = None,
-    plain: Plain = "stretch",
-    border: int = 0,
-) -> Aligned:
-    """Lays one face of each image onto a template.
+def box_crops(boxes: np.ndarray, context: float) -> Crops:
+    """Put squares about face boxes [n, 4]: of `context` times the box's square, at its centre."""
+    boxes = np.asarray(boxes, np.float64)
+    centre = boxes[:, :2] + (boxes[:, 2:] - 1) / 2
+    return Crops(centre, context * np.sqrt(boxes[:, 2] * boxes[:, 3]), np.zeros(len(boxes)))
+
+
+def refined_crops(
+    given: Crops, points: np.ndarray, scheme: Scheme, context: float, upright: bool
+) -> Crops:
+    """Put squares where predicted points ask for them.
 
     Args:
-      images: n pictures.
-      points: [n, 5, 2] (x, y) in their pixels: left and right eye, nose tip, left and right mouth
-        corner, as the viewer sees them.
-      visible: bool [n, 5]; the others are not used.
-      template: where the points shall be.
-      fit: "similarity", or "affine", which needs three points. Never a reflection.
-      boxes: [n, 4] (x, y, w, h) of the faces, which are shown where the points do not determine the
-        fit (see `geometry.fits.fit_template`). None: the whole pictures.
-      plain: how the boxes are resized then.
-      border: pixels that each face shows beyond the template on every side. What the template shows
-        is the same with any border.
+      given: those of the boxes at hand.
+      points: [n, N, 2] predicted, in photograph pixels.
+      scheme: of the points.
+      context: crop side over face side.
+      upright: turn the crops along with the faces.
+
+    Returns:
+      the crops of the points' own face boxes, moved and scaled within `REACH` and `ZOOM`: a face
+      that was lost altogether must not take the crop with it.
     """
-    photos = [as_rgb(image) for image in images]
-    points = np.asarray(points, np.float32).reshape(-1, 5, 2)
-    visible = np.asarray(visible, bool).reshape(-1, 5)
-    sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
-    if boxes is None:
-        boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
-    transforms, sound = fit_template(points, visible, template, fit, sizes)
-    transforms[..., 2] -= transforms[..., :2].sum(-1) * border
-    height, width = template.height + 2 * border, template.width + 2 * border
+    visible = np.ones(points.shape[:2], bool)
+    angle = face_angles(points, scheme) if upright else np.zeros(len(points))
+    middle = given.centre
+    level = _turned(points - middle[:, None], -angle)
+    found = box_crops(face_box(level, visible, scheme), context)
+    moved = _turned(found.centre[:, None], angle)[:, 0]
+    distance = np.linalg.norm(moved, axis=-1) / given.side
+    moved = moved * np.minimum(1.0, REACH / np.maximum(distance, 1e-9))[:, None]
+    side = np.clip(found.side, given.side / ZOOM, given.side * ZOOM)
+    return Crops(middle + moved, side, angle)
 
-    def cut(i: int) -> np.ndarray:
-        if sound[i]:
-            return resample(photos[i], transforms[i], height, width)
-        box = np.asarray(boxes[i], np.float64)
-        sides = _in_shape(box[2:], template) if plain == "pad" else box[2:]
-        sides = sides * (width / template.width, height / template.height)
-        box = np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
-        return crop(photos[i], box, height, width, fade=False)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        crops = list(pool.map(cut, range(len(photos))))
-    return Aligned(
-        images=np.array(crops, np.uint8).reshape(-1, height, width, 3),
-        aligned=sound,
-        points=np.where(visible[..., None], points, np.float32(np.nan)),
-        note=in_words(sound, template, f"by their points ({fit})"),
+def face_angles(points: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """Measure the in-plane rotations [n] in radians of faces with points [n, N, 2]; 0 is upright.
+
+    The direction of the eyes' line and that of the line from the eyes to the mouth, turned by a
+    right angle, each weighted by its length: in a profile, whose eyes are close to each other, the
+    second one decides.
+    """
+    five, _ = convert(points, np.ones(points.shape[:2], bool), scheme, FIVE)
+    across = five[:, 1] - five[:, 0]
+    down = five[:, 3:].mean(1) - five[:, :2].mean(1)
+    return np.arctan2(across[:, 1] - down[:, 0], across[:, 0] + down[:, 1])
+
+
+def cut_crop(
+    photo: Image.Image, centre: np.ndarray, side: float, angle: float, size: int
+) -> np.ndarray:
+    """Cut one crop as uint8 [size, size, 3], antialiased, black beyond the photograph.
+
+    An upright one is cut exactly as the frames of the training data are. A turned one is cut
+    upright at twice the density and with room to turn, turned there, and then halved: turning at
+    the final density would blur it.
+    """
+    if angle == 0:
+        return crop(photo, square_box(centre, side), size, size)
+    around = Image.fromarray(crop(photo, square_box(centre, 1.5 * side), 3 * size, 3 * size))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    # Pillow's coordinates have their origin at the corner of the first pixel.
+    middle_in, middle_out = 1.5 * size, float(size)
+    shift_x = middle_in - (cosine - sine) * middle_out
+    shift_y = middle_in - (sine + cosine) * middle_out
+    turned = around.transform(
+        (2 * size, 2 * size),
+        Image.Transform.AFFINE,
+        (cosine, -sine, shift_x, sine, cosine, shift_y),
+        Image.Resampling.BILINEAR,
     )
+    return np.asarray(turned.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def in_words(aligned: np.ndarray, template: Template, how: str) -> str:
-    """How faces were aligned, and how many [n] were not; `how` is empty if none was to be."""
-    count, size = len(aligned), f"{template.width}x{template.height}"
-    if not how:
-        return f"{count:,} faces resized to {size}, none aligned"
-    done = int(np.sum(aligned))
-    text = f"{done:,} of {count:,} faces aligned to {template.name} {how}"
-    return text if done == count else f"{text}; {count - done:,} could not be and were resized"
+def box_problem(box: np.ndarray | tuple[float, ...], photo_size: tuple[int, int]) -> str | None:
+    """Say why a box (x, y, w, h) cannot be used on a photograph of (width, height), if so."""
+    x, y, w, h = (float(v) for v in box)
+    if not all(map(math.isfinite, (x, y, w, h))):
+        return "the box is not finite"
+    if w <= 0 or h <= 0:
+        return "the box has no area"
+    width, height = photo_size
+    if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
+        return "the box lies outside the image"
+    side = math.sqrt(w) * math.sqrt(h)
+    if side < 1:
+        return "the box is smaller than a pixel"
+    if side > 2 * max(width, height):
+        return "the box is far larger than the image"
+    return None
 
 
-def _in_shape(sides: np.ndarray, template: Template) -> np.ndarray:
-    """The least sides (w, h), in the proportion of the template's, that are not below `sides`."""
-    shape = np.array([template.width, template.height])
-    return (sides / shape).max() * shape
+def _turned(points: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    x, y = points[..., 0], points[..., 1]
+    return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)

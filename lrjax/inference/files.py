@@ -1,35 +1,34 @@
-"""Landmarks of many faces in many image files: each file is decoded once, ahead of its turn."""
+"""Faces in many image files: each file is decoded once, ahead of its turn, in bounded memory."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from lrjax.data.examples import read_ahead
 from lrjax.errors import InputError
-from lrjax.inference.images import read_rgb
-from lrjax.inference.landmarks import BATCH, Detector, Prediction
-from lrjax.inference.rows import Row
-from lrjax.inference.views import box_problem
+from lrjax.inference.aligner import Aligner
+from lrjax.inference.crops import box_problem
+from lrjax.inference.images import Opener, decode_in_parts, open_image
+from lrjax.inference.landmarks import LandmarkPredictor, Prediction
+from lrjax.inference.tables import Row
 
-# Faces that are looked at together, and images that may wait for them.
-_FACES, _IMAGES = 8 * BATCH, 32
+Box = tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Looked:
-    """One image file after its faces were looked at.
+class FilePrediction:
+    """Hold one image file after a network has looked at its faces.
 
     Attributes:
       file: as the rows name it.
-      photo: the image; None if it could not be read.
+      photo: the image; None if it could not be read, or no row needs it.
       rows: the places, among all rows, of the faces found.
-      prediction: of those faces, in that order.
+      prediction: of those faces, in that order; None if there are none.
       problems: place among all rows -> why that row has no prediction.
     """
 
@@ -40,59 +39,157 @@ class Looked:
     problems: dict[int, str]
 
 
-def look_at_files(
-    detector: Detector, rows: Sequence[Row], root: Path, points: str
-) -> Iterator[Looked]:
-    """The faces of `rows` in the images under `root`, file by file in order of first mention.
+@dataclasses.dataclass(frozen=True, eq=False)
+class FaceRequest:
+    """Ask for a face to be aligned.
+
+    Attributes:
+      file: the image, as people know it.
+      source: tells images apart; faces of one source are in one image, which is read once.
+      open: opens the image, as `images.open_image` does.
+      box: [4] (x, y, w, h) of the face; None: the aligner's region of the image.
+      points, visible: [5, 2] and bool [5], if they are known.
+      problem: why the face cannot be aligned, if that is known.
+    """
+
+    file: str
+    source: Hashable
+    open: Opener
+    box: np.ndarray | None = None
+    points: np.ndarray | None = None
+    visible: np.ndarray | None = None
+    problem: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """Hold an aligned face.
+
+    Attributes:
+      image: uint8 [H, W, 3].
+      aligned: False: it could not be aligned, and its box was resized.
+      points: [5, 2] in pixels of its image; NaN where not visible.
+    """
+
+    image: np.ndarray
+    aligned: bool
+    points: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Opened:
+    """One image, the places of its faces that can be looked at, and what is wrong with others."""
+
+    photo: Image.Image | None
+    faces: dict[int, Box]
+    problems: dict[int, str]
+
+
+def predict_files(
+    predictor: LandmarkPredictor, rows: Sequence[Row], root: Path, points: str = "native"
+) -> Iterator[FilePrediction]:
+    """Find the landmarks of the faces in the images under `root`.
 
     Args:
-      detector: looks at them.
+      predictor: looks at them.
       rows: names of images, relative to `root`, and boxes.
       root: folder.
-      points: scheme of the prediction, as for `Detector`.
+      points: scheme of the prediction, as for `LandmarkPredictor`.
+
+    Yields:
+      file by file, in order of first mention.
     """
-    groups: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
-        groups.setdefault(row.file, []).append(place)
-    waiting: list[tuple[Looked, np.ndarray]] = []
-    for looked, boxes in read_ahead(partial(_open, rows, root), groups.items()):
-        waiting.append((looked, boxes))
-        if len(waiting) >= _IMAGES or sum(len(b) for _, b in waiting) >= _FACES:
-            yield from _look(detector, waiting, points)
-            waiting = []
-    yield from _look(detector, waiting, points)
+    problems = {i: row.problem for i, row in enumerate(rows) if row.problem}
+    groups = _grouped(row.file for row in rows)
+    files = iter(groups)
+
+    def opener(file: str) -> Opener:
+        return partial(open_image, root / file)
+
+    def box(i: int, photo: Image.Image) -> Box:
+        return rows[i].box or (0.0, 0.0, *map(float, photo.size))
+
+    for part in _opened(groups, opener, box, problems):
+        faces = [face for opened in part for face in opened.faces.values()]
+        boxes = np.array(faces, np.float64).reshape(-1, 4)
+        owner = np.repeat(np.arange(len(part)), [len(opened.faces) for opened in part])
+        found = None
+        if len(owner):
+            photos = [opened.photo for opened in part]
+            found = predictor.predict(photos, boxes, owner).converted(points)
+        for number, opened in enumerate(part):
+            own = found.take(owner == number) if opened.faces else None
+            where = list(opened.faces)
+            yield FilePrediction(next(files), opened.photo, where, own, opened.problems)
 
 
-def _open(
-    rows: Sequence[Row], root: Path, group: tuple[str, list[int]]
-) -> tuple[Looked, np.ndarray]:
-    """An image without its prediction yet, and the boxes [n, 4] that can be used."""
-    file, places = group
-    problems = {i: text for i in places if (text := rows[i].problem)}
-    usable = [i for i in places if i not in problems]
-    if not usable:
-        return Looked(file, None, [], None, problems), np.zeros((0, 4))
-    try:
-        photo = read_rgb(root / file)
-    except InputError as error:
-        problems |= dict.fromkeys(usable, str(error))
-        return Looked(file, None, [], None, problems), np.zeros((0, 4))
-    boxes = {i: rows[i].box or (0.0, 0.0, *map(float, photo.size)) for i in usable}
-    problems |= {i: text for i, box in boxes.items() if (text := box_problem(box, photo.size))}
-    good = [i for i in usable if i not in problems]
-    return Looked(file, photo, good, None, problems), np.array([boxes[i] for i in good])
+def align_files(
+    aligner: Aligner, requests: Sequence[FaceRequest]
+) -> Iterator[tuple[int, AlignedFace | str]]:
+    """Align faces in many images, file by file: (place, aligned face or why there is none)."""
+    problems = {i: request.problem for i, request in enumerate(requests) if request.problem}
+    groups = _grouped(request.source for request in requests)
+    openers = {request.source: request.open for request in requests}
+
+    def box(i: int, photo: Image.Image) -> Box:
+        own = requests[i].box
+        return tuple(map(float, aligner.box(photo.size) if own is None else own))
+
+    for part in _opened(groups, openers.__getitem__, box, problems):
+        for opened in part:
+            yield from opened.problems.items()
+        places = [i for opened in part for i in opened.faces]
+        if not places:
+            continue
+        photos = [opened.photo for opened in part for _ in opened.faces]
+        boxes = np.array([face for opened in part for face in opened.faces.values()])
+        nothing = np.zeros((5, 2)), np.zeros(5, bool)
+        faces = [requests[i] for i in places]
+        own = [nothing if f.points is None else (f.points, f.visible) for f in faces]
+        points, visible = (np.stack(values) for values in zip(*own, strict=True))
+        found = aligner.align(photos, boxes, (points, visible))
+        for n, i in enumerate(places):
+            yield i, AlignedFace(found.images[n], bool(found.aligned[n]), found.points[n])
 
 
-def _look(
-    detector: Detector, waiting: Sequence[tuple[Looked, np.ndarray]], points: str
-) -> Iterator[Looked]:
-    counts = [len(boxes) for _, boxes in waiting]
-    owner = np.repeat(np.arange(len(waiting)), counts)
-    if not len(owner):
-        yield from (looked for looked, _ in waiting)
-        return
-    boxes = np.concatenate([boxes.reshape(-1, 4) for _, boxes in waiting])
-    photos = [looked.photo for looked, _ in waiting]
-    found = detector.detect(photos, boxes, owner).converted(points)
-    for number, (looked, _) in enumerate(waiting):
-        yield dataclasses.replace(looked, prediction=found.take(owner == number))
+def _grouped(sources: Iterable[Hashable]) -> dict[Hashable, list[int]]:
+    """Source -> the places where it is named, in order of first mention."""
+    groups: dict[Hashable, list[int]] = {}
+    for place, source in enumerate(sources):
+        groups.setdefault(source, []).append(place)
+    return groups
+
+
+def _opened(
+    groups: dict[Hashable, list[int]],
+    opener: Callable[[Hashable], Opener],
+    box: Callable[[int, Image.Image], Box],
+    problems: dict[int, str],
+) -> Iterator[list[_Opened]]:
+    """Decode the images in parts; one none of whose faces can be used is not opened."""
+
+    def unneeded() -> Image.Image:
+        raise InputError("no face of it can be used")
+
+    rest = iter(groups.values())
+    openers = (
+        unneeded if all(i in problems for i in places) else opener(source)
+        for source, places in groups.items()
+    )
+    for part in decode_in_parts(openers):
+        yield [_sorted(photo, next(rest), box, problems) for photo in part]
+
+
+def _sorted(
+    photo: Image.Image | InputError,
+    places: list[int],
+    box: Callable[[int, Image.Image], Box],
+    problems: dict[int, str],
+) -> _Opened:
+    known = {i: problems[i] for i in places if i in problems}
+    usable = [i for i in places if i not in known]
+    if isinstance(photo, InputError):
+        return _Opened(None, {}, known | dict.fromkeys(usable, str(photo)))
+    boxes = {i: box(i, photo) for i in usable}
+    known |= {i: text for i, face in boxes.items() if (text := box_problem(face, photo.size))}
+    return _Opened(photo, {i: face for i, face in boxes.items() if i not in known}, known)

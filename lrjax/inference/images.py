@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
+from lrjax.data.examples import THREADS, read_ahead
 from lrjax.errors import InputError
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is decoded; Pillow knows many more, some of which start other programs."""
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 """Files of a folder that count as images, in lower case."""
 
+MAX_PIXELS = 178_956_970
+"""Of an image that is decoded, which takes 512 MiB: Pillow's own limit."""
+
+AT_ONCE, PIXELS_AT_ONCE = 64, 64_000_000
+"""Images that are decoded together, and their pixels if they are more than one image's."""
+
 ImageLike = np.ndarray | Image.Image | str | PathLike[str]
 """An array [H, W, 3] or [H, W] of uint8, a PIL image, or the name of a file."""
 
+Opener = Callable[[], ImageFile]
+
+# What Pillow tells of odd files, a user can do nothing about.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 
 def read_rgb(path: str | PathLike[str]) -> Image.Image:
-    """An image file as RGB, decoded completely.
+    """Decode an image file completely, as RGB.
 
     The orientation that EXIF may ask for is *not* applied: boxes and points are in the stored
     pixels, as the annotations of the face datasets are. Of an animation, the first frame counts.
@@ -29,32 +49,99 @@ def read_rgb(path: str | PathLike[str]) -> Image.Image:
     Raises:
       InputError: there is no such file, or it is not an image that can be decoded to the end.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"The image {path} does not exist; check its name.") from error
-    except (OSError, ValueError) as error:
-        raise _undecodable(str(path), error) from error
-    return decode_rgb(data, str(path))
+    return decode(open_image(path))
 
 
 def decode_rgb(data: bytes, name: str) -> Image.Image:
-    """The bytes of an image file as RGB, decoded completely; see `read_rgb`.
+    """Decode the bytes of an image file completely, as RGB; see `read_rgb`.
 
     Raises:
       InputError: they cannot be decoded to the end; the message calls them `name`.
     """
+    return decode(open_image(data, name))
+
+
+def open_image(source: bytes | str | PathLike[str], name: str | None = None) -> ImageFile:
+    """Read the header of an image: its `size` is known then, and `decode` does the rest.
+
+    Args:
+      source: name of a regular file, or the bytes of one.
+      name: what messages call it; by default the file's name.
+
+    Raises:
+      InputError: there is no such file, it is of none of `FORMATS`, or has more pixels than
+        `MAX_PIXELS`.
+    """
+    name = str(source) if name is None else name
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    elif not os.path.exists(source):
+        raise InputError(f"The image {name} does not exist; check its name.")
+    elif not os.path.isfile(source):
+        raise _undecodable(name, "it is no regular file")
+    image = _trying(name, partial(Image.open, source, formats=FORMATS))
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise _undecodable(name, f"its {image.width}x{image.height} pixels are too many")
+    image.filename = name
+    return image
+
+
+def decode(image: ImageFile) -> Image.Image:
+    """Decode what `open_image` has opened, as RGB, and close its file.
+
+    Raises:
+      InputError: it cannot be decoded to the end.
+    """
+    with image:
+        return _trying(str(image.filename), partial(_rgb, image))
+
+
+def decode_in_parts(openers: Iterable[Opener]) -> Iterator[list[Image.Image | InputError]]:
+    """Decode many images ahead of their turn, on threads, with bounded memory.
+
+    Args:
+      openers: call `open_image`, one for each image.
+
+    Yields:
+      consecutive images, or why there is none: at most `AT_ONCE`, and at most `PIXELS_AT_ONCE`
+      pixels unless there is one image alone. The next part is decoded meanwhile.
+    """
+
+    def decode_all(part: list[ImageFile | InputError]) -> list[Image.Image | InputError]:
+        with ThreadPoolExecutor(THREADS) as pool:
+            return list(pool.map(partial(_or_error, decode), part))
+
+    opened = read_ahead(partial(_or_error, lambda opener: opener()), openers)
+    return read_ahead(decode_all, _parts(opened), threads=1, ahead=1)
+
+
+def _or_error(function: Callable[[Any], Any], item: Any) -> Any:
+    """What the function makes of an item, or the error that it, or one before it, ended with."""
+    if isinstance(item, InputError):
+        return item
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            return _rgb(image)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise _undecodable(name, error) from error
+        return function(item)
+    except InputError as error:
+        return error
+
+
+def _parts(opened: Iterable[ImageFile | InputError]) -> Iterator[list[ImageFile | InputError]]:
+    part: list[ImageFile | InputError] = []
+    pixels = 0
+    for image in opened:
+        size = 0 if isinstance(image, InputError) else image.width * image.height
+        if part and (len(part) == AT_ONCE or pixels + size > PIXELS_AT_ONCE):
+            yield part
+            part, pixels = [], 0
+        part.append(image)
+        pixels += size
+    if part:
+        yield part
 
 
 def as_rgb(image: ImageLike) -> Image.Image:
-    """An array, a PIL image or a file as RGB.
+    """Turn an array, a PIL image or a file into RGB.
 
     Raises:
       InputError: the array has another shape or type, or the file cannot be read.
@@ -62,7 +149,7 @@ def as_rgb(image: ImageLike) -> Image.Image:
     if isinstance(image, str | PathLike):
         return read_rgb(image)
     if isinstance(image, Image.Image):
-        return _rgb(image)
+        return _trying("given", partial(_rgb, image))
     array = np.asarray(image)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
@@ -76,43 +163,31 @@ def as_rgb(image: ImageLike) -> Image.Image:
 
 
 def is_one_image(value: Any) -> bool:
-    """Whether `value` is an image, and not a sequence of them."""
+    """Tell an image from a sequence of them."""
     if isinstance(value, Sequence) and not isinstance(value, str | PathLike):
         return False
     return getattr(value, "ndim", 0) != 4
 
 
-def list_images(folder: Path) -> list[str]:
-    """The names of a folder's image files, sorted.
+def list_images(folder: Path, *, deep: bool = False) -> list[str]:
+    """List a folder's image files by their names relative to it, sorted.
+
+    Args:
+      folder: where.
+      deep: also those in its folders; what is hidden is then passed over.
 
     Raises:
       InputError: it is not a folder, or holds no image.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}; name a folder with images, or an image.")
-    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not names:
-        raise InputError(f"The folder {folder} holds no image ({', '.join(SUFFIXES)}).")
-    return names
-
-
-def walk_images(folder: Path) -> list[str]:
-    """The names, relative to a folder, of the image files in it and in its folders, sorted.
-
-    What is hidden is passed over.
-
-    Raises:
-      InputError: it is not a folder, or there is no image.
-    """
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}; name a folder with images, or an image.")
     names = sorted(
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        for path in (folder.rglob("*") if deep else folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and path.is_file()
     )
+    if deep:
+        names = [name for name in names if not any(p.startswith(".") for p in name.split("/"))]
     if not names:
         raise InputError(f"The folder {folder} holds no image ({', '.join(SUFFIXES)}).")
     return names
@@ -132,10 +207,16 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _undecodable(name: str, error: Exception) -> InputError:
-    return InputError(f"The image {name} cannot be decoded ({_reason(error)}); replace the file.")
+def _trying(name: str, function: Callable[[], Any]) -> Any:
+    """Do something with Pillow, whose decoders raise whatever a damaged file makes of them."""
+    try:
+        return function()
+    except Exception as error:
+        text = str(error).strip().rstrip(".")
+        if "cannot identify" in text:
+            text = "not a known image format"
+        raise _undecodable(name, text or type(error).__name__) from error
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
-    return "not a known image format" if "cannot identify" in text else text or type(error).__name__
+def _undecodable(name: str, reason: str) -> InputError:
+    return InputError(f"The image {name} cannot be decoded ({reason}); replace the file.")

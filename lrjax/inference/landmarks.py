@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from lrjax.data.examples import THREADS
+from lrjax.data.pixels import to_unit
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
 from lrjax.geometry.points import SCHEMES, Scheme, convert
+from lrjax.inference.crops import Crops, box_crops, box_problem, cut_crop, refined_crops
 from lrjax.inference.images import ImageLike, as_rgb, is_one_image
-from lrjax.inference.networks import load_network, locate
-from lrjax.inference.views import Views, box_problem, box_views, cut_view, refined_views
-from lrjax.models.heatmap import HeatmapGenerator
-from lrjax.tasks.landmark_views import to_unit
-from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.models import weights as weights_files
+from lrjax.models.s2ld import LandmarkConfig
+from lrjax.models.weights import Weights
 
 BATCH, SMALL_BATCH = 32, 8
-"""Views in one forward pass: one compilation each, and one for a single view, when first needed."""
+"""Crops in one forward pass: one compilation each, and one for a single crop, when first needed."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Inference:
-    """How a face is looked at. All of it is beyond the paper.
+class PredictConfig:
+    """How a landmark network looks at a face. All of it is beyond the paper.
 
     Attributes:
       flip: also look at the mirror image, and average.
-      passes: how often the view is centred on the face: the first time on the given box, then on
+      passes: how often the crop is centred on the face: the first time on the given box, then on
         the points found.
-      scales: sizes of the view, relative to the one the network was trained with; averaged.
-      upright: turn the view along with the face from the second pass on.
+      scales: sizes of the crop, relative to the one the network was trained with; averaged.
+      upright: turn the crop along with the face from the second pass on.
     """
 
     flip: bool = True
@@ -58,7 +59,7 @@ class Inference:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """The landmarks of n faces.
+    """Hold the landmarks of n faces.
 
     Attributes:
       points: float32 [n, N, 2] (x, y) in pixels of the image given, pixel centres at integers.
@@ -81,12 +82,16 @@ class Prediction:
         return len(self.points)
 
     def take(self, which: ArrayLike) -> Prediction:
-        """The faces that an index or a mask selects."""
+        """Select faces by an index or a mask."""
         names = ("points", "confidence", "point_confidence", "boxes", "image")
         return dataclasses.replace(self, **{name: getattr(self, name)[which] for name in names})
 
     def converted(self, points: str) -> Prediction:
-        """The same faces with the points of another scheme, "native" being this one."""
+        """Convert the points to another scheme, "native" being this one.
+
+        Raises:
+          InputError: there is no such scheme, or these points cannot be converted to it.
+        """
         target = self.scheme if points == "native" else SCHEMES.get(points)
         if target is None:
             raise InputError(f"Points {points!r} are unknown; choose native, {', '.join(SCHEMES)}.")
@@ -107,44 +112,42 @@ class Prediction:
         )
 
 
-class Detector:
-    """A landmark network with a way of looking.
+class LandmarkPredictor:
+    """Find the landmarks of faces with a trained network.
 
-    >>> detector = Detector.load()
-    >>> detector(photo, [[120, 80, 24, 30]]).points  # [1, 68, 2]
+    >>> predictor = LandmarkPredictor.load()
+    >>> predictor(photo, [[120, 80, 24, 30]]).points  # [1, 68, 2]
+
+    Attributes:
+      weights: the network.
+      options: how it looks at faces.
+      config: of the network: what it sees, and how its heatmaps are read.
+      scheme: of its points.
     """
 
-    def __init__(
-        self,
-        config: LandmarksConfig,
-        module: HeatmapGenerator,
-        variables: dict[str, Any],
-        options: Inference = Inference(),
-    ) -> None:
-        self.config, self.options, self.scheme = config, options, SCHEMES[config.scheme]
-        self._variables = variables
-        self._forward = partial(
-            _forward, module, config.scheme, config.decoder, config.sigma, options.flip
-        )
+    def __init__(self, weights: Weights, options: PredictConfig = PredictConfig()) -> None:
+        self.weights, self.options = weights, options
+        self.config: LandmarkConfig = weights.network.config
+        self.scheme = SCHEMES[self.config.points]
 
     @classmethod
     def load(
         cls,
-        weights: str | Path | None = None,
-        options: Inference = Inference(),
+        source: str | Path = "pretrained",
+        options: PredictConfig = PredictConfig(),
         which: str | None = None,
-    ) -> Detector:
-        """A detector with the weights of a file or run folder, by default those shipped.
+    ) -> LandmarkPredictor:
+        """Load a network.
 
         Args:
-          weights: a .safetensors file, a run folder, or None.
+          source: a .safetensors file, a run folder, or "pretrained" for the one that comes along.
           options: how faces are looked at.
           which: of a run folder, "best" (the default, where there is one) or "last".
 
         Raises:
           InputError: there are no such weights, or they are not a landmark network's.
         """
-        return cls(*load_network(locate(weights, which)), options)
+        return cls(weights_files.load(source, "g2", ("landmarks",), which), options)
 
     def __call__(
         self,
@@ -152,7 +155,7 @@ class Detector:
         boxes: ArrayLike | Sequence[ArrayLike] | None = None,
         points: str = "native",
     ) -> Prediction:
-        """The landmarks of faces.
+        """Find the landmarks of faces.
 
         Args:
           images: one image or several: uint8 RGB [H, W, 3], PIL images or file names.
@@ -168,18 +171,18 @@ class Detector:
           InputError: an image or a box cannot be used; it is named.
         """
         photos, rows, owner = _gather(images, boxes)
-        return self.detect(photos, rows, owner).converted(points)
+        return self.predict(photos, rows, owner).converted(points)
 
-    def detect(
+    def predict(
         self, photos: Sequence[Image.Image], boxes: np.ndarray, owner: np.ndarray
     ) -> Prediction:
-        """As `__call__`, for RGB images, boxes [n, 4] that can be used, and their images [n]."""
+        """Do as `__call__` with RGB images, boxes [n, 4] that can be used, and their images [n]."""
         options, context = self.options, self.config.context
-        given = box_views(boxes, context)
+        given = box_crops(boxes, context)
         points, sure = self._look(photos, owner, given)
         for _ in range(options.passes - 1):
-            views = refined_views(given, points, self.scheme, context, options.upright)
-            points, sure = self._look(photos, owner, views)
+            crops = refined_crops(given, points, self.scheme, context, options.upright)
+            points, sure = self._look(photos, owner, crops)
         return Prediction(
             points=points.astype(np.float32),
             confidence=sure.mean(-1),
@@ -190,61 +193,105 @@ class Detector:
         )
 
     def scheme_of(self, points: str) -> Scheme:
-        """The scheme that `points` stands for.
+        """Look up the scheme that `points` stands for.
 
         Raises:
           InputError: there is none of that name, or this network cannot give it.
         """
-        nobody = self.detect([], np.zeros((0, 4)), np.zeros(0, np.int64))
+        nobody = self.predict([], np.zeros((0, 4)), np.zeros(0, np.int64))
         return nobody.converted(points).scheme
 
-    def look_at_views(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points [n, N, 2] in view pixels and confidences [n, N] of views [n, s, s, 3] in 0..255.
+    def predict_crops(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find the landmarks of images that are the network's input already.
 
-        For images that are the network's input already; `passes`, `scales` and `upright` do not
-        apply.
+        Of the options only `flip` applies.
+
+        Args:
+          pixels: [n, s, s, 3] in 0..255.
+
+        Returns:
+          points [n, N, 2] in their pixels, and confidences [n, N].
         """
-        points, sure = [], []
+        variables, network = self.weights.variables, self.weights.network
+        count = self.scheme.count
+        points, sure = [np.zeros((0, count, 2), np.float32)], [np.zeros((0, count), np.float32)]
         for start, size in _batches(len(pixels)):
             part = pixels[start : start + size]
             filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
-            found = jax.device_get(self._forward(self._variables, filled))
-            points.append(found[0][: len(part)])
-            sure.append(found[1][: len(part)])
-        if not points:
-            count = self.scheme.count
-            return np.zeros((0, count, 2), np.float32), np.zeros((0, count), np.float32)
+            found = _forward(network.module, self.config, self.options.flip, variables, filled)
+            for parts, values in zip((points, sure), jax.device_get(found), strict=True):
+                parts.append(values[: len(part)])
         return np.concatenate(points), np.concatenate(sure)
 
     def _look(
-        self, photos: Sequence[Image.Image], owner: np.ndarray, views: Views
+        self, photos: Sequence[Image.Image], owner: np.ndarray, crops: Crops
     ) -> tuple[np.ndarray, np.ndarray]:
         """Points [n, N, 2] in photograph pixels and confidences [n, N], averaged over scales."""
-        size = self.config.size
-        scaled = [views.scaled(scale) for scale in self.options.scales]
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            cuts = [
-                pool.map(partial(_cut, photos, owner, view, size), range(len(owner)))
-                for view in scaled
-            ]
-            pixels = [np.stack([*cut, np.zeros((size, size, 3), np.uint8)])[:-1] for cut in cuts]
-        found, sure = self.look_at_views(np.concatenate(pixels))
-        count = len(scaled)
-        found, sure = (a.reshape(count, len(owner), *a.shape[1:]) for a in (found, sure))
-        there = [view.to_photo(p, size) for view, p in zip(scaled, found, strict=True)]
+        size, scales = self.config.size, self.options.scales
+        scaled = [crops.scaled(scale) for scale in scales]
+        with ThreadPoolExecutor(THREADS) as pool:
+            cuts = [pool.map(partial(_cut, photos, owner, c, size), range(len(owner))) for c in scaled]
+            pixels = np.array([list(cut) for cut in cuts], np.uint8).reshape(-1, size, size, 3)
+        found, sure = self.predict_crops(pixels)
+        found, sure = (a.reshape(len(scales), len(owner), *a.shape[1:]) for a in (found, sure))
+        there = [crops.to_photo(p, size) for crops, p in zip(scaled, found, strict=True)]
         return np.mean(there, axis=0), sure.mean(0)
 
 
+def predict(
+    images: ImageLike | Sequence[ImageLike],
+    boxes: ArrayLike | Sequence[ArrayLike] | None = None,
+    points: str = "native",
+    weights: str | Path = "pretrained",
+    *,
+    flip: bool = PredictConfig.flip,
+    passes: int = PredictConfig.passes,
+    scales: Sequence[float] = PredictConfig.scales,
+    upright: bool = PredictConfig.upright,
+) -> Prediction:
+    """Find the landmarks of the faces in images.
+
+    >>> lrjax.predict("crowd.jpg", [[865, 224, 24, 27], [751, 208, 19, 23]], points="five").points
+
+    The network is loaded and compiled at the first call and kept for the next ones.
+
+    Args:
+      images: one image or several: uint8 RGB [H, W, 3], PIL images or file names.
+      boxes: (x, y, w, h) in pixels of the image. For one image [n, 4] or [4]; for several images a
+        sequence with one such entry for each. None: each image is one face crop.
+      points: "native" for all the network has, or "five" (eyes, nose tip, mouth corners).
+      weights: a .safetensors file or run folder; by default the pretrained network.
+      flip, passes, scales, upright: see `PredictConfig`.
+
+    Returns:
+      `Prediction` with points [n, N, 2] in pixels of the images and confidences.
+
+    Raises:
+      InputError: an image, a box or the weights cannot be used; the message names it.
+    """
+    options = PredictConfig(flip, passes, tuple(scales), upright)
+    file = weights_files.locate(weights, "g2")
+    changed = file.stat().st_mtime_ns if file.is_file() else 0
+    return _predictor(file, changed, options)(images, boxes, points)
+
+
+@lru_cache(maxsize=4)
+def _predictor(file: Path, changed: int, options: PredictConfig) -> LandmarkPredictor:
+    """The predictor with the weights that `file` held at the time `changed`."""
+    del changed
+    return LandmarkPredictor.load(file, options)
+
+
 def _cut(
-    photos: Sequence[Image.Image], owner: np.ndarray, views: Views, size: int, i: int
+    photos: Sequence[Image.Image], owner: np.ndarray, crops: Crops, size: int, i: int
 ) -> np.ndarray:
-    return cut_view(
-        photos[owner[i]], views.centre[i], float(views.side[i]), float(views.angle[i]), size
+    return cut_crop(
+        photos[owner[i]], crops.centre[i], float(crops.side[i]), float(crops.angle[i]), size
     )
 
 
 def _batches(count: int) -> Iterator[tuple[int, int]]:
-    """(start, size) of forward passes over `count` views; the last one may reach beyond."""
+    """(start, size) of forward passes over `count` crops; the last one may reach beyond."""
     start = 0
     while start < count:
         rest = count - start
@@ -254,28 +301,26 @@ def _batches(count: int) -> Iterator[tuple[int, int]]:
 
 
 # Compiled once for all networks of one architecture: only the variables differ.
-@partial(jax.jit, static_argnums=range(5))
+@partial(jax.jit, static_argnums=range(3))
 def _forward(
-    module: HeatmapGenerator,
-    scheme_name: str,
-    decoder: str,
-    sigma: float,
+    module: nn.Module,
+    config: LandmarkConfig,
     flip: bool,
     variables: dict[str, Any],
     pixels: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Points [B, N, 2] in view pixels and confidences [B, N] of views [B, s, s, 3] in 0..255."""
-    scheme = SCHEMES[scheme_name]
+    """Points [B, N, 2] in crop pixels and confidences [B, N] of crops [B, s, s, 3] in 0..255."""
+    scheme = SCHEMES[config.points]
     size = pixels.shape[1]
     images = to_unit(pixels.astype(jnp.float32))
     count = len(images)
     if flip:
         images = jnp.concatenate([images, images[:, :, ::-1]])
     maps = module.apply(variables, images, train=False)
-    points, sure = heatmaps.decode(maps, scheme.count, decoder)
-    if decoder == "soft":
+    points, sure = heatmaps.decode(maps, scheme.count, config.decoder)
+    if config.decoder == "soft":
         # The peak of a distribution, relative to that of the target's Gaussian.
-        sure = sure * 2 * jnp.pi * sigma**2
+        sure = sure * 2 * jnp.pi * config.sigma**2
     sure = jnp.clip(sure, 0.0, 1.0)
     if not flip:
         return points, sure

@@ -1,0 +1,415 @@
+"""Faces laid onto a template: once, in the same way, for training, tests and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from grain import MapDataset
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from tqdm import tqdm
+
+from lrjax.config import AlignmentConfig
+from lrjax.data.cache import cached, default_folder, key_of
+from lrjax.data.examples import read_ahead
+from lrjax.data.identities import Identities
+from lrjax.errors import InputError
+from lrjax.geometry.crop import crop, resample
+from lrjax.geometry.fits import FITS, Fit, fit_template
+from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.inference.images import ImageLike, as_rgb, decode_rgb, open_image
+from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
+from lrjax.inference.upsampler import Upsampler
+
+RESIZE_MODES = ("stretch", "pad")
+"""How a face without usable points is resized: to the template's shape whatever its own is, which
+suits tight crops, or with black beside it."""
+
+CHUNK = 256
+"""Pictures that are decoded, looked at and resampled together."""
+
+# To be raised when aligned faces change: what was kept is then made again.
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Aligned:
+    """Hold faces on a template.
+
+    Attributes:
+      images: uint8 [n, H, W, 3]; black beyond the pictures.
+      aligned: bool [n]; False: the points could not be used, and the face box was resized.
+      points: float32 [n, 5, 2] in pixels of the pictures; NaN where not visible or not found.
+      note: how they were aligned, and how many were not.
+    """
+
+    images: np.ndarray
+    aligned: np.ndarray
+    points: np.ndarray
+    note: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Frames(NamedTuple):
+    """Aligned faces to learn from.
+
+    Attributes:
+      images: uint8 [n, H, W, 3], or a dataset of n single images, each read when it is needed.
+      note: how they are aligned.
+    """
+
+    images: np.ndarray | MapDataset[np.ndarray]
+    note: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Aligner:
+    """Find five points of each face, and lay them onto a template.
+
+    Attributes:
+      template: where the points shall be.
+      alignment: how faces are aligned.
+      border: pixels that each face shows beyond the template on every side.
+      predictor: finds the points; None if they come with the pictures, or there are none.
+      upsampler: enlarges the pictures, as the faces that it has learned with, before anything else
+        happens to them (settings A1 and A2); None leaves them as they are.
+      description: where the points come from, in words; empty if there are none.
+      identity: of all that the aligned faces depend on besides the pictures.
+    """
+
+    template: Template
+    alignment: AlignmentConfig
+    border: int
+    predictor: LandmarkPredictor | None
+    upsampler: Upsampler | None
+    description: str
+    identity: str
+
+    @classmethod
+    def load(
+        cls,
+        alignment: AlignmentConfig | str,
+        template: Template | str,
+        *,
+        border: int = 0,
+        which: str | None = None,
+        options: PredictConfig | None = None,
+    ) -> Aligner:
+        """Load what an alignment names.
+
+        Args:
+          alignment: how; a string stands for the defaults with these `landmarks`.
+          template: or its name.
+          border: see the class.
+          which: of a landmark network's run folder, "best" or "last".
+          options: how the landmark network looks at faces, where it is more than the alignment
+            says; its `flip` and `passes` are the ones that count then.
+
+        Raises:
+          InputError: there is no such network or template, or the region is not in the picture.
+        """
+        if isinstance(alignment, str):
+            alignment = AlignmentConfig(alignment)
+        template = find_template(template) if isinstance(template, str) else template
+        _check(alignment)
+        options = options or PredictConfig(alignment.flip, alignment.passes)
+        source, predictor, upsampler = alignment.landmarks, None, None
+        how: list[object] = [source]
+        if source not in ("points", "resize"):
+            predictor = LandmarkPredictor.load(source, options, which)
+            how = [predictor.weights.identity, dataclasses.asdict(options)]
+        known = {
+            "pretrained": "by the pretrained network",
+            "points": "by the dataset's points",
+            "resize": "",
+        }
+        description = known.get(source, f"by {source}")
+        if alignment.upsample is not None:
+            upsampler = Upsampler.load(alignment.upsample)
+            description += " on enlarged faces" if description else ""
+        shape = [template.height, template.width, template.points.tolist()]
+        parts = [shape, alignment.fit, alignment.resize_mode, border, list(alignment.region), how]
+        first = None if upsampler is None else upsampler.identity
+        identity = key_of("align", _VERSION, *parts, first)
+        return cls(template, alignment, border, predictor, upsampler, description, identity)
+
+    @property
+    def height(self) -> int:
+        """Height of the aligned faces, border included."""
+        return self.template.height + 2 * self.border
+
+    @property
+    def width(self) -> int:
+        """Width of the aligned faces, border included."""
+        return self.template.width + 2 * self.border
+
+    @property
+    def needs_points(self) -> bool:
+        """Whether the points must come with the pictures."""
+        return self.alignment.landmarks == "points"
+
+    def __call__(self, identities: Identities, cache: Path | None = None) -> Aligned:
+        """Align all faces of a split.
+
+        Args:
+          identities: the split.
+          cache: folder of what was made before (see `data.cache`); None makes everything now, in
+            memory.
+
+        Raises:
+          InputError: a picture cannot be decoded, or there are no points where some were promised.
+        """
+
+        def parts() -> Iterator[dict[str, np.ndarray]]:
+            for part in self.parts(identities):
+                yield {"images": part.images, "aligned": part.aligned, "points": part.points}
+
+        if cache is None:
+            pieces = list(parts())
+            arrays = {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
+        else:
+            key = key_of("aligned", identities.fingerprint, self.identity)
+            arrays, _ = cached(cache / "aligned", key, len(identities), parts)
+        return Aligned(**arrays, note=self.note(arrays["aligned"]))
+
+    def parts(self, identities: Identities, count: int = CHUNK) -> Iterator[Aligned]:
+        """Align a split's faces in their order, `count` at a time, however many there are.
+
+        Raises:
+          InputError: as for a call.
+        """
+        self._check_points(identities)
+        photos = read_ahead(partial(decode_identity, identities), range(len(identities)))
+        with tqdm(total=len(identities), desc="align", unit="face", dynamic_ncols=True) as bar:
+            for start in range(0, len(identities), count):
+                rows = slice(start, min(start + count, len(identities)))
+                some = [next(photos) for _ in range(rows.stop - start)]
+                yield self.align(some, points=self._own(identities, rows))
+                bar.update(len(some))
+
+    def frames(
+        self, identities: Identities, *, streamed: bool = False, cache: Path | None = None
+    ) -> Frames:
+        """Align the faces of a split for training.
+
+        They are aligned once, kept, and read from there by the next run (see `data.cache`). Faces
+        that are wanted one by one and need no network are aligned when they are read, and not kept:
+        there may be millions of them.
+
+        Args:
+          identities: the split.
+          streamed: whether single faces are wanted.
+          cache: folder of what is kept; None for the user's own.
+
+        Raises:
+          InputError: as for a call.
+        """
+        self._check_points(identities)
+        if streamed and self.predictor is None and self.upsampler is None:
+            how = self.description or "resized only"
+            one = partial(self._align_one, identities)
+            note = f"{len(identities):,} faces aligned when read, {how}"
+            return Frames(MapDataset.source(range(len(identities))).map(one), note)
+        faces = self(identities, default_folder() if cache is None else cache)
+        return Frames(MapDataset.source(faces.images) if streamed else faces.images, faces.note)
+
+    def align(
+        self,
+        photos: Sequence[Image.Image],
+        boxes: np.ndarray | None = None,
+        points: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> Aligned:
+        """Align one face of each RGB picture.
+
+        Args:
+          photos: n pictures.
+          boxes: [n, 4] (x, y, w, h) of the faces; None: the region of each picture.
+          points: ([n, 5, 2], visible [n, 5]) that come with the pictures, if they are to be used.
+        """
+        sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
+        if boxes is None:
+            boxes = [self.box(photo.size) for photo in photos]
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        factors = np.ones_like(sizes)
+        if self.upsampler is not None:
+            large = self.upsampler(photos, side=max(self.upsampler.size))
+            photos = [Image.fromarray(image) for image in large]
+            factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / sizes
+            boxes = boxes * np.tile(factors, 2)
+        if self.predictor is not None:
+            owner = np.arange(len(photos))
+            found = self.predictor.predict(photos, boxes, owner).converted("five").points
+            visible = np.isfinite(found).all(-1)
+        elif self.needs_points and points is not None:
+            found, visible = _scaled(points[0], factors[:, None]), points[1]
+        else:
+            found, visible = np.zeros((len(photos), 5, 2)), np.zeros((len(photos), 5), bool)
+        result = align_faces(
+            photos,
+            found,
+            visible,
+            self.template,
+            self.alignment.fit,
+            boxes=boxes,
+            resize_mode=self.alignment.resize_mode,
+            border=self.border,
+        )
+        there = _scaled(result.points, 1 / factors[:, None]).astype(np.float32)
+        return dataclasses.replace(result, points=there, note=self.note(result.aligned))
+
+    def box(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the box [4] of the face in a picture of (width, height) pixels: the region."""
+        return np.array(self.alignment.region) * np.tile(size, 2)
+
+    def note(self, aligned: np.ndarray) -> str:
+        """Say in words how faces were aligned, and how many [n] were not."""
+        how = f"{self.description} ({self.alignment.fit})" if self.description else ""
+        return _in_words(aligned, self.template, how)
+
+    def _align_one(self, identities: Identities, index: int) -> np.ndarray:
+        photo = decode_identity(identities, index)
+        return self.align([photo], points=self._own(identities, slice(index, index + 1))).images[0]
+
+    def _own(
+        self, identities: Identities, rows: slice
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        if not self.needs_points:
+            return None
+        return identities.points[rows], identities.visible[rows]
+
+    def _check_points(self, identities: Identities) -> None:
+        if self.needs_points and identities.points is None:
+            raise InputError(
+                "These pictures come without points; prepare a dataset that has them, or let a "
+                "network find them, or resize: set landmarks of the alignment to 'pretrained' or "
+                "'resize'."
+            )
+
+
+def align_faces(
+    images: Sequence[ImageLike],
+    points: np.ndarray,
+    visible: np.ndarray,
+    template: Template,
+    fit: Fit = "similarity",
+    *,
+    boxes: np.ndarray | None = None,
+    resize_mode: str = "stretch",
+    border: int = 0,
+) -> Aligned:
+    """Lay one face of each image onto a template.
+
+    Args:
+      images: n pictures.
+      points: [n, 5, 2] (x, y) in their pixels: left and right eye, nose tip, left and right mouth
+        corner, as the viewer sees them.
+      visible: bool [n, 5]; the others are not used.
+      template: where the points shall be.
+      fit: "similarity", or "affine", which needs three points. Never a reflection.
+      boxes: [n, 4] (x, y, w, h) of the faces, which are shown where the points do not determine the
+        fit (see `geometry.fits.fit_template`). None: the whole pictures.
+      resize_mode: how the boxes are resized then, one of `RESIZE_MODES`.
+      border: pixels that each face shows beyond the template on every side. What the template shows
+        is the same with any border.
+    """
+    photos = [as_rgb(image) for image in images]
+    points = np.asarray(points, np.float32).reshape(-1, 5, 2)
+    visible = np.asarray(visible, bool).reshape(-1, 5)
+    sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
+    if boxes is None:
+        boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
+    transforms, sound = fit_template(points, visible, template, fit, sizes)
+    transforms[..., 2] -= transforms[..., :2].sum(-1) * border
+    height, width = template.height + 2 * border, template.width + 2 * border
+
+    def cut(i: int) -> np.ndarray:
+        if sound[i]:
+            return resample(photos[i], transforms[i], height, width)
+        box = np.asarray(boxes[i], np.float64)
+        sides = _in_shape(box[2:], template) if resize_mode == "pad" else box[2:]
+        sides = sides * (width / template.width, height / template.height)
+        box = np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
+        return crop(photos[i], box, height, width, fade=False)
+
+    crops = list(read_ahead(cut, range(len(photos))))
+    return Aligned(
+        images=np.array(crops, np.uint8).reshape(-1, height, width, 3),
+        aligned=sound,
+        points=np.where(visible[..., None], points, np.float32(np.nan)),
+        note=_in_words(sound, template, f"by their points ({fit})"),
+    )
+
+
+def find_template(name: str) -> Template:
+    """Look up a template.
+
+    Raises:
+      InputError: there is none of that name.
+    """
+    if name not in TEMPLATES:
+        raise InputError(f"There is no template {name!r}; there are {', '.join(TEMPLATES)}.")
+    return TEMPLATES[name]
+
+
+def decode_identity(identities: Identities, index: int) -> Image.Image:
+    """Decode a picture of a split, as RGB.
+
+    Raises:
+      InputError: it cannot be decoded.
+    """
+    try:
+        return decode_rgb(identities.images[index], identities.names[index])
+    except InputError as error:
+        reason = str(error).removesuffix("; replace the file.")
+        raise InputError(f"{reason}; replace it and prepare the dataset again.") from error
+
+
+def open_identity(identities: Identities, index: int) -> ImageFile:
+    """Open a picture of a split, as `images.open_image` does.
+
+    Raises:
+      InputError: it is no image.
+    """
+    return open_image(identities.images[index], identities.names[index])
+
+
+def _check(alignment: AlignmentConfig) -> None:
+    known = ((alignment.fit, FITS), (alignment.resize_mode, RESIZE_MODES))
+    for value, values in known:
+        if value not in values:
+            raise InputError(f"{value!r} is unknown; choose one of {', '.join(values)}.")
+    left, top, width, height = alignment.region
+    inside = left >= 0 and top >= 0 and left + width <= 1 and top + height <= 1
+    if not inside or width <= 0 or height <= 0:
+        raise InputError(
+            f"The face region {alignment.region} is not in the picture; give its left, top, width "
+            "and height as shares of the picture's, such as 0.25,0.3,0.5,0.5."
+        )
+
+
+def _scaled(points: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Points in an image that was resized by `factors`, both (x, y) along the last axis."""
+    return (points + 0.5) * factors - 0.5
+
+
+def _in_words(aligned: np.ndarray, template: Template, how: str) -> str:
+    """How faces were aligned, and how many [n] were not; `how` is empty if none was to be."""
+    count, size = len(aligned), f"{template.width}x{template.height}"
+    if not how:
+        return f"{count:,} faces resized to {size}, none aligned"
+    done = int(np.sum(aligned))
+    text = f"{done:,} of {count:,} faces aligned to {template.name} {how}"
+    return text if done == count else f"{text}; {count - done:,} could not be and were resized"
+
+
+def _in_shape(sides: np.ndarray, template: Template) -> np.ndarray:
+    """The least sides (w, h), in the proportion of the template's, that are not below `sides`."""
+    shape = np.array([template.width, template.height])
+    return (sides / shape).max() * shape

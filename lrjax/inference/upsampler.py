@@ -1,0 +1,201 @@
+"""Super-resolution of images with the network of a run, as K&C's settings A1 and A2 need it.
+
+Refiners (SRCNN, VDSR, DRRN) are given images that were enlarged here, each by itself: to whole
+pixels, as in training, whatever the factors are.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from lrjax.data.pixels import to_bytes, to_unit
+from lrjax.errors import InputError
+from lrjax.inference.images import ImageLike, as_rgb, decode_in_parts, open_image
+from lrjax.models import weights as weights_files
+from lrjax.models.weights import Weights
+
+LARGEST = 512
+"""The longest side of an image that is enlarged, in pixels."""
+
+# Sides are continued to multiples of this, as every shape is compiled.
+_STEP = 32
+# Pixels that are enlarged together.
+_PIXELS = 64 * _STEP**2
+
+
+class Upsampler:
+    """Enlarge images with a trained network.
+
+    >>> upsampler = Upsampler.load("runs/super_resolution-srgan")
+    >>> large, = upsampler([small])  # uint8 [h, w, 3] -> uint8 [4 h, 4 w, 3]
+
+    Attributes:
+      weights: the network.
+      factors: of the enlargement, in height and width.
+      size: height and width of the small faces that it has learned with; None: others trained it.
+      identity: of the weights and the factors, for what is kept of the results.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        factors: tuple[float, float],
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self.weights, self.factors, self.size = weights, factors, size
+        self.identity = f"{weights.identity} {factors[0]:g} {factors[1]:g}"
+        self._refines = weights.network.kind == "refiner"
+
+    @classmethod
+    def load(
+        cls, source: str | Path, which: str | None = None, factor: float | None = None
+    ) -> Upsampler:
+        """Load the network of a run folder or .safetensors file.
+
+        Args:
+          source: the folder or file; also VDSR as `lrjax convert` writes it.
+          which: of a run folder, "best" (the default, where there is one) or "last".
+          factor: of the enlargement, in height and width; None for those of the training. Only
+            refiners can have another one.
+
+        Raises:
+          InputError: there is no such network, or it cannot enlarge by the factor, or there is
+            neither a factor nor a training.
+        """
+        loaded = weights_files.load(source, "upsampler", ("upsampler", "refiner"), which)
+        config = loaded.network.config
+        trained = "task" in loaded.provenance
+        factors = config.factors if trained else None
+        if factor is not None and (factor, factor) != factors:
+            if loaded.network.kind != "refiner":
+                raise InputError(
+                    f"The network in {loaded.path} enlarges {config.factors[0]:g} times, and not "
+                    f"{factor:g} times; leave the factor out, or name a network of SRCNN, VDSR or "
+                    "DRRN."
+                )
+            factors = factor, factor
+        if factors is None:
+            raise InputError(
+                f"The network in {loaded.path} enlarges by any factor; say by which, as with "
+                "`lrjax upsample --factor`."
+            )
+        return cls(loaded, factors, config.size if trained else None)
+
+    def __call__(self, images: Sequence[ImageLike], side: int | None = None) -> list[np.ndarray]:
+        """Enlarge images: uint8 [fy h, fx w, 3] to whole pixels, in the order of `images`.
+
+        Args:
+          images: uint8 RGB [h, w, 3] of any sizes, PIL images, or file names.
+          side: resize images first so that their longer side has so many pixels. The network has
+            learned with whole faces on `size`.
+
+        Raises:
+          InputError: an image cannot be used.
+        """
+        given = [_resized(as_rgb(image), side) for image in images]
+        fy, fx = self.factors
+        sizes = [(round(fy * image.height), round(fx * image.width)) for image in given]
+        ready = [
+            _enlarged(image, size) if self._refines else np.asarray(image)
+            for image, size in zip(given, sizes, strict=True)
+        ]
+        groups: dict[tuple[int, int], list[int]] = collections.defaultdict(list)
+        for i, image in enumerate(ready):
+            groups[_rounded(image)].append(i)
+        found: list[np.ndarray] = [np.zeros(0)] * len(ready)
+        for shape, members in groups.items():
+            together = max(1, _PIXELS // (shape[0] * shape[1]))
+            for chosen in _parts(members, together):
+                pixels = np.stack([_continued(ready[i], shape) for i in chosen])
+                for i, large in zip(chosen, self.upsample_crops(pixels), strict=True):
+                    found[i] = large[: sizes[i][0], : sizes[i][1]]
+        return found
+
+    def upsample_crops(self, pixels: np.ndarray) -> np.ndarray:
+        """Pass images of one size through the network: [n, h, w, 3] in 0..255 to uint8.
+
+        A refiner is given images that are enlarged already.
+        """
+        return np.asarray(_forward(self.weights.network.module, self.weights.variables, pixels))
+
+
+def upsample_files(
+    upsampler: Upsampler, files: Sequence[Path], side: int | None = None
+) -> Iterator[tuple[Path, np.ndarray | InputError]]:
+    """Enlarge the images of files in their order, or say why one cannot be."""
+    names = iter(files)
+    for part in decode_in_parts(partial(_open_small, path, side) for path in files):
+        good = iter(upsampler([image for image in part if isinstance(image, Image.Image)], side))
+        for image in part:
+            yield next(names), image if isinstance(image, InputError) else next(good)
+
+
+def _open_small(path: Path, side: int | None) -> Image.Image:
+    """The image of a file, if it is small enough to be enlarged."""
+    image = open_image(path)
+    if side is None:
+        _check_size(image)
+    return image
+
+
+def _check_size(image: Image.Image) -> None:
+    if max(image.size) > LARGEST:
+        raise InputError(
+            f"An image of {image.width}x{image.height} pixels is too large to be enlarged; cut the "
+            f"faces out, or resize them, to {LARGEST} pixels at most."
+        )
+
+
+# Compiled once for all networks of one architecture: only the variables differ.
+@partial(jax.jit, static_argnums=0)
+def _forward(module: nn.Module, variables: dict[str, Any], pixels: jax.Array) -> jax.Array:
+    return to_bytes(module.apply(variables, to_unit(pixels.astype(jnp.float32)), train=False))
+
+
+def _resized(image: Image.Image, side: int | None) -> Image.Image:
+    """`image` as the network sees it, with a longer side of `side` pixels."""
+    if side is not None:
+        scale = side / max(image.size)
+        size = tuple(max(1, round(scale * length)) for length in image.size)
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    _check_size(image)
+    return image
+
+
+def _enlarged(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """An image at (height, width), bicubically: float32 [H, W, 3], about in 0..255."""
+    bands = [
+        band.convert("F").resize(size[::-1], Image.Resampling.BICUBIC) for band in image.split()
+    ]
+    return np.stack([np.asarray(band) for band in bands], -1)
+
+
+def _rounded(image: np.ndarray) -> tuple[int, int]:
+    height, width = (-(-n // _STEP) * _STEP for n in image.shape[:2])
+    return height, width
+
+
+def _continued(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`image` with its last row and column repeated up to a shape."""
+    rest = [(0, whole - n) for whole, n in zip(shape, image.shape, strict=False)]
+    return np.pad(image, [*rest, (0, 0)], mode="edge")
+
+
+def _parts(members: Sequence[int], together: int) -> Iterator[Sequence[int]]:
+    """`members` in parts of `together`, and the rest in powers of two: few shapes in all."""
+    start = 0
+    while start < len(members):
+        rest = min(together, len(members) - start)
+        count = rest if rest == together else 1 << (rest.bit_length() - 1)
+        yield members[start : start + count]
+        start += count
