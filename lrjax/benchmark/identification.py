@@ -16,12 +16,14 @@ import numpy as np
 from lrjax.benchmark.suite import machine
 from lrjax.benchmark.timing import Run, Times, interleave
 from lrjax.evaluation.identification import BLOCK, identify
-from lrjax.evaluation.ranking import IN_FLIGHT
 
 OURS, PRODUCT, FAISS = "lrjax", "matrix product", "faiss, flat"
 
 PRODUCT_BLOCK = 1024
 """Entries in one block of the bare product: faster on a CPU than twice or four times as many."""
+
+IN_FLIGHT = 2
+"""Products that the device may work on before the host waits for the first of them."""
 
 NEAREST = 50
 """Entries that faiss finds for each probe; the CMC's last rank in the papers. We rank all mates."""

@@ -1,8 +1,8 @@
 """Closed-set 1:N identification, as TinyFace's official script measures it.
 
-Each probe ranks the whole gallery by distance: the matched gallery, in which everybody among the
-probes has at least one *mate*, and, with distractors, many faces of nobody. Ties go to the entry
-that stands earlier, the matched gallery before the distractors.
+Each probe ranks the whole gallery by distance: the matched gallery, in which each identity of the
+probes has at least one *mate*, and, with distractors, many faces of no known identity. Ties go to
+the entry that stands earlier, the matched gallery before the distractors.
 
 - CMC at rank r: the share of probes with a mate among their first r entries.
 - AP: walk down the ranking with precision = hits / rank and recall = hits / mates; add up the
@@ -30,22 +30,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrjax.errors import InputError
 from lrjax.evaluation.ranking import mate_ranks
-from lrjax.evaluation.scores import (
-    METRICS,
-    Array,
-    Embeddings,
-    Floats,
-    Indices,
-    Metric,
-    Space,
-    as_matrix,
-)
+from lrjax.evaluation.scores import METRICS, Array, Floats, Indices, Metric, Space, as_matrix
 
 RANKS = (1, 5, 10, 20, 50)
-"""Where the papers report the CMC."""
+"""Ranks at which the papers report the CMC."""
 
 RECALLS = 101
-"""Points of the curve of precision and recall."""
+"""Points of the precision-recall curve."""
 
 BLOCK = 2048
 """Gallery entries in one product."""
@@ -53,12 +44,12 @@ BLOCK = 2048
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Identification:
-    """What `identify` found.
+    """Hold the ranks that `identify` found, and compute the measures that follow from them.
 
     Attributes:
       ranks: of each probe's mates [p, M], from 1, ascending; 0 where it has fewer than M mates.
-      gallery: how many entries the matched gallery has.
-      distractors: how many entries stand behind it, or None for a gallery without distractors.
+      gallery: number of entries of the matched gallery.
+      distractors: number of entries behind it, or None for a gallery without distractors.
       metric: how entries were compared.
     """
 
@@ -69,27 +60,22 @@ class Identification:
 
     @property
     def probes(self) -> int:
-        """How many there are."""
+        """Count the probes."""
         return len(self.ranks)
 
     @property
     def entries(self) -> int:
-        """All that a probe was compared with."""
+        """Count the entries that each probe was compared with."""
         return self.gallery + (self.distractors or 0)
-
-    @property
-    def first(self) -> Indices:
-        """Rank of each probe's best mate [p]."""
-        return self.ranks[:, 0]
 
     @functools.cached_property
     def cmc(self) -> Floats:
-        """Share of probes with a mate up to rank 1, 2, ... to the last, [entries]."""
-        hits = np.bincount(self.first, minlength=self.entries + 1)[1:]
+        """Compute the share of probes with a mate up to rank 1, 2, ... to the last, [entries]."""
+        hits = np.bincount(self.ranks[:, 0], minlength=self.entries + 1)[1:]
         return np.cumsum(hits) / self.probes
 
     def cmc_at(self, rank: int) -> float:
-        """Share of probes with a mate among their first `rank` entries.
+        """Compute the share of probes with a mate among their first `rank` entries.
 
         Raises:
           InputError: the gallery has no such rank.
@@ -99,23 +85,23 @@ class Identification:
                 f"There is no rank {rank} in a gallery of {self.entries}; ask for one from 1 to "
                 f"{self.entries}."
             )
-        return float((self.first <= rank).mean())
+        return float((self.ranks[:, 0] <= rank).mean())
 
     @functools.cached_property
     def ap(self) -> Floats:
-        """The official script's average precision of each probe [p]."""
+        """Compute the official script's average precision of each probe [p]."""
         mates, hits, precision = _precisions(self.ranks)
         earlier = np.where(self.ranks > 1, (hits - 1) / np.maximum(self.ranks - 1, 1), 1.0)
         return np.where(self.ranks > 0, earlier + precision, 0.0).sum(axis=1) / (2 * mates)
 
     @property
     def mean_ap(self) -> float:
-        """mAP."""
+        """Average the average precisions (mAP)."""
         return float(self.ap.mean())
 
     @functools.cached_property
     def precision_recall(self) -> tuple[Floats, Floats]:
-        """Recalls and mean interpolated precisions, both [RECALLS]: our definition, no script's."""
+        """Compute recalls and mean interpolated precisions, both [RECALLS]."""
         mates, _, precision = _precisions(self.ranks)
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         steps = np.arange(RECALLS)
@@ -124,7 +110,7 @@ class Identification:
         return steps / (RECALLS - 1), np.take_along_axis(best, hit - 1, axis=1).mean(axis=0)
 
     def summary(self, ranks: tuple[int, ...] | None = None) -> dict[str, float | int | str]:
-        """The figures of one table row.
+        """Collect the figures of one table row.
 
         Args:
           ranks: of the CMC; None for those of RANKS that the gallery has.
@@ -167,11 +153,11 @@ def identify(
 
     Args:
       probes: embeddings [p, D].
-      probe_ids: who they are [p].
+      probe_ids: their identities [p].
       gallery: embeddings [g, D] of the matched gallery.
-      gallery_ids: who they are [g].
-      distractors: embeddings [d, D] of nobody, or blocks [any, D] of them, taken one by one; None
-        for the protocol without distractors.
+      gallery_ids: their identities [g].
+      distractors: embeddings [d, D] without a mate, or blocks [any, D] of them, taken one by one;
+        None for the protocol without distractors.
       metric: "euclidean", on the embeddings as they are, as in the official script, or "cosine".
       block: gallery entries that are compared in one go.
 
@@ -189,11 +175,9 @@ def identify(
         _identities(probe_ids, len(queries), "probe"),
         _identities(gallery_ids, len(entries), "gallery entry"),
     )
-    asked = Embeddings.of(queries, metric, "probe")
-    known = Embeddings.of(entries, metric, "gallery entry")
-    space = Space.around(metric, asked, known)
+    space = Space.around(metric, queries, entries)
     stream = _matrices(distractors, queries.shape[1])
-    ranks, count = mate_ranks(asked, known, mates, stream, space, block)
+    ranks, count = mate_ranks(queries, entries, mates, stream, space, block)
     if distractors is not None and not count:
         raise InputError(
             "The distractors hold no embedding; give None for the protocol without distractors, "
@@ -205,7 +189,7 @@ def identify(
 def find_mates(
     probe_ids: NDArray[np.generic], gallery_ids: NDArray[np.generic]
 ) -> tuple[Indices, Indices]:
-    """How many gallery entries each probe's identity has [p], and their places, probe by probe.
+    """Count the gallery entries of each probe's identity [p]; give their places, probe by probe.
 
     Raises:
       InputError: a probe has none.
@@ -213,11 +197,11 @@ def find_mates(
     order = np.argsort(gallery_ids, kind="stable")
     first = np.searchsorted(gallery_ids, probe_ids, side="left", sorter=order)
     counts = np.searchsorted(gallery_ids, probe_ids, side="right", sorter=order) - first
-    alone = np.flatnonzero(counts == 0)
-    if len(alone):
+    lone = np.flatnonzero(counts == 0)
+    if len(lone):
         raise InputError(
-            f"{len(alone)} of {len(probe_ids)} probes have no mate in the gallery (first: probe "
-            f"{alone[0]}, identity {probe_ids[alone[0]]}); leave them out, since a closed set "
+            f"{len(lone)} of {len(probe_ids)} probes have no mate in the gallery (first: probe "
+            f"{lone[0]}, identity {probe_ids[lone[0]]}); leave them out, since a closed set "
             "cannot rank them, or give the gallery that belongs to them."
         )
     offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -225,10 +209,10 @@ def find_mates(
 
 
 def random_halves(labels: ArrayLike, seed: int) -> tuple[Indices, Indices]:
-    """Split each identity's images into probes and gallery, by chance.
+    """Split each identity's images into probes and gallery at random.
 
     An identity of n images gives floor(n / 2) probes, so that one of a single image is in the
-    gallery alone. Labels below 0 are nobody's, and in neither half.
+    gallery only. Labels below 0 mean no identity, and are in neither half.
 
     Args:
       labels: integers [n].
@@ -238,7 +222,7 @@ def random_halves(labels: ArrayLike, seed: int) -> tuple[Indices, Indices]:
       ascending places of the probes and of the gallery.
 
     Raises:
-      InputError: nobody has two images.
+      InputError: no identity has two images.
     """
     values = np.asarray(labels)
     if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
@@ -261,7 +245,7 @@ def random_halves(labels: ArrayLike, seed: int) -> tuple[Indices, Indices]:
 
 
 def _precisions(ranks: Indices) -> tuple[Indices, Indices, Floats]:
-    """Mates of each probe [p]; number of each hit [1, M]; precision at each, 0 where none."""
+    """Give each probe's mates [p], each hit's number [1, M], precision there, 0 where none."""
     hits = np.arange(1, ranks.shape[1] + 1)[None]
     precision = np.where(ranks > 0, hits / np.maximum(ranks, 1), 0.0)
     return (ranks > 0).sum(axis=1), hits, precision
@@ -286,5 +270,5 @@ def _matrices(values: ArrayLike | Iterable[ArrayLike] | None, dimensions: int) -
         yield as_matrix(values, "Distractors", dimensions)
         return
     for piece in values:
-        # A copy, since who streams may write the next block where this one was.
+        # A copy, since a stream may write its next block where this one was.
         yield as_matrix(np.array(piece), "Distractors", dimensions)

@@ -1,4 +1,4 @@
-"""How near a resolved image comes to the true one: PSNR and SSIM.
+"""How near an upsampled image comes to the true one: PSNR and SSIM.
 
 Images are [B, H, W, C] in [-1, 1], clipped here to that range. All channels and all pixels count:
 the papers on super-resolution often take luminance alone and leave out a border, which gives
@@ -16,18 +16,18 @@ _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
 
 
 def mean_squared_errors(images: jax.Array, truth: jax.Array) -> jax.Array:
-    """[B], over pixels and channels."""
+    """Average the squared errors [B] over pixels and channels."""
     return jnp.mean(jnp.square(_clip(images) - _clip(truth)), axis=(1, 2, 3))
 
 
 def psnr(images: jax.Array, truth: jax.Array) -> jax.Array:
-    """Peak signal-to-noise ratios [B] in decibels; at most 100, which equal images get."""
+    """Compute peak signal-to-noise ratios [B] in decibels; at most 100, for equal images."""
     errors = mean_squared_errors(images, truth)
     return 10.0 * jnp.log10(RANGE**2 / jnp.maximum(errors, RANGE**2 * 1e-10))
 
 
 def ssim(images: jax.Array, truth: jax.Array) -> jax.Array:
-    """Structural similarities [B] (Wang et al. 2004), of each channel, averaged.
+    """Compute structural similarities [B] (Wang et al. 2004), averaged over the channels.
 
     Windows lie inside the image, which must be at least 11 pixels high and wide.
 

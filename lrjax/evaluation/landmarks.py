@@ -11,8 +11,6 @@ NaN in the errors, and as `excluded` in the summary. Anything else that is not a
 of the caller's and is refused: a missing prediction must never be averaged away.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -27,13 +25,16 @@ AUC_LIMITS = (0.07, 0.08)
 AUC_THRESHOLDS = 2000
 """Thresholds on [0, limit], both ends included."""
 
+BOX_NORMALISERS = ("face_size", "side", "diag")
+NORMALISERS = (*BOX_NORMALISERS, "landmark_box", "inter_ocular", "inter_pupil")
+
 OUTER_EYE_CORNERS = {"ibug68": (36, 45), "aflw19": (6, 11)}
 
 
 def normalised_errors(
     pred: ArrayLike, truth: ArrayLike, visible: ArrayLike, normaliser: ArrayLike
 ) -> Errors:
-    """Per-image mean over visible points of the Euclidean error, divided by the normaliser.
+    """Average each image's Euclidean errors over visible points, and divide by the normaliser.
 
     Args:
       pred, truth: points [n, N, 2] in the same pixels. Values at invisible points are not read.
@@ -76,7 +77,7 @@ def normalised_errors(
 
 
 def ced(errors: ArrayLike, thresholds: ArrayLike) -> Errors:
-    """Cumulative error distribution: the share of images with an error *below* each threshold.
+    """Compute the CED: the share of images with an error *below* each threshold.
 
     Args:
       errors: [n] fractions, NaN for excluded images.
@@ -91,7 +92,7 @@ def ced(errors: ArrayLike, thresholds: ArrayLike) -> Errors:
 
 
 def area_under_ced(errors: ArrayLike, limit: float) -> float:
-    """AUC@limit in percent: trapezoid over 2,000 thresholds on [0, limit], divided by the limit.
+    """Compute AUC@limit in percent: a trapezoid over 2,000 thresholds, divided by the limit.
 
     Because the comparison is strict, a perfect method reaches 99.975, not 100.
     """
@@ -102,7 +103,7 @@ def area_under_ced(errors: ArrayLike, limit: float) -> float:
 
 
 def summary(errors: ArrayLike, limits: tuple[float, ...] = AUC_LIMITS) -> dict[str, float]:
-    """The figures of one table row.
+    """Collect the figures of one table row.
 
     Args:
       errors: [n] fractions from `normalised_errors`, NaN for excluded images.
@@ -130,7 +131,7 @@ def summary(errors: ArrayLike, limits: tuple[float, ...] = AUC_LIMITS) -> dict[s
 def normaliser(
     name: str, points: ArrayLike, boxes: ArrayLike | None, visible: ArrayLike, scheme: Scheme
 ) -> Errors:
-    """Size of each face by the named convention; every reported error states which one.
+    """Measure the size of each face by the named convention, which every error is reported with.
 
     - `face_size`: √(w·h) of the given box. On AFLW's own boxes this is the script's "GTB".
     - `side`: the longer side of the given box (AFLW's boxes are square, where it is the side).
@@ -159,51 +160,34 @@ def normaliser(
             "name the scheme that the points follow."
         )
     _require_finite("true", points, visible)
-    if name in _FROM_BOX:
-        return _FROM_BOX[name](_box_sides(name, boxes, len(points)))
-    points = np.where(visible[..., None], points, 0.0)  # Hidden ones may hold anything, also inf.
-    size = _FROM_POINTS[name](points, visible, scheme)
+    if name in BOX_NORMALISERS:
+        sides = _box_sides(name, boxes, len(points))
+        if name == "side":
+            return sides.max(axis=-1)
+        return np.sqrt(sides.prod(axis=-1)) if name == "face_size" else np.hypot(*sides.T)
+    # A hidden point, which may hold anything, leaves undefined what needs it.
+    points = np.where(visible[..., None], points, np.nan)
+    if name == "landmark_box":
+        size = np.sqrt((np.fmax.reduce(points, axis=1) - np.fmin.reduce(points, axis=1)).prod(-1))
+    else:
+        a, b = _eyes(name, points, visible, scheme)
+        size = np.linalg.norm(a - b, axis=-1)
     return np.where(size > 0, size, np.nan)
 
 
-def _landmark_box(points: Errors, visible: NDArray[np.bool_], scheme: Scheme) -> Errors:
-    del scheme
-    seen = visible[..., None]
-    low = np.where(seen, points, np.inf).min(axis=1)
-    high = np.where(seen, points, -np.inf).max(axis=1)
-    sides = np.where(visible.any(axis=1)[:, None], high - low, 0.0)
-    return np.sqrt(sides.prod(axis=-1))
-
-
-def _inter_ocular(points: Errors, visible: NDArray[np.bool_], scheme: Scheme) -> Errors:
+def _eyes(
+    name: str, points: Errors, visible: NDArray[np.bool_], scheme: Scheme
+) -> tuple[Errors, Errors]:
+    """The two points [n, 2] between which the eyes' distance is measured."""
+    if name == "inter_pupil":
+        centres, _ = convert(points, visible, scheme, FIVE)
+        return centres[:, 0], centres[:, 1]
     if scheme.name not in OUTER_EYE_CORNERS:
         raise InputError(
             f"Scheme {scheme.name!r} has no outer eye corners; use inter_pupil or face_size."
         )
-    return _distance(points, visible, *OUTER_EYE_CORNERS[scheme.name])
-
-
-def _inter_pupil(points: Errors, visible: NDArray[np.bool_], scheme: Scheme) -> Errors:
-    eyes, seen = convert(points, visible, scheme, FIVE)
-    return _distance(np.asarray(eyes), np.asarray(seen), 0, 1)
-
-
-def _distance(points: Errors, visible: NDArray[np.bool_], a: int, b: int) -> Errors:
-    both = visible[:, a] & visible[:, b]
-    return np.where(both, np.linalg.norm(points[:, a] - points[:, b], axis=-1), np.nan)
-
-
-_FROM_BOX: dict[str, Callable[[Errors], Errors]] = {
-    "face_size": lambda sides: np.sqrt(sides.prod(axis=-1)),
-    "side": lambda sides: sides.max(axis=-1),
-    "diag": lambda sides: np.linalg.norm(sides, axis=-1),
-}
-_FROM_POINTS: dict[str, Callable[[Errors, NDArray[np.bool_], Scheme], Errors]] = {
-    "landmark_box": _landmark_box,
-    "inter_ocular": _inter_ocular,
-    "inter_pupil": _inter_pupil,
-}
-NORMALISERS = (*_FROM_BOX, *_FROM_POINTS)
+    left, right = OUTER_EYE_CORNERS[scheme.name]
+    return points[:, left], points[:, right]
 
 
 def _box_sides(name: str, boxes: ArrayLike | None, count: int) -> Errors:

@@ -2,20 +2,20 @@
 
 What matters of a gallery are the ranks of each probe's *mates*, the entries of its identity, so
 that the matrix of distances is never kept. The scores of the mates are known before the stream
-starts. Each block is multiplied with the probes on the device, in float32, and what comes before
-each mate is counted there.
+starts. Each block is multiplied with the probes on the device, in float32, and what surely comes
+before each mate is counted there.
 
-Float32 cannot order two entries whose scores differ by less than its rounding. Those as close to a
-mate as that, a few for each, are picked out and compared once more on the host, in float64. The
-ranks are those of float64 arithmetic. Scores that even float64 cannot tell apart are ties, in which
-the entry that stands earlier in the gallery comes first.
+Float32 cannot order two entries whose scores differ by less than its rounding. Entries as near to a
+mate as that, a few for each, are compared once more on the host, in float64, so that the ranks are
+those of float64 arithmetic. Entries that even float64 cannot tell apart are ties, in which the one
+that stands earlier in the gallery comes first.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections import deque
+import functools
+import operator
 from collections.abc import Iterable, Iterator
 
 import jax
@@ -23,40 +23,34 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from lrjax.evaluation.scores import Array, Embeddings, Floats, Indices, Space
-
-SLICES = 32
-"""A block is counted in so many slices on top of each other, which become vector code."""
+from lrjax.evaluation.scores import Array, Floats, Indices, Space, squared_distances
 
 PROBES = 512
 """Probes in one product, at most: with the size of a block, this bounds the memory."""
 
-COUNTERS = 8 * PROBES
-"""Probes times mates in one product, at most, unless one probe has more mates: those with many
-mates stand apart, since all probes of a product are compared as often as the first."""
+MATES = 8
+"""Mates of a probe in one product, at most; a probe with more is multiplied again for the rest."""
 
-IN_FLIGHT = 2
-"""Products that the device may work on while the host settles an earlier one."""
+SLICES = 32
+"""A block is counted in so many slices on top of each other, which become vector code."""
 
-DENSE = 7 / 8
-"""If more of the lanes than this are undecided, it costs less to compare all in float64."""
-
-Counts = tuple[jax.Array, jax.Array, jax.Array]
+PIECE = 256
+"""Pairs whose distance is computed together in float64: they fit a processor's cache."""
 
 
 def mate_ranks(
-    probes: Embeddings,
-    gallery: Embeddings,
+    probes: Array,
+    gallery: Array,
     mates: tuple[Indices, Indices],
     distractors: Iterable[Array],
     space: Space,
     block: int,
 ) -> tuple[Indices, int]:
-    """The ranks of all mates of each probe in the gallery followed by the distractors.
+    """Rank all mates of each probe in the gallery followed by the distractors.
 
     Args:
-      probes: [p, D], at least one.
-      gallery: [g, D].
+      probes: embeddings [p, D], at least one.
+      gallery: embeddings [g, D].
       mates: how many each probe has [p], all at least 1; and their places in the gallery, those of
         the first probe, then those of the second, and so on.
       distractors: matrices [any, D], taken one by one.
@@ -68,28 +62,35 @@ def mate_ranks(
       distractors there were.
 
     Raises:
-      InputError: a distractor cannot be compared.
+      InputError: an embedding cannot be compared.
     """
-    chunks = _chunks(probes, gallery, mates, space)
     size = -(-block // SLICES) * SLICES
-    seen, matched = 0, len(gallery.values)
-    waiting: deque[tuple[_Chunk, _Block, Counts]] = deque()
-    for values in _blocks(gallery.values, distractors, size):
-        # What is wrong here is a distractor: the gallery has been checked.
-        entries = Embeddings.of(values, space.metric, "distractor", seen - matched)
-        current = _Block.of(entries, seen, size, space)
-        seen += len(values)
-        for chunk in chunks:
-            counts = _count(chunk.rows, *chunk.limits(current.reach), current.rows, current.bias)
-            waiting.append((chunk, current, counts))
-            if len(waiting) > IN_FLIGHT:
-                _settle(*waiting.popleft())
-    for turn in waiting:
-        _settle(*turn)
-    ranks = np.zeros((len(probes.values), mates[0].max()), np.int64)
+    rows = space.rows(probes, "probe")
+    for start in range(0, len(gallery), size):  # all of it, before its mates are picked out
+        space.rows(gallery[start : start + size], "gallery entry", start)
+    counts, places = mates
+    probe = np.repeat(np.arange(len(rows)), counts)
+    targets = np.empty(len(places))
+    for start in range(0, len(places), PIECE):
+        piece = slice(start, start + PIECE)
+        entries = space.rows(gallery[places[piece]], "gallery entry")
+        targets[piece] = squared_distances(rows[probe[piece]], entries)
+    chunks = list(_chunks(rows, counts, places, targets))
+    place = 0
+    for name, pieces in (("gallery entry", [gallery]), ("distractor", distractors)):
+        start = place
+        for values in _regrouped(pieces, size):
+            current = _Block.of(space.rows(values, name, place - start), place, size)
+            place += len(values)
+            # All of them first: the device works on while the host settles those that are done.
+            compared = [chunk.compare(current, space) for chunk in chunks]
+            for chunk, (near, surely) in zip(chunks, compared, strict=True):
+                chunk.settle(current, space, np.asarray(near), np.asarray(surely))
+    before = np.empty(len(places), np.int64)
     for chunk in chunks:
-        ranks[chunk.probes] = chunk.ranks(ranks.shape[1])
-    return ranks, seen - matched
+        real = chunk.pairs >= 0
+        before[chunk.pairs[real]] = chunk.before[real]
+    return _ascending(before + 1, counts), place - len(gallery)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,207 +98,153 @@ class _Block:
     """Entries of the gallery.
 
     Attributes:
-      entries: as given, [n, D].
+      rows: float64 [n, D].
       first: place of the first of them in the gallery.
-      rows: float32 [size, D] on the device, size >= n.
-      bias: float32 [size] on the device; what fills up is infinitely far.
-      reach: no row is longer.
+      on_device: the rows in float32 [size, D], size >= n, and half their squared lengths [size];
+        what fills up is infinitely far.
+      reach: length of the longest.
     """
 
-    entries: Embeddings
+    rows: Floats
     first: int
-    rows: jax.Array
-    bias: jax.Array
+    on_device: tuple[jax.Array, jax.Array]
     reach: float
 
     @classmethod
-    def of(cls, entries: Embeddings, first: int, size: int, space: Space) -> _Block:
+    def of(cls, rows: Floats, first: int, size: int) -> _Block:
+        squares = np.vecdot(rows, rows)
+        filled = np.zeros((size, rows.shape[1]), np.float32)
+        filled[: len(rows)] = rows
         bias = np.full(size, np.inf, np.float32)
-        bias[: len(entries.values)] = space.bias(entries.squares)
-        rows = jnp.asarray(space.rows(entries, size))
-        return cls(entries, first, rows, jnp.asarray(bias), space.reach(entries))
+        bias[: len(rows)] = squares / 2
+        return cls(rows, first, (jnp.asarray(filled), jnp.asarray(bias)), np.sqrt(squares.max()))
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class _Chunk:
     """Probes that are multiplied together, with about as many mates each.
 
     Attributes:
-      space: how to compare.
-      probes: which they are [n].
-      embeddings: theirs, as given, [n, D].
-      rows: float32 [N, D] on the device, N >= n.
-      place: of each mate in the gallery [n, M]; 0 where there is none.
-      target: squared distance of each mate [n, M]; -inf where there is none.
-      before: how many entries have come before each mate [n, M].
+      rows: of the probes, float64 [n, D].
+      on_device: the same in float32.
+      pairs: numbers of each probe's pairs with its mates [n, M]; -1 where there is none.
+      places: of the mates in the gallery [n, M].
+      targets: squared distances of the mates [n, M]; -inf where there is none.
+      before: how many entries have come before each mate [n, M]; counted up.
     """
 
-    space: Space
-    probes: Indices
-    embeddings: Embeddings
-    rows: jax.Array
-    place: Indices
-    target: Floats
+    rows: Floats
+    on_device: jax.Array
+    pairs: Indices
+    places: Indices
+    targets: Floats
     before: Indices
-    reach: float = -1.0
-    low: NDArray[np.float32] = dataclasses.field(init=False)
-    high: NDArray[np.float32] = dataclasses.field(init=False)
-    on_device: tuple[jax.Array, jax.Array] = dataclasses.field(init=False)
 
-    def limits(self, reach: float) -> tuple[jax.Array, jax.Array]:
-        """Float32 scores [N, M]: what is below the first is before the mate, what is not below the
-        second is not before it.
-        """
-        if reach != self.reach:
-            self.reach = reach
-            squares = self.embeddings.squares[:, None]
-            score = self.space.scores(self.target, squares)
-            error = self.space.score_error(squares, reach)
-            infinity = np.float32(np.inf)
-            self.low = np.nextafter((score - error).astype(np.float32), -infinity)
-            self.high = np.nextafter((score + error).astype(np.float32), infinity)
-            self.high[np.isinf(self.target)] = -infinity
-            fill = ((0, len(self.rows) - len(self.probes)), (0, 0))
-            low, high = (np.pad(a, fill, constant_values=-infinity) for a in (self.low, self.high))
-            self.on_device = jnp.asarray(low), jnp.asarray(high)
-        return self.on_device
+    def compare(self, block: _Block, space: Space) -> tuple[jax.Array, jax.Array]:
+        """Start comparing all entries of the block with each mate; see `_compare`."""
+        squares = np.vecdot(self.rows, self.rows)[:, None]
+        scores = (self.targets - squares) / 2
+        error = space.score_error(np.sqrt(squares), block.reach)
+        low = np.nextafter((scores - error).astype(np.float32), np.float32(-np.inf))
+        high = np.nextafter((scores + error).astype(np.float32), np.float32(np.inf))
+        return _compare(self.on_device, low, high, *block.on_device)
 
-    def comes_before(
-        self, distances: Floats, probe: Indices, mate: Indices, place: Indices
-    ) -> NDArray[np.bool_]:
-        """Whether entries at these squared distances, at these places, are before these mates."""
-        target = self.target[probe, mate]
-        error = self.space.distance_error(np.maximum(distances, target))
-        tie = np.abs(distances - target) <= 2 * error
-        return np.where(tie, place < self.place[probe, mate], distances < target)
-
-    def ranks(self, width: int) -> Indices:
-        """[n, width] in ascending order, then 0."""
-        real = np.isfinite(self.target)
-        ranks = np.sort(np.where(real, self.before + 1, np.iinfo(np.int64).max), axis=1)
-        # No two mates share a rank, not even where a chain of ties has no order.
-        steps = np.arange(ranks.shape[1])
-        ranks = np.maximum.accumulate(ranks - steps, axis=1) + steps
-        ranks = np.where(np.sort(~real, axis=1), 0, ranks)[:, :width]
-        return np.pad(ranks, ((0, 0), (0, width - ranks.shape[1])))
+    def settle(self, block: _Block, space: Space, near: NDArray, surely: NDArray) -> None:
+        """Add up what comes before each mate in this block, from what `_compare` returned."""
+        self.before[:] += surely
+        undecided = np.flatnonzero(near)
+        for start in range(0, len(undecided), PIECE):
+            probe, entry = np.divmod(undecided[start : start + PIECE], near.shape[1])
+            distances = squared_distances(self.rows[probe], block.rows[entry])[:, None]
+            targets, places = self.targets[probe], self.places[probe]
+            error = space.distance_error(np.maximum(distances, targets))
+            tie = np.abs(distances - targets) <= 2 * error
+            before = np.where(tie, block.first + entry[:, None] < places, distances < targets)
+            np.add.at(self.before, probe, before)
 
 
-def _chunks(
-    probes: Embeddings, gallery: Embeddings, mates: tuple[Indices, Indices], space: Space
-) -> list[_Chunk]:
-    """All probes, those with most mates first: a chunk counts as many for each as for the first."""
-    counts, places = mates
-    starts = np.cumsum(counts) - counts
-    order = np.argsort(-counts, kind="stable")
-    even, chunks = 0, []
-    while len(order):
-        width = 1 << int(counts[order[0]] - 1).bit_length()
-        size = max(1, COUNTERS // width)
-        if size >= PROBES:  # as many in each of those to come, so that little is filled up
-            even = even or -(-len(order) // -(-len(order) // PROBES))
-            size = even
-        chosen, order = order[:size], order[size:]
-        real = np.arange(width) < counts[chosen][:, None]
-        place = np.zeros(real.shape, np.int64)
-        place[real] = places[(starts[chosen][:, None] + np.arange(width))[real]]
-        chunks.append(_chunk(probes, gallery, chosen, place, real, size, space))
-    return chunks
+def _chunks(rows: Floats, counts: Indices, places: Indices, targets: Floats) -> Iterator[_Chunk]:
+    """All pairs of a probe [p, D] and a mate, those of the first probe first [pairs].
+
+    Probes with many mates come first: all of a chunk are compared as often as its first.
+    """
+    turns = -(-counts // MATES)
+    probe = np.repeat(np.arange(len(rows)), turns)
+    done = MATES * (np.arange(len(probe)) - np.repeat(np.cumsum(turns) - turns, turns))
+    first = (np.cumsum(counts) - counts)[probe] + done
+    left = np.minimum(counts[probe] - done, MATES)
+    order = np.argsort(-left, kind="stable")
+    for start in range(0, len(order), PROBES):
+        chosen = order[start : start + PROBES]
+        # Powers of 2, so that few shapes are compiled.
+        mate = np.arange(1 << int(left[chosen[0]] - 1).bit_length())
+        pairs = np.where(mate < left[chosen, None], first[chosen, None] + mate, -1)
+        own = rows[probe[chosen]]
+        yield _Chunk(
+            rows=own,
+            on_device=jnp.asarray(own, jnp.float32),
+            pairs=pairs,
+            places=places[pairs],
+            targets=np.where(pairs < 0, -np.inf, targets[pairs]),
+            before=np.zeros_like(pairs),
+        )
 
 
-def _chunk(
-    probes: Embeddings,
-    gallery: Embeddings,
-    chosen: Indices,
-    place: Indices,
-    real: NDArray[np.bool_],
-    size: int,
-    space: Space,
-) -> _Chunk:
-    own = Embeddings(np.asarray(probes.values[chosen]), probes.squares[chosen])
-    probe, mate = np.nonzero(real)
-    entry = place[probe, mate]
-    target = np.full(place.shape, -np.inf)
-    target[probe, mate] = space.distances(own, probe, gallery, entry)
-    rows = jnp.asarray(space.rows(own, size))
-    return _Chunk(space, chosen, own, rows, place, target, np.zeros_like(place))
+def _ascending(ranks: Indices, counts: Indices) -> Indices:
+    """Order each probe's ranks [pairs]; [p, M], 0 where a probe has fewer than M mates."""
+    real = np.arange(counts.max()) < counts[:, None]
+    matrix = np.full(real.shape, np.iinfo(np.int64).max)
+    matrix[real] = ranks
+    # No two mates share a rank, not even where a chain of ties has no order.
+    steps = np.arange(real.shape[1])
+    ordered = np.maximum.accumulate(np.sort(matrix, axis=1) - steps, axis=1) + steps
+    return np.where(real, ordered, 0)
 
 
 @jax.jit
-def _count(
+def _compare(
     probes: jax.Array, low: jax.Array, high: jax.Array, rows: jax.Array, bias: jax.Array
-) -> Counts:
+) -> tuple[jax.Array, jax.Array]:
     """Compare all scores of a chunk and a block with the limits of each mate.
 
-    Lane `l` of a block are its columns l, l + size / SLICES, l + 2 * size / SLICES, ...
+    Args:
+      probes, rows: [n, D] and [size, D].
+      low, high: limits [n, M]; a score below `low` is surely before the mate, one from `high` on
+        surely not.
+      bias: half the squared lengths of the rows [size].
 
     Returns:
-      inner products [N, size]; in which lanes [N, M, size / SLICES] a score is not below `low`, but
-      below `high`; and how many scores of all other lanes are below `low` [N, M].
+      which entries are between the limits of one of the probe's mates [n, size]; and how many of
+      all others are below each `low` [n, M].
     """
-    products = jnp.matmul(probes, rows.T, precision=jax.lax.Precision.HIGHEST)
-    width = len(rows) // SLICES
-    both = jnp.zeros((*low.shape, width), jnp.int32)
-    for start in range(0, len(rows), width):
-        score = (bias[start : start + width] - products[:, start : start + width])[:, None]
-        both += (score < low[..., None]).astype(jnp.int32)
-        both += (score < high[..., None]).astype(jnp.int32) << 8
-    # Without the barrier, the sum over the slices becomes a part of that over the lanes: a loop
-    # that is not made of vector instructions on a CPU, and takes several times as long.
-    both = jax.lax.optimization_barrier(both)
-    surely = both & 255
-    undecided = (both >> 8) != surely
-    return products, undecided, jnp.where(undecided, 0, surely).sum(-1)
+    scores = _scores(probes, rows, bias)
+    mates = list(zip(low.T[..., None], high.T[..., None], strict=True))
+    near = functools.reduce(operator.or_, [(scores >= a) & (scores < b) for a, b in mates])
+    near = jax.lax.optimization_barrier(near)
+    others = jnp.where(near, jnp.inf, scores)[:, None]
+    # A sum over slices, then over what is left of them: at once, it would be a loop that is not
+    # made of vector instructions on a CPU, and takes several times as long. The barriers keep XLA
+    # from putting it together.
+    slices = jnp.split(others, SLICES, axis=-1)
+    lanes = sum((part < low[..., None]).astype(jnp.int32) for part in slices)
+    return near, jax.lax.optimization_barrier(lanes).sum(axis=-1)
 
 
-def _settle(chunk: _Chunk, block: _Block, counts: Counts) -> None:
-    """Add to the chunk's counts what comes before its mates in this block."""
-    products, undecided, surely = (np.asarray(a)[: len(chunk.probes)] for a in counts)
-    flags = np.flatnonzero(undecided)
-    if len(flags) > DENSE * np.isfinite(chunk.target).sum() * undecided.shape[2]:
-        chunk.before += _counted_densely(chunk, block)
-        return
-    chunk.before += surely
-    probe, mate, lane = np.unravel_index(flags, undecided.shape)
-    column = lane[:, None] + undecided.shape[2] * np.arange(SLICES)
-    score = np.asarray(block.bias)[column] - products[probe[:, None], column]
-    # These scores may differ from those that the device compared, which were perhaps never stored.
-    surely = score < chunk.low[probe, mate][:, None]
-    np.add.at(chunk.before, (probe, mate), surely.sum(axis=1))
-    which, index = np.nonzero(~surely & (score < chunk.high[probe, mate][:, None]))
-    probe, mate, column = probe[which], mate[which], column[which, index]
-    distances = chunk.space.distances(chunk.embeddings, probe, block.entries, column)
-    before = chunk.comes_before(distances, probe, mate, block.first + column)
-    np.add.at(chunk.before, (probe, mate), before)
+def _scores(probes: jax.Array, rows: jax.Array, bias: jax.Array) -> jax.Array:
+    return bias - jnp.matmul(probes, rows.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def _counted_densely(chunk: _Chunk, block: _Block) -> Indices:
-    """How many entries of the block come before each mate [n, M], all by float64."""
-    distances = chunk.space.all_distances(chunk.embeddings, block.entries)
-    probe = np.arange(len(distances))[:, None]
-    place = block.first + np.arange(distances.shape[1])
-    before = [
-        chunk.comes_before(distances, probe, np.asarray(mate), place).sum(axis=1)
-        for mate in range(chunk.target.shape[1])
-    ]
-    return np.stack(before, axis=1)
-
-
-def _blocks(gallery: Array, distractors: Iterable[Array], size: int) -> Iterator[Array]:
-    """The gallery, then the distractors, in blocks of `size`; the last may be shorter."""
+def _regrouped(pieces: Iterable[Array], size: int) -> Iterator[Array]:
+    """Yield the rows of all pieces in matrices of `size`; the last may be shorter."""
     waiting: list[Array] = []
-    have = 0
-    slices = (gallery[start : start + size] for start in range(0, len(gallery), size))
-    for piece in itertools.chain(slices, distractors):
+    count = 0
+    for piece in pieces:
         while len(piece):
-            taken, piece = np.split(piece, [size - have])
+            taken, piece = np.split(piece, [size - count])
             waiting.append(taken)
-            have += len(taken)
-            if have == size:
-                yield _joined(waiting)
-                waiting, have = [], 0
-    if have:
-        yield _joined(waiting)
-
-
-def _joined(pieces: list[Array]) -> Array:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            count += len(taken)
+            if count == size:
+                yield np.concatenate(waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield np.concatenate(waiting)

@@ -60,9 +60,9 @@ def walked_precision(good: np.ndarray) -> float:
 
 def assert_official(found: Identification, reference: tuple) -> None:
     ranks, cmc, ap = reference
-    for ours, theirs in zip(found.ranks, ranks, strict=True):
-        np.testing.assert_array_equal(ours[: len(theirs)], theirs)
-        assert not ours[len(theirs) :].any()
+    for ours, expected in zip(found.ranks, ranks, strict=True):
+        np.testing.assert_array_equal(ours[: len(expected)], expected)
+        assert not ours[len(expected) :].any()
     np.testing.assert_allclose(found.cmc, cmc, rtol=0, atol=1e-12)
     np.testing.assert_allclose(found.ap, ap, rtol=0, atol=1e-12)
 
@@ -78,14 +78,16 @@ def in_blocks(values: np.ndarray, sizes: tuple[int, ...]) -> Iterator[np.ndarray
         start, turn = start + len(block), turn + 1
 
 
-PEOPLE, PROBES, GALLERY = 7, 24, 60
+IDENTITIES, PROBES, GALLERY = 7, 24, 60
 
 
-def people(seed: int, kind: str) -> tuple[np.ndarray, ...]:
+def closed_set(seed: int, kind: str) -> tuple[np.ndarray, ...]:
     """Probes, their identities, gallery, its identities and 150 distractors of 3 numbers each."""
     random = np.random.default_rng(seed)
-    gallery_ids = np.concatenate([np.arange(PEOPLE), random.integers(0, PEOPLE, GALLERY - PEOPLE)])
-    probe_ids = random.integers(0, PEOPLE, PROBES)
+    gallery_ids = np.concatenate(
+        [np.arange(IDENTITIES), random.integers(0, IDENTITIES, GALLERY - IDENTITIES)]
+    )
+    probe_ids = random.integers(0, IDENTITIES, PROBES)
 
     def embeddings(count: int) -> np.ndarray:
         if kind == "whole numbers":  # with many ties, and exact in any arithmetic
@@ -100,7 +102,7 @@ def people(seed: int, kind: str) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize("kind", ["whole numbers", "normal"])
 def test_all_is_the_official_scripts(metric: str, kind: str) -> None:
     for seed in range(3):
-        *matched, distractors = people(seed, kind)
+        *matched, distractors = closed_set(seed, kind)
         # Some of the gallery once more, behind it: ties whatever the numbers are.
         distractors = np.concatenate([distractors, matched[2][::2]])
         reference = official(*matched, distractors, metric)
@@ -115,14 +117,13 @@ def test_probes_with_few_and_with_many_mates_are_ranked_in_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ranking, "PROBES", 8)
-    monkeypatch.setattr(ranking, "COUNTERS", 64)
     random = np.random.default_rng(0)
     gallery_ids = np.repeat([3, 1, 5, 0], [1, 2, 20, 9])
     probe_ids = random.choice([0, 1, 3, 5], 21)
-    probes, gallery, nobody = (random.normal(size=(n, 2)) for n in (21, 32, 40))
-    found = identify(probes, probe_ids, gallery, gallery_ids, nobody, block=32)
+    probes, gallery, distractors = (random.normal(size=(n, 2)) for n in (21, 32, 40))
+    found = identify(probes, probe_ids, gallery, gallery_ids, distractors, block=32)
     assert found.ranks.shape == (21, 20)
-    assert_official(found, official(probes, probe_ids, gallery, gallery_ids, nobody))
+    assert_official(found, official(probes, probe_ids, gallery, gallery_ids, distractors))
 
 
 def test_what_float32_cannot_order_is_ordered() -> None:
@@ -153,22 +154,22 @@ def test_a_network_that_sees_no_difference_leaves_the_order_of_the_gallery(metri
 
 
 def test_a_network_that_sees_hardly_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    # So many entries are undecided that whole blocks are compared in float64.
-    compare, whole = scores.Space.all_distances, []
+    # So near to each other that nearly all pairs must be compared in float64.
+    compare, compared = ranking.squared_distances, []
 
-    def watched(*arguments: object) -> np.ndarray:
-        whole.append(arguments)
-        return compare(*arguments)
+    def watched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        compared.append(len(a))
+        return compare(a, b)
 
-    monkeypatch.setattr(scores.Space, "all_distances", watched)
+    monkeypatch.setattr(ranking, "squared_distances", watched)
     random = np.random.default_rng(1)
     ids = np.repeat(np.arange(10), 3)
-    gallery, probes, nobody = (
+    gallery, probes, distractors = (
         (1 + 1e-6 * random.normal(size=(n, 64))).astype(np.float32) for n in (30, 30, 200)
     )
-    reference = official(probes, ids, gallery, ids, nobody)
-    assert_official(identify(probes, ids, gallery, ids, nobody, block=64), reference)
-    assert len(whole) == 4  # blocks of 230 entries
+    reference = official(probes, ids, gallery, ids, distractors)
+    assert_official(identify(probes, ids, gallery, ids, distractors, block=64), reference)
+    assert sum(compared) > 0.9 * 30 * 230
 
 
 def test_mates_never_share_a_rank() -> None:
@@ -181,7 +182,7 @@ def test_mates_never_share_a_rank() -> None:
 @pytest.mark.parametrize("metric", scores.METRICS)
 @pytest.mark.parametrize("factor", [2.0**-130, 2.0**100])
 def test_very_short_and_very_long_embeddings_are_ranked_alike(factor: float, metric: str) -> None:
-    *matched, distractors = people(0, "whole numbers")
+    *matched, distractors = closed_set(0, "whole numbers")
     expected = identify(*matched, distractors, block=64, metric=metric).ranks
     matched[0], matched[2], distractors = (
         (a * factor).astype(np.float32) for a in (matched[0], matched[2], distractors)
@@ -200,14 +201,14 @@ def test_the_bound_on_rounding_holds() -> None:
         # The worst case: at each step of the sum the same error.
         np.repeat(1 + random.random((64, 1)), 512, axis=1),
     ):
-        part = scores.Embeddings.of(values.astype(np.float32), "cosine", "row")
-        space = scores.Space.around("cosine", part)
-        rows = space.rows(part, 64)
-        exact = part.values.astype(np.float64) @ part.values.astype(np.float64).T
-        exact /= np.sqrt(part.squares[:, None] * part.squares)
-        limits = np.zeros((64, 1), np.float32)
-        products, _, _ = ranking._count(rows, limits, limits, rows, np.zeros(64, np.float32))
-        assert np.abs(products - exact).max() <= space.score_error(np.ones(1), 1.0)[0]
+        values = values.astype(np.float32)
+        space = scores.Space.around("cosine", values)
+        rows = space.rows(values, "row")
+        exact = values.astype(np.float64) @ values.astype(np.float64).T
+        lengths = np.linalg.norm(values.astype(np.float64), axis=1)
+        exact = 0.5 - exact / (lengths[:, None] * lengths)
+        found = ranking._scores(rows.astype(np.float32), *ranking._Block.of(rows, 0, 64).on_device)
+        assert np.abs(found - exact).max() <= space.score_error(np.ones(1), 1.0)[0]
 
 
 def test_average_precision_by_hand() -> None:
@@ -259,7 +260,7 @@ def test_precision_over_recall_by_hand() -> None:
 
 
 def test_the_device_holds_no_more_for_a_longer_stream() -> None:
-    *matched, distractors = people(0, "normal")
+    *matched, distractors = closed_set(0, "normal")
     held: list[int] = []
 
     def stream(blocks: int) -> Iterator[np.ndarray]:
@@ -274,7 +275,7 @@ def test_the_device_holds_no_more_for_a_longer_stream() -> None:
 
 
 def test_a_gallery_on_disk_is_ranked_alike(tmp_path: Path) -> None:
-    probes, probe_ids, gallery, gallery_ids, distractors = people(0, "normal")
+    probes, probe_ids, gallery, gallery_ids, distractors = closed_set(0, "normal")
     expected = identify(probes, probe_ids, gallery, gallery_ids, distractors, block=64)
     on_disk = {}
     for name, values in (("gallery", gallery), ("distractors", distractors)):
@@ -361,15 +362,15 @@ def genuine_ids() -> tuple[np.ndarray, np.ndarray]:
 def drawn(
     probe_ids: np.ndarray, gallery_ids: np.ndarray, distractors: int, dimensions: int
 ) -> tuple[np.ndarray, ...]:
-    """Embeddings that a recogniser might have given: a person's images differ less than people."""
+    """Embeddings as of a face encoder: images of one identity differ less than identities."""
     random = np.random.default_rng(0)
     faces = 1.5 * random.normal(size=(2570, dimensions))
     probes, gallery = (
         (faces[ids] + random.normal(size=(len(ids), dimensions))).astype(np.float32)
         for ids in (probe_ids, gallery_ids)
     )
-    nobody = np.hypot(1.5, 1) * random.normal(size=(distractors, dimensions))
-    return probes, probe_ids, gallery, gallery_ids, nobody.astype(np.float32)
+    distractors = np.hypot(1.5, 1) * random.normal(size=(distractors, dimensions))
+    return probes, probe_ids, gallery, gallery_ids, distractors.astype(np.float32)
 
 
 def quick_official(arguments: tuple[np.ndarray, ...]) -> tuple[list[np.ndarray], np.ndarray]:
