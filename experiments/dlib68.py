@@ -1,4 +1,4 @@
-"""The shipped network beside dlib's 68-point model, on small faces, given the same boxes."""
+"""The pretrained network beside dlib's 68-point model, on small faces, given the same boxes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from experiments.common import Context, figure
 from lrjax.errors import InputError
 from lrjax.evaluation import landmarks as metrics
+from lrjax.experiments.context import Context
 from lrjax.geometry.points import IBUG68
-from lrjax.inference.landmarks import Detector
-from lrjax.inference.measure import Measured, measure_finder, measure_photographs
+from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.report import plots
 from lrjax.report.results import Result
 from lrjax.report.tables import Table
+from lrjax.tasks.measure import Measured, measure_finder, measure_photographs
 
 # dlib takes boxes in whole pixels, and looks at the pixels as they are: both are kinder to it on an
 # enlarged picture.
@@ -34,35 +34,35 @@ SETS: tuple[tuple[str, float | None], ...] = (
 )
 
 
-def run(context: Context) -> Result:
-    """Measure both on native faces and on shrunk ones."""
-    predictor, detector = _predictor(), Detector.load()
+def dlib68(context: Context) -> Result:
+    """The pretrained network beside dlib's 68-point model, on small faces, given the same boxes."""
+    dlib_predictor, predictor = _predictor(), LandmarkPredictor.load()
     rows, curves = [], {}
     for spec, size in SETS:
-        ours = measure_photographs(detector, spec, context.data_dir, size)
+        ours = measure_photographs(predictor, spec, context.data_dir, size)
         tried = {
             scale: measure_finder(
-                partial(_find, predictor, scale), IBUG68, spec, context.data_dir, size
+                partial(_find, dlib_predictor, scale), IBUG68, spec, context.data_dir, size
             )
             for scale in SCALES
         }
         normaliser = ours.normalisers[0]
         scale = min(tried, key=lambda s: _nrmse(tried[s], normaliser))
-        theirs = tried[scale]
+        dlibs = tried[scale]
         rows.append(
             (
                 ours.label,
                 normaliser.replace("_", "-"),
                 len(ours.truth),
-                _nrmse(theirs, normaliser),
+                _nrmse(dlibs, normaliser),
                 _nrmse(ours, normaliser),
                 scale,
             )
         )
         if size is None:
-            curves = {"dlib": theirs.errors(normaliser), "shipped": ours.errors(normaliser)}
+            curves = {"dlib": dlibs.errors(normaliser), "pretrained": ours.errors(normaliser)}
     table = Table(
-        title="Shipped weights and dlib's 68-point model",
+        title="Pretrained weights and dlib's 68-point model",
         columns=("Set", "normaliser", "faces", "dlib, NRMSE", "ours, NRMSE", "dlib's box scale"),
         rows=tuple(rows),
         note=(
@@ -72,16 +72,18 @@ def run(context: Context) -> Result:
             "`w300:common` included."
         ),
     )
-    result = Result(
-        title="The shipped network beside dlib's",
+    figure = context.figure(
+        "dlib68-ced.svg",
+        "Cumulative errors on native faces.",
+        plots.to_svg(plots.ced_curves(curves, "face size", 0.1)),
+    )
+    return Result(
+        title="The pretrained network beside dlib's",
         order=0.1,
         tables=(table,),
-        figures=(figure("dlib68-ced.png", "Cumulative errors on native faces."),),
+        figures=(figure,),
         data="; ".join(spec for spec, _ in SETS),
     )
-    pictures = {"dlib68-ced.png": plots.to_png(plots.ced_curves(curves, "face size", 0.1))}
-    context.save("dlib68", result, pictures)
-    return result
 
 
 def _nrmse(measured: Measured, normaliser: str) -> float:
@@ -115,3 +117,6 @@ def _find(
         shape = predictor(pixels, dlib.rectangle(left, top, right, bottom))
         points[i] = [(p.x, p.y) for p in shape.parts()]
     return (points + 0.5) / ENLARGED - 0.5, np.ones(len(photos))
+
+
+EXPERIMENTS = {"dlib68": dlib68}

@@ -38,7 +38,7 @@ SYSTEMS = (
     System("Baseline", "K&C", "landmarks:hr", "table2b"),
     System("I1", "K&C", "landmarks:s3", "table2b"),
     System("I2", "K&C", "landmarks:tinyface", "table2b"),
-    System("I3", "K&C", "landmarks:tinyface", "table2b"),
+    System("I3", "K&C", "landmarks:end_to_end", "table2b"),
     System("A1", "K&C", "super_resolution:srgan", "table3"),
     System("A2", "K&C", "super_resolution:esrgan", "table3"),
     System("DeepID2", "CSRI", "recognition:deepid2_tuned", "csri_table3"),

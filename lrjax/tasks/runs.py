@@ -101,7 +101,7 @@ def find_config(name: str) -> Config:
     """
     file, _, variant = name.partition(":")
     if file.endswith(".py"):
-        module = _module_of(Path(file))
+        module = import_file(Path(file))
     elif file in config_names():
         module = importlib.import_module(f"{CONFIGS}.{file}")
     else:
@@ -118,9 +118,14 @@ def find_config(name: str) -> Config:
         ) from error
 
 
-def _module_of(path: Path) -> ModuleType:
+def import_file(path: Path) -> ModuleType:
+    """Import a Python file that stands in no package, such as one of a user's configurations.
+
+    Raises:
+      InputError: there is no such file.
+    """
     if not path.is_file():
-        raise InputError(f"There is no configuration file {path}; check its name.")
+        raise InputError(f"There is no file {path}; check its name.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,0 +1,160 @@
+"""What an experiment is given: a size, its test sets, runs that are trained once, and where its
+results go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+
+from lrjax.configs import sized
+from lrjax.files import write_atomically
+from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
+from lrjax.report import draw
+from lrjax.report.results import Figure
+from lrjax.report.samples import save_pictures
+from lrjax.tasks.runs import Runs
+
+Size = Literal["paper", "w300", "small", "quick"]
+
+AS_IN_THE_PAPERS = PredictConfig(flip=False, passes=1)
+"""One look at one crop; `lrjax predict` looks also at the mirror image, and twice."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TestSets:
+    """Where a size of the experiments is tested.
+
+    Attributes:
+      generated: faces with points, tested after degradation by G1.
+      native: native low-resolution faces with points.
+      wild: native low-resolution faces to look at.
+      sharp: test sets of HR-LD, by name.
+      identities: dataset with the splits probe, gallery_match and distractors.
+      shrunk: another one, whose faces are sharp ones made small.
+    """
+
+    generated: str = "w300:full"
+    native: str = "alrf:test"
+    wild: str = "wider_face_crops:lr"
+    sharp: dict[str, str] = dataclasses.field(default_factory=lambda: {"Common": "w300:common"})
+    identities: str = "tinyface"
+    shrunk: str = "synlr"
+
+
+TESTS: dict[Size, TestSets] = {
+    "paper": TestSets(
+        generated="aflw:test",
+        sharp={
+            "Common": "w300:common",
+            "Challenge": "w300:challenging",
+            "Full": "w300:full",
+            "AFLW": "aflw:test",
+        },
+    ),
+    "w300": TestSets(),
+    "small": TestSets(),
+    "quick": TestSets(
+        generated="synthetic_faces:hr_test",
+        native="synthetic_faces:lr_test",
+        wild="synthetic_faces:lr_test",
+        sharp={"Synthetic": "synthetic_faces:hr_test"},
+        identities="synthetic_identities",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """One round of experiments.
+
+    Attributes:
+      size: which variants of the configurations are trained, and on which data they are tested.
+      runs: what is there is not trained again.
+      results: folder for `<experiment>.json` and its pictures.
+      encoder: weights or run of the face encoder that is taken as it is (K&C's Table 2b); None: one
+        is trained.
+    """
+
+    size: Size
+    runs: Runs
+    results: Path
+    encoder: Path | None = None
+
+    @classmethod
+    def create(
+        cls,
+        size: Size,
+        runs_dir: Path,
+        results_dir: Path,
+        data_dir: Path,
+        settings: tuple[str, ...] = (),
+        encoder: Path | None = None,
+    ) -> Context:
+        """Make a context from folders.
+
+        Args:
+          size, encoder: see above.
+          runs_dir: of run folders, and of a cache of aligned faces and features.
+          results_dir: of results.
+          data_dir: of prepared records.
+          settings: overrides for every configuration, as for `lrjax train --set`.
+        """
+        runs = Runs(runs_dir, data_dir, settings, runs_dir / "cache", save_pictures)
+        return cls(size, runs, results_dir, encoder)
+
+    @property
+    def tests(self) -> TestSets:
+        """The test sets of this size."""
+        return TESTS[self.size]
+
+    @property
+    def data_dir(self) -> Path:
+        """Folder of prepared records."""
+        return self.runs.data_dir
+
+    def run(self, name: str) -> Path:
+        """Train or find the run of a configuration, such as "landmarks:s4", at this size."""
+        return self.runs.ensure(sized(name, self.size))
+
+    def landmarks(self, setting: str, which: str = "last") -> LandmarkPredictor:
+        """Load the landmark network of a setting, and look with it as the paper does."""
+        run = self.run(f"landmarks:{setting}")
+        return LandmarkPredictor.load(run, AS_IN_THE_PAPERS, which)
+
+    def figure(self, file: str, caption: str, content: bytes | np.ndarray) -> Figure:
+        """Write a figure to the results, as bytes of its format or as a picture [H, W, 3]."""
+        data = content if isinstance(content, bytes) else draw.encode_png(content)
+        write_atomically(self.results / file, data)
+        return Figure(file, caption)
+
+    def command(self, name: str) -> str:
+        """Say by which command an experiment is repeated."""
+        words = ["lrjax", "experiment", name, "--size", self.size]
+        for option, folder, default in (
+            ("--runs-dir", self.runs.folder, "runs"),
+            ("--results-dir", self.results, "results"),
+            ("--data-dir", self.data_dir, None),
+        ):
+            # What is given from the root on is where this machine keeps its things.
+            if not folder.is_absolute() and str(folder) != default:
+                words += [option, str(folder)]
+        for setting in self.runs.settings:
+            words += ["--set", setting]
+        if self.encoder is not None:
+            words += ["--encoder", str(self.encoder)]
+        return shlex.join(words)
+
+
+def hardware() -> str:
+    """Say kind and number of devices in words."""
+    kind = jax.devices()[0].device_kind
+    if kind == "cpu":
+        return f"{os.cpu_count()} CPU cores"
+    return f"{jax.device_count()} x {kind}"

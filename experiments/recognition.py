@@ -1,0 +1,77 @@
+"""K&C's Tables 2 and 3: recognition of TinyFace's people, by how their faces are aligned."""
+
+from __future__ import annotations
+
+from lrjax.experiments.identification import KUMAR, IdentificationTable, Setting, experiments_of
+
+RANKS = ("rank-1", "rank-5", "rank-10", "rank-20", "mAP")
+_BASELINE = (34.71, 44.82, 49.01, 53.70, 32.0)
+# Not in the paper: no alignment at all, and the network that comes along.
+RESIZED, PRETRAINED = "resized only", "pretrained weights"
+
+
+def _lightcnn(setting: str, landmarks: str, rank1: float) -> Setting:
+    return Setting({"rank-1": rank1}, f"recognition:{setting}", f"landmarks:{landmarks}")
+
+
+def _aligned(landmarks: str, *paper: float, upsample: str | None = None) -> Setting:
+    """One encoder for all, which is taken as it is."""
+    return Setting(dict(zip(RANKS, paper, strict=False)), None, landmarks, upsample)
+
+
+TABLES = {
+    "table2a": IdentificationTable(
+        title="Table 2a: LightCNN trained on TinyFace, by whose landmarks its faces are aligned",
+        order=2.1,
+        protocol=KUMAR,
+        settings={
+            "L1": _lightcnn("l1", "s2", 31.17),
+            "L2": _lightcnn("l2", "s3", 35.11),
+            "L3": _lightcnn("l3", "tinyface", 39.03),
+            "L4": _lightcnn("l4", "end_to_end", 39.87),
+            "L5": _lightcnn("l5", "end_to_end", 43.82),
+        },
+        orders=(("L2", "L1"), ("L3", "L2"), ("L4", "L3"), ("L5", "L4")),
+    ),
+    "table2b": IdentificationTable(
+        title="Table 2b: a pretrained encoder, by how its faces are aligned",
+        order=2.2,
+        protocol=KUMAR,
+        settings={
+            RESIZED: _aligned("resize"),
+            "Baseline": _aligned("landmarks:hr", *_BASELINE),
+            "I1": _aligned("landmarks:s3", 34.01, 41.98, 45.36, 49.22, 29.0),
+            "I2": _aligned("landmarks:tinyface", 45.04, 56.30, 60.11, 63.71, 43.0),
+            "I3": _aligned("landmarks:end_to_end", 51.10, 61.05, 64.38, 67.89, 47.0),
+            PRETRAINED: _aligned("pretrained"),
+        },
+        orders=(
+            ("Baseline", "I1"),
+            ("I2", "Baseline"),
+            ("I3", "I2"),
+            # Not the paper's: what landmarks on small faces are worth.
+            (PRETRAINED, RESIZED),
+            (PRETRAINED, "Baseline"),
+        ),
+        note=f"The encoder is {{encoder}}. The rows `{RESIZED}` and `{PRETRAINED}` are not in the "
+        "paper.",
+    ),
+    "table3": IdentificationTable(
+        title="Table 3: super-resolution before alignment",
+        order=2.3,
+        protocol=KUMAR,
+        settings={
+            "A1": _aligned(
+                "landmarks:hr", 11.75, 14.58, 24.57, 30.47, 10.0, upsample="super_resolution:srgan"
+            ),
+            "A2": _aligned(
+                "landmarks:hr", 26.21, 34.76, 39.03, 43.99, 24.0, upsample="super_resolution:esrgan"
+            ),
+            "Baseline": _aligned("landmarks:hr", *_BASELINE),
+        },
+        orders=(("A2", "A1"), ("Baseline", "A2")),
+        note="The encoder is {encoder}. Paper: A1's faces are aligned by a network of Bulat et al. "
+        "Ours: all of them by HR-LD.",
+    ),
+}
+EXPERIMENTS = experiments_of(TABLES)
