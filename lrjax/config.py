@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, Literal, TypeVar
+import reprlib
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn
@@ -19,6 +20,10 @@ from cattrs.gen import make_dict_structure_fn
 from lrjax.errors import InputError
 
 T = TypeVar("T")
+
+# A damaged file can be wrong in very many places, and its fields can have very long names: so many
+# errors are named, in so many letters, and lists are read in parts of so many items.
+_NAMED, _LONGEST, _PART = 8, 1000, 64
 
 
 class Named:
@@ -155,11 +160,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+@cache
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     converter.register_structure_hook_factory(
         dataclasses.is_dataclass,
-        lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True),
+        lambda cls: partial(
+            _object, make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+        ),
     )
     converter.register_structure_hook_func(
         lambda cls: isinstance(cls, type) and issubclass(cls, Named), partial(_named, converter)
@@ -171,6 +179,11 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(int | None, lambda v, _: v if v is None else _int(v))
     converter.register_structure_hook(float | None, lambda v, _: v if v is None else _float(v))
     converter.register_structure_hook(str | None, lambda v, _: v if v is None else _str(v))
+    converter.register_structure_hook(str | int | float | None, _scalar)
+    converter.register_structure_hook_factory(
+        lambda kind: get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis,
+        lambda kind: partial(_tuple, converter, list[get_args(kind)[0]]),
+    )
     return converter
 
 
@@ -187,13 +200,39 @@ def _named(converter: cattrs.Converter, value: Any, kind: type[Named]) -> Any:
     return make(fields | {"name": name}, actual)
 
 
+def _object(structure: Callable[[Any, Any], T], value: Any, kind: Any) -> T:
+    if not isinstance(value, dict):
+        raise TypeError(f"{reprlib.repr(value)} is not an object with named fields")
+    return structure(value, kind)
+
+
+def _tuple(converter: cattrs.Converter, kind: Any, value: Any, _: Any) -> tuple[Any, ...]:
+    """cattrs would take "ab" for ("a", "b") and an object for its field names."""
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{reprlib.repr(value)} is not a list")
+    items: list[Any] = []
+    for end in range(_PART, len(value) + _PART, _PART):
+        try:
+            items += converter.structure(value[end - _PART : end], kind)
+        except cattrs.BaseValidationError:
+            converter.structure(value[:end], kind)  # Fails too, and counts from the first item.
+            raise
+    return tuple(items)
+
+
+def _scalar(value: Any, _: Any) -> str | int | float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+        raise TypeError(f"{reprlib.repr(value)} is not a text, a number or null")
+    return value
+
+
 def _strict(kind: type, *also: type) -> Any:
     """cattrs would turn "3" into 3 and 1 into True; a configuration should say what it means."""
 
     def hook(value: Any, _: type | None = None) -> Any:
         bad_bool = isinstance(value, bool) and kind is not bool
         if bad_bool or not isinstance(value, (kind, *also)):
-            raise TypeError(f"{value!r} is not of type {kind.__name__}")
+            raise TypeError(f"{reprlib.repr(value)} is not of type {kind.__name__}")
         return kind(value)
 
     return hook
@@ -209,18 +248,24 @@ def _reason(error: BaseException, kind: type | None) -> str:
     return str(error).replace("literal typing.Literal", "")
 
 
-def from_dict(cls: type[T], values: dict[str, Any]) -> T:
-    """Inverse of `to_dict`.
+def from_dict(cls: type[T], values: Any, about: str = "") -> T:
+    """Build a dataclass from plain values, the inverse of `to_dict`.
+
+    Args:
+      about: how the message begins, "The configuration of TrainConfig is not valid" by default.
 
     Raises:
-      InputError: a field is unknown, missing or of the wrong type; all of them are named.
+      InputError: a field is unknown, missing or of the wrong type; the first ones are named.
     """
     try:
         return _converter().structure(values, cls)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-        reasons = "; ".join(cattrs.transform_error(error, format_exception=_reason))
-        reasons = reasons.replace("$.", "")
-        raise InputError(f"The configuration of {cls.__name__} is not valid: {reasons}.") from error
+        found = cattrs.transform_error(error, format_exception=_reason)
+        reasons = "; ".join(found[:_NAMED]).replace("$.", "").replace(". @", " @")
+        reasons = reasons.replace(" @ $", "").removesuffix(".")
+        shown = "".join(c if c.isprintable() else " " for c in reasons)[:_LONGEST]
+        about = about or f"The configuration of {cls.__name__} is not valid"
+        raise InputError(f"{about}: {shown}.") from error
 
 
 def override(config: T, settings: Sequence[str]) -> T:

@@ -35,6 +35,36 @@ def write_json(path: str | Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
+LARGEST_JSON = 64 << 20
+"""Bytes of the largest JSON file that is read."""
+
+
+def read_json(path: str | Path, remedy: str) -> Any:
+    """Read a JSON file of which nothing is trusted.
+
+    Args:
+      path: of the file.
+      remedy: how the message ends, such as "run the experiment that wrote it again".
+
+    Raises:
+      InputError: it cannot be read; is too large or nested too deeply; is not JSON; or holds what
+        JSON cannot (NaN, infinities, halves of surrogate pairs) or Python refuses (a number of
+        thousands of digits).
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it has more than {LARGEST_JSON >> 20} MB")
+        value = json.loads(path.read_text(encoding="utf-8"))
+        # Python reads more than JSON holds, such as NaN; what cannot be written again is refused.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check its name.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON that can be used ({error}); {remedy}.") from error
+    return value
+
+
 @contextmanager
 def exclusively(folder: Path, work: str) -> Iterator[None]:
     """Hold `folder`, which must exist, against other processes; a crash lets go of it.

@@ -48,6 +48,8 @@ def test_a_field_may_be_left_out_but_not_made_up() -> None:
         ({"critics": ["heat"]}, r"heat not in \['heatmap', 'confidence'\] @ critics\[0\]"),
         ({"generator": {"widths": [4, "x"]}}, "'x' is not of type int.*widths"),
         ({"scheme": "sixty"}, "sixty not in .*scheme"),
+        ({"critics": "heatmap"}, "'heatmap' is not a list @ critics"),
+        ({"train": [3]}, r"\[3\] is not an object with named fields @ train"),
     ],
 )
 def test_wrong_types_are_named(values: dict[str, Any], named: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lrjax.errors import InputError
-from lrjax.files import exclusively, write_atomically
+from lrjax.files import exclusively, read_json, write_atomically
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -38,3 +38,28 @@ def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
             raise AssertionError("two hold the folder")
     with exclusively(tmp_path, "training"):
         pass
+
+
+def test_json_is_read_if_it_could_be_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": [1, 2.5, null, "\\ud83d\\ude00 é"]}', encoding="utf-8")
+    assert read_json(path, "write it again") == {"a": [1, 2.5, None, "\U0001f600 é"]}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[NaN]", "[1e400]", "[" * 100_000, '["\\ud83d"]', "9" * 5000]
+)
+def test_json_that_cannot_be_used_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"a\.json is not JSON .*; write it again\.$"):
+        read_json(path, "write it again")
+
+
+def test_absent_and_huge_json_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.json cannot be read: No such file"):
+        read_json(tmp_path / "a.json", "write it again")
+    with (tmp_path / "b.json").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(InputError, match=r"b\.json .*more than 64 MB"):
+        read_json(tmp_path / "b.json", "write it again")

@@ -9,7 +9,8 @@ from pathlib import Path
 from experiments import systems
 from lrjax.cli.experiment import NAMES
 from lrjax.cli.options import find_config
-from lrjax.report.page import Section, render_page
+from lrjax.report.page import render_page
+from lrjax.report.results import Result
 from lrjax.report.tables import Table
 
 README = Path(__file__).parents[1] / "README.md"
@@ -44,4 +45,6 @@ def test_the_state_is_what_a_result_says(tmp_path: Path) -> None:
     rows = systems.rows([tmp_path])
     assert all(row[4] == "not measured here" for row in rows)
     table = Table("Systems", ("a", "b", "c", "d", "e"), tuple(rows))
-    assert "lrjax train csri:csri" in render_page("All", [Section("All", tables=[table])])
+    assert "lrjax train csri:csri" in render_page(
+        "All", [(tmp_path, Result("All", tables=(table,)))]
+    )

@@ -17,7 +17,7 @@ from lrjax.files import write_atomically
 from lrjax.inference.landmarks import Detector, Inference
 from lrjax.inference.measure import Measured, measure_degraded, measure_photographs
 from lrjax.inference.networks import locate
-from lrjax.report.plots import ced_curves, to_png
+from lrjax.report.plots import ced_curves, to_svg
 from lrjax.report.results import Figure, Result
 from lrjax.report.tables import Table
 
@@ -122,7 +122,7 @@ def error_table(found: list[Measured], title: str, **about: Any) -> Table:
 
 
 def save_curves(found: list[Measured], out: Path) -> tuple[Figure, ...]:
-    """Cumulative error distributions as PNG files beside `out`, one for each usual normaliser."""
+    """Cumulative error distributions as SVG files beside `out`, one for each usual normaliser."""
     figures = []
     for normaliser in dict.fromkeys(part.normalisers[0] for part in found):
         curves = {
@@ -130,8 +130,8 @@ def save_curves(found: list[Measured], out: Path) -> tuple[Figure, ...]:
             for part in found
             if part.normalisers[0] == normaliser
         }
-        file = out.with_name(f"{out.stem}-{normaliser}.png")
-        write_atomically(file, to_png(ced_curves(curves, normaliser)))
+        file = out.with_name(f"{out.stem}-{normaliser}.svg")
+        write_atomically(file, to_svg(ced_curves(curves, normaliser)))
         figures.append(Figure(file.name, f"Cumulative error distribution, normaliser {normaliser}"))
     return tuple(figures)
 

@@ -62,10 +62,7 @@ def experiment(
     """
     from experiments.common import Context
 
-    context = Context(size, runs_dir, results_dir, data_dir, settings, recogniser)
     for name in names:
+        context = Context(size, runs_dir, results_dir, data_dir, settings, recogniser)
         result = importlib.import_module(f"experiments.{name}").run(context)
-        for table in result.tables:
-            click.echo(table.to_markdown() + "\n")
-        for note in result.notes:
-            click.echo(note + "\n")
+        click.echo(result.to_markdown())

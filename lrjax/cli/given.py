@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -22,7 +23,7 @@ def command_line(context: click.Context) -> str:
         else:
             for one in value if parameter.multiple else [value]:
                 words += [parameter.opts[0], _word(one)]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def _word(value: Any) -> str:

@@ -19,7 +19,7 @@ from lrjax.evaluation.scores import METRICS, Metric
 from lrjax.files import write_atomically
 from lrjax.inference.align import Aligner
 from lrjax.inference.embed import BATCH, FLIPS, Features, Flip, Recogniser, cached_embeddings
-from lrjax.report.plots import cmc_curves, precision_recall_curves, to_png
+from lrjax.report.plots import cmc_curves, precision_recall_curves, to_svg
 from lrjax.report.results import Figure, Result
 from lrjax.report.tables import Table
 
@@ -167,7 +167,7 @@ def identification_table(
 
 
 def save_curves(found: dict[str, Identification], out: Path) -> tuple[Figure, ...]:
-    """CMC and precision-recall curves as PNG files beside `out`."""
+    """CMC and precision-recall curves as SVG files beside `out`."""
     cmc = cmc_curves({name: part.cmc for name, part in found.items()})
     both = precision_recall_curves({name: part.precision_recall for name, part in found.items()})
     figures = []
@@ -175,8 +175,8 @@ def save_curves(found: dict[str, Identification], out: Path) -> tuple[Figure, ..
         ("cmc", cmc, "Cumulative match characteristic"),
         ("pr", both, "Mean interpolated precision over recall"),
     ):
-        file = out.with_name(f"{out.stem}-{suffix}.png")
-        write_atomically(file, to_png(figure))
+        file = out.with_name(f"{out.stem}-{suffix}.svg")
+        write_atomically(file, to_svg(figure))
         figures.append(Figure(file.name, caption))
     return tuple(figures)
 

@@ -15,7 +15,7 @@ from lrjax.geometry.points import SCHEMES
 from lrjax.inference.files import Looked, look_at_files
 from lrjax.inference.landmarks import Detector, Inference, Prediction
 from lrjax.inference.rows import Row, image_rows, read_rows, table_text
-from lrjax.report.overlay import photo_overlay, save_overlay
+from lrjax.report.draw import photo_overlay, save_png
 
 
 @click.command()
@@ -120,7 +120,7 @@ def _draw(path: Path, looked: Looked) -> None:
     image = np.asarray(looked.photo)
     seen = looked.prediction
     boxes, points = ([], []) if seen is None else (seen.boxes, seen.points)
-    save_overlay(path, photo_overlay(image, boxes, points))
+    save_png(path, photo_overlay(image, boxes, points))
 
 
 def _report(rows: list[Row], problems: dict[int, str], table: Path | None) -> None:

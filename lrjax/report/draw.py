@@ -1,22 +1,27 @@
-"""Pictures of faces: enlarged grids, points on them, heatmaps over them.
+"""Pictures of faces: enlarged sheets, points on them, photographs with boxes.
 
 Faces of 20 pixels are shown enlarged by a whole number with nearest neighbours, so that a pixel
-stays a pixel. Marks are drawn afterwards, at the enlarged resolution. They are rasterised here from
-their distance to each pixel centre, and not with a drawing library, because those round coordinates
-to pixels, and half a pixel of error in the picture would hide the errors that it is to show.
+stays a pixel. Marks are drawn afterwards, at the enlarged resolution and at fractions of a pixel:
+half a pixel of error in the picture would hide the errors that it is to show.
 
-Points are (x, y) with pixel centres at whole numbers: x lies at (x + 0.5) * scale - 0.5 once
-enlarged.
+Pictures are RGB, uint8. Points are (x, y) with pixel centres at whole numbers: x lies at
+(x + 0.5) * scale - 0.5 once enlarged.
 """
 
 import io
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
@@ -28,8 +33,14 @@ GREEN: Colour = (64, 255, 128)
 ORANGE: Colour = (255, 170, 40)
 OUTLINE: Colour = (10, 10, 10)
 
-_GAP = 4
-_PAPER = 255
+FACE_SIDE = 120
+"""An enlarged face of a photograph is to have at least this many pixels, ..."""
+LARGEST = 16_000_000
+"""... as long as the whole picture has at most these."""
+
+_GAP, _HEADING, _INK = 4, 22, (40, 40, 40)
+# A power of two, so that a size in inches is exactly a size in pixels again.
+_DOTS_PER_INCH = 64
 
 
 def _chain(first: int, last: int, closed: bool = False) -> list[tuple[int, int]]:
@@ -49,106 +60,58 @@ LINES: dict[int, list[tuple[int, int]]] = {
 
 
 def enlarge(image: Picture, scale: int) -> Picture:
-    """Nearest-neighbour enlargement of [H, W, 3] or [n, H, W, 3] by a whole number."""
+    """Enlarge [H, W, 3] or [n, H, W, 3] by a whole number, repeating pixels."""
     _check_image(image)
     if scale < 1:
         raise InputError(f"Scale {scale} is below 1; pictures are enlarged by whole numbers.")
     return image.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
-def sample_grid(images: Picture, columns: int, scale: int) -> Picture:
-    """Images [n, H, W, 3] uint8, enlarged, in rows of `columns` with a narrow white gap.
-
-    Returns:
-      one picture [height, width, 3] uint8; the last row is filled up with white.
-    """
-    _check_image(images)
-    if images.ndim != 4 or not len(images) or columns < 1:
-        raise InputError("A grid needs at least one image [n, height, width, 3] and one column.")
-    cells = enlarge(images, scale)
-    columns = min(columns, len(cells))
-    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    return np.concatenate([_strip(row, columns) for row in rows])[:-_GAP]
-
-
-def labelled_rows(rows: Sequence[tuple[str, Sequence[Picture]]], cell: int) -> Picture:
-    """Rows of faces with a heading above each, as in the paper's Figure 4.
-
-    Args:
-      rows: (heading, images uint8) each. Images may differ in size: the longer side of each becomes
-        `cell` pixels, by repeating pixels where it divides it and bicubically elsewhere, and white
-        fills up the rest of the square.
-      cell: side of one face in the picture, in pixels.
-    """
-    if not rows or not all(len(images) for _, images in rows):
-        raise InputError("Each row of a picture needs at least one image.")
-    columns = max(len(images) for _, images in rows)
-    parts = []
-    for heading, images in rows:
-        strip = _strip(np.stack([_in_cell(image, cell) for image in images]), columns)
-        parts += [_heading(heading, strip.shape[1]), strip]
-    return np.concatenate(parts)[:-_GAP]
-
-
-def _in_cell(image: Picture, cell: int) -> Picture:
-    """One image [H, W, 3] in the middle of a white square of side `cell`."""
-    _check_image(image)
-    if image.ndim != 3:
-        raise InputError(f"An image of a row has shape {image.shape}; give [height, width, 3].")
-    longer = max(image.shape[:2])
-    if cell % longer == 0:
-        image = enlarge(image, cell // longer)
-    else:
-        size = [max(1, round(cell * side / longer)) for side in image.shape[1::-1]]
-        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    top, left = ((cell - side) // 2 for side in image.shape[:2])
-    square = np.full((cell, cell, 3), _PAPER, np.uint8)
-    square[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return square
-
-
 def draw_points(
-    image: Picture, points: ArrayLike, visible: ArrayLike, colour: Colour, scale: int
+    image: Picture,
+    points: ArrayLike,
+    scale: int = 1,
+    visible: ArrayLike | None = None,
+    colour: Colour = GREEN,
 ) -> Picture:
-    """One image [H, W, 3] enlarged, with its points and, for 68 and 19 points, lines.
+    """Draw points on one enlarged image and, for 68 and 19 points, lines between them.
 
     Args:
-      image: uint8 RGB.
+      image: [H, W, 3].
       points: [N, 2] in pixels of `image`; those outside are cut off at the border.
-      visible: [N] bool; other points, and lines that end in them, are not drawn.
-      colour: RGB, 0..255.
       scale: enlargement, a whole number.
+      visible: [N] bool, all by default; other points, and lines that end in them, are not drawn.
+      colour: RGB, 0..255.
 
     Returns:
-      [H * scale, W * scale, 3] uint8, a new array.
+      [H * scale, W * scale, 3], a new array.
     """
-    return overlay_points(enlarge(image, scale), points, visible, colour, scale)
+    return _mark(enlarge(image, scale), [(points, visible)], scale, colour)
 
 
-def overlay_points(
-    canvas: Picture, points: ArrayLike, visible: ArrayLike, colour: Colour, scale: int
-) -> Picture:
-    """As `draw_points`, on a picture already enlarged by `scale` (e.g. for a second set)."""
-    _check_image(canvas)
-    points = (np.asarray(points, np.float64) + 0.5) * scale - 0.5
-    visible = np.asarray(visible, bool)
-    if points.ndim != 2 or points.shape[1] != 2 or visible.shape != points.shape[:1]:
-        raise InputError(
-            f"Points of shape {points.shape} with visibility {visible.shape} cannot be drawn; "
-            "give [N, 2] and [N]."
-        )
-    if not np.isfinite(points[visible]).all():
-        raise InputError("A visible point is not a finite number; mark it invisible to draw it.")
-    out = canvas.astype(np.float64)
-    if visible.any():
-        radius = _mark_radius(points[visible], scale)
-        for a, b in LINES.get(len(points), []):
-            if visible[a] and visible[b]:
-                _stroke(out, points[a], points[b], 0.45 * radius, colour, 0.75)
-        for point in points[visible]:
-            _stroke(out, point, point, radius + 1.0, OUTLINE, 0.7)
-            _stroke(out, point, point, radius, colour, 1.0)
-    return (out + 0.5).astype(np.uint8)
+def face_cells(
+    images: Picture,
+    points: ArrayLike,
+    truth: ArrayLike | None = None,
+    visible: ArrayLike | None = None,
+    side: int = 128,
+) -> list[Picture]:
+    """Enlarge small faces to `side` pixels or more, with their points in green.
+
+    Args:
+      images: [n, s, s, 3].
+      points: [n, N, 2] in pixels of the images.
+      truth, visible: [n, M, 2] and [n, M], drawn over them in orange.
+    """
+    scale = max(1, side // images.shape[1])
+    cells = [draw_points(*face, scale) for face in zip(images, points, strict=True)]
+    if truth is None:
+        return cells
+    shown = [None] * len(cells) if visible is None else visible
+    return [
+        _mark(cell, [(at, seen)], scale, ORANGE)
+        for cell, at, seen in zip(cells, truth, shown, strict=True)
+    ]
 
 
 def face_sheet(
@@ -158,63 +121,126 @@ def face_sheet(
     truth: ArrayLike | None = None,
     visible: ArrayLike | None = None,
 ) -> Picture:
-    """Small faces in a grid, enlarged to 128 pixels or more, with their points in green.
+    """Show `face_cells` in a grid of so many columns."""
+    return sample_grid(np.stack(face_cells(images, points, truth, visible)), columns)
+
+
+def sample_grid(images: Picture, columns: int, scale: int = 1) -> Picture:
+    """Show images [n, H, W, 3], enlarged, in rows of `columns` with a narrow white gap."""
+    _check_image(images)
+    if images.ndim != 4 or not len(images) or columns < 1:
+        raise InputError("A grid needs at least one image [n, height, width, 3] and one column.")
+    cells = enlarge(images, scale)
+    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
+    return _paste([("", row) for row in rows], *cells.shape[1:3])
+
+
+def labelled_rows(rows: Sequence[tuple[str, Sequence[Picture]]], cell: int) -> Picture:
+    """Show rows of faces with a heading above each, as in K&C's Figure 4.
 
     Args:
-      images: [n, s, s, 3].
-      points: [n, N, 2] in pixels of the images.
-      columns: of the grid.
-      truth, visible: [n, M, 2] and [n, M], drawn over them in orange.
+      rows: (heading, images) each. Images may differ in size: the longer side of each becomes
+        `cell` pixels, by repeating pixels where it divides it and bicubically elsewhere, and white
+        fills up the rest of the square.
+      cell: side of one face in the picture, in pixels.
     """
-    scale = max(1, 128 // images.shape[1])
-    everything = np.ones(np.shape(points)[1], bool)
-    cells = []
-    for i, image in enumerate(images):
-        canvas = draw_points(image, points[i], everything, GREEN, scale)
-        if truth is not None:
-            canvas = overlay_points(canvas, truth[i], visible[i], ORANGE, scale)
-        cells.append(canvas)
-    return sample_grid(np.stack(cells), columns, 1)
+    if not rows or not all(len(images) for _, images in rows):
+        raise InputError("Each row of a picture needs at least one image.")
+    squares = [(heading, [_square(image, cell) for image in images]) for heading, images in rows]
+    return _paste(squares, cell, cell)
 
 
-def heatmap_overlay(image: Picture, heatmaps: ArrayLike, scale: int) -> Picture:
-    """The strongest of N heatmaps at each pixel, as a glow over the enlarged image.
+def enlargement(shape: tuple[int, ...], boxes: ArrayLike) -> int:
+    """Choose the whole number by which to enlarge an image [H, W, 3] with face boxes [n, 4]."""
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    if not len(boxes):
+        return 1
+    side = float(np.median(np.sqrt(boxes[:, 2] * boxes[:, 3])))
+    room = math.isqrt(LARGEST // max(1, shape[0] * shape[1]))
+    return max(1, min(math.ceil(FACE_SIDE / side), room))
+
+
+def photo_overlay(image: Picture, boxes: ArrayLike, points: ArrayLike) -> Picture:
+    """Draw boxes in orange and points in green on an enlarged photograph.
 
     Args:
-      image: [H, W, 3] uint8.
-      heatmaps: [H, W, N], the points' channels without the background; clipped to [0, 1].
-      scale: enlargement, a whole number.
+      image: [H, W, 3].
+      boxes: [n, 4] (x, y, w, h) in pixels.
+      points: [n, N, 2] in pixels.
     """
-    from matplotlib import colormaps
-
-    _check_image(image)
-    heatmaps = np.asarray(heatmaps, np.float64)
-    if heatmaps.ndim != 3 or heatmaps.shape[:2] != image.shape[:2] or not heatmaps.shape[2]:
-        raise InputError(
-            f"Heatmaps of shape {heatmaps.shape} do not lie over an image of shape {image.shape}; "
-            "give [H, W, N] of the same size."
-        )
-    if not np.isfinite(heatmaps).all():
-        raise InputError("The heatmaps hold values that are not finite; check the model's state.")
-    strength = heatmaps.max(axis=-1).clip(0.0, 1.0)
-    glow = 255.0 * colormaps["inferno"](0.25 + 0.75 * strength)[..., :3]
-    weight = 0.85 * strength[..., None]
-    grey = image.mean(axis=-1, keepdims=True)
-    blended = (1 - weight) * (0.5 * image + 0.5 * grey) + weight * glow
-    return enlarge((blended + 0.5).astype(np.uint8), scale)
+    scale = enlargement(image.shape, boxes)
+    photo = Image.fromarray(enlarge(image, scale))
+    pen = ImageDraw.Draw(photo)
+    for box in np.asarray(boxes, np.float64).reshape(-1, 4) * scale:
+        low = np.round(box[:2])
+        high = np.maximum(np.round(box[:2] + box[2:]) - 1, low)
+        pen.rectangle([*low, *high], outline=ORANGE, width=max(1, scale // 3))
+    return _mark(np.asarray(photo), [(face, None) for face in points], scale, GREEN)
 
 
 def encode_png(image: Picture) -> bytes:
-    """The bytes of a PNG file of [H, W, 3] uint8."""
+    """Return the bytes of a PNG file of [H, W, 3]."""
     _check_image(image)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", optimize=True)
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def save_png(path: str | Path, image: Picture) -> None:
-    """Write [H, W, 3] uint8 as a PNG file, atomically."""
+    """Write [H, W, 3] as a PNG file, atomically."""
     write_atomically(path, encode_png(image))
+
+
+def _mark(
+    canvas: Picture,
+    faces: Sequence[tuple[ArrayLike, ArrayLike | None]],
+    scale: int,
+    colour: Colour,
+) -> Picture:
+    """Draw faces, (points [N, 2], visible [N]) each, on a picture enlarged by `scale`."""
+    discs, rims, lines, widths = [], [], [], []
+    for points, visible in faces:
+        points, visible = _check_points(points, visible)
+        if not visible.any():
+            continue
+        at = (points + 0.5) * scale  # Matplotlib's pixels have their centres at halves.
+        radius = _mark_radius(at[visible], scale)
+        discs += [Circle(point, radius) for point in at[visible]]
+        rims += [Circle(point, radius + 1.0) for point in at[visible]]
+        pairs = [pair for pair in LINES.get(len(at), []) if visible[list(pair)].all()]
+        lines += [at[list(pair)] for pair in pairs]
+        widths += [0.9 * radius * 72 / _DOTS_PER_INCH] * len(pairs)
+    if not discs:
+        return canvas
+    height, width = canvas.shape[:2]
+    inches = (width / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
+    figure = Figure(inches, _DOTS_PER_INCH, facecolor="none")
+    fill, rim = np.divide(colour, 255), np.divide(OUTLINE, 255)
+    for artist in (
+        LineCollection(lines, linewidths=widths, colors=[fill], alpha=0.75, capstyle="round"),
+        PatchCollection(rims, facecolor=rim, linewidth=0, alpha=0.7),
+        PatchCollection(discs, facecolor=fill, linewidth=0),
+    ):
+        artist.set(transform=Affine2D().scale(1, -1).translate(0, height), snap=False)
+        figure.add_artist(artist)
+    agg = FigureCanvasAgg(figure)
+    agg.draw()
+    below = Image.fromarray(canvas).convert("RGBA")
+    marks = Image.fromarray(np.asarray(agg.buffer_rgba()))
+    return np.asarray(Image.alpha_composite(below, marks).convert("RGB"))
+
+
+def _check_points(points: ArrayLike, visible: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+    points = np.asarray(points, np.float64)
+    visible = np.ones(len(points), bool) if visible is None else np.asarray(visible, bool)
+    if points.ndim != 2 or points.shape[1] != 2 or visible.shape != points.shape[:1]:
+        raise InputError(
+            f"Points of shape {points.shape} with visibility {visible.shape} cannot be drawn; "
+            "give [N, 2] and [N]."
+        )
+    if not np.isfinite(points[visible]).all():
+        raise InputError("A visible point is not a finite number; mark it invisible to draw it.")
+    return points, visible
 
 
 def _mark_radius(points: NDArray[np.float64], scale: int) -> float:
@@ -224,51 +250,32 @@ def _mark_radius(points: NDArray[np.float64], scale: int) -> float:
     return max(1.2, 0.2 * scale, min(share, 6.0))
 
 
-def _stroke(
-    canvas: NDArray[np.float64],
-    start: NDArray[np.float64],
-    end: NDArray[np.float64],
-    radius: float,
-    colour: Colour,
-    opacity: float,
-) -> None:
-    """Blend a round-ended line (a disc, if it has no length) into `canvas`, in place.
-
-    A pixel is covered by 0.5 + radius - its centre's distance to the line, clipped to [0, 1]: the
-    share of it that lies within the line, exact for straight edges.
-    """
-    height, width = canvas.shape[:2]
-    margin = radius + 1.0
-    low = np.floor(np.minimum(start, end) - margin).clip(0, (width, height)).astype(int)
-    high = np.ceil(np.maximum(start, end) + margin + 1).clip(0, (width, height)).astype(int)
-    y, x = np.mgrid[low[1] : high[1], low[0] : high[0]]
-    if not x.size:
-        return
-    along = end - start
-    offset = np.stack([x - start[0], y - start[1]], axis=-1)
-    share = (offset @ along / max(float(along @ along), 1e-12)).clip(0.0, 1.0)
-    distance = np.linalg.norm(offset - share[..., None] * along, axis=-1)
-    alpha = opacity * (0.5 + radius - distance).clip(0.0, 1.0)[..., None]
-    window = canvas[low[1] : high[1], low[0] : high[0]]
-    window += alpha * (np.asarray(colour, np.float64) - window)
+def _square(image: Picture, side: int) -> Picture:
+    """Resize one image to the middle of a white square."""
+    _check_image(image)
+    if image.ndim != 3:
+        raise InputError(f"An image of a row has shape {image.shape}; give [height, width, 3].")
+    whole = side % max(image.shape[:2]) == 0
+    method = Image.Resampling.NEAREST if whole else Image.Resampling.BICUBIC
+    return np.asarray(ImageOps.pad(Image.fromarray(image), (side, side), method, "white"))
 
 
-def _strip(cells: Picture, columns: int) -> Picture:
-    """Cells [k, H, W, 3] side by side with gaps, filled up to `columns`, and a gap below."""
-    _, height, width, _ = cells.shape
-    shape = (height + _GAP, columns * (width + _GAP) - _GAP, 3)
-    strip = np.full(shape, _PAPER, np.uint8)
-    for i, cell in enumerate(cells):
-        left = i * (width + _GAP)
-        strip[:height, left : left + width] = cell
-    return strip
-
-
-def _heading(text: str, width: int, size: int = 14) -> Picture:
-    line = Image.new("RGB", (width, size + 8), (_PAPER,) * 3)
-    font = ImageFont.load_default(size)
-    ImageDraw.Draw(line).text((2, 2), text, fill=(40, 40, 40), font=font)
-    return np.asarray(line)
+def _paste(rows: Sequence[tuple[str, Sequence[Picture]]], height: int, width: int) -> Picture:
+    """Put images of one size into rows, with a heading above each row that has one."""
+    font = ImageFont.load_default(14)
+    across = max(len(images) for _, images in rows) * (width + _GAP) - _GAP
+    label = max(math.ceil(font.getlength(heading)) + 4 for heading, _ in rows)
+    down = sum((_HEADING if heading else 0) + height + _GAP for heading, _ in rows) - _GAP
+    sheet = Image.new("RGB", (max(across, label), down), "white")
+    pen, top = ImageDraw.Draw(sheet), 0
+    for heading, images in rows:
+        if heading:
+            pen.text((2, top + 2), heading, fill=_INK, font=font)
+            top += _HEADING
+        for i, image in enumerate(images):
+            sheet.paste(Image.fromarray(image), (i * (width + _GAP), top))
+        top += height + _GAP
+    return np.asarray(sheet)
 
 
 def _check_image(image: Picture) -> None:

@@ -1,16 +1,17 @@
 """One self-contained HTML page: no script, no second file, light and dark, readable on a phone."""
 
 import base64
-import html
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
-from lrjax.report.results import Result
+from lrjax.report.glossary import explain, terms_in
+from lrjax.report.results import Figure, Result
 from lrjax.report.tables import Table
 
 MEDIA_TYPES = {
@@ -21,115 +22,81 @@ MEDIA_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image file's bytes, its media type ("image/png") and what is to be seen on it."""
-
-    data: bytes
-    caption: str
-    media_type: str = "image/png"
+def write_page(
+    path: str | Path, title: str, results: Sequence[tuple[Path, Result]], introduction: str = ""
+) -> None:
+    """Write the page, atomically. It needs no other file and no network."""
+    write_atomically(path, render_page(title, results, introduction).encode())
 
 
-@dataclass(frozen=True)
-class Section:
-    """One heading with what stands below it, in this order.
+def render_page(title: str, results: Sequence[tuple[Path, Result]], introduction: str = "") -> str:
+    """Render the page.
 
-    Attributes:
-      title: the heading.
-      notes: paragraphs of plain text.
-      tables, pictures: as they are to be shown.
-      facts: short name -> text, e.g. "Command" -> "lrjax evaluate ...".
-    """
-
-    title: str
-    notes: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-
-def section(result: Result, folder: Path) -> Section:
-    """The section of a result whose JSON file lies in `folder`, with its pictures read.
+    Args:
+      title: of the page.
+      results: as `gather` returns them: the JSON file, beside which the pictures lie, and what it
+        holds. One section each.
+      introduction: what was done, before what is counted here.
 
     Raises:
       InputError: a picture is absent or of an unknown kind.
     """
-    facts = {"Command": result.command, "Data": result.data, "Hardware": result.hardware}
-    pictures = [read_picture(folder / f.file, f.caption) for f in result.figures]
-    present = {name: text for name, text in facts.items() if text}
-    return Section(result.title, result.notes, result.tables, pictures, present)
+    page = Environment(
+        loader=PackageLoader("lrjax", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page.filters |= {
+        "explain": explain,
+        "data_uri": _data_uri,
+        "duration": _duration,
+        "heading_groups": _heading_groups,
+    }
+    everything = [result for _, result in results]
+    return page.get_template("page.html.jinja").render(
+        title=title,
+        introduction=introduction,
+        sections=list(zip(_anchors([r.title for r in everything]), results, strict=True)),
+        results=everything,
+        claims=[claim for result in everything for claim in result.claims],
+        terms=terms_in(f"{introduction} {everything}"),
+    )
 
 
-def read_picture(path: Path, caption: str) -> Picture:
-    """An image file as a Picture; its kind follows from its suffix."""
+def _data_uri(figure: Figure, folder: Path) -> str:
+    path = folder / figure.file
     media_type = MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None:
         raise InputError(f"Picture {path} is not one of {', '.join(MEDIA_TYPES)}; convert it.")
     try:
-        return Picture(path.read_bytes(), caption, media_type)
+        data = base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
         raise InputError(
             f"Picture {path} cannot be read ({error.strerror}); run its experiment again."
         ) from error
+    return f"data:{media_type};base64,{data}"
 
 
-def write_page(path: str | Path, title: str, sections: Sequence[Section]) -> None:
-    """Write the page, atomically. It needs no other file and no network."""
-    write_atomically(path, render_page(title, sections).encode())
+def _heading_groups(table: Table) -> list[tuple[str, list[str], bool]]:
+    """Group "rank-1, paper" and "rank-1, ours" as ("rank-1", ["paper", "ours"], numeric)."""
+    groups = []
+    headings = list(zip(table.columns, table.numeric(), strict=True))
+    for metric, members in groupby(headings, lambda heading: heading[0].rpartition(", ")[0]):
+        columns = list(members)
+        sides = [column.rpartition(", ")[2] for column, _ in columns]
+        if metric and sides == ["paper", "ours"]:
+            groups.append((metric, sides, True))
+        else:
+            groups += [(column, [], numeric) for column, numeric in columns]
+    return groups
 
 
-def render_page(title: str, sections: Sequence[Section]) -> str:
-    """The page as text."""
-    style = resources.files("lrjax.report").joinpath("page.css").read_text(encoding="utf-8")
-    names = _anchors([s.title for s in sections])
-    parts = [_section(s, name) for s, name in zip(sections, names, strict=True)]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<main>\n<h1>{html.escape(title)}</h1>\n"
-        + _contents(sections, names)
-        + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _contents(sections: Sequence[Section], names: Sequence[str]) -> str:
-    if len(sections) < 2:
-        return ""
-    items = "".join(
-        f'<li><a href="#{name}">{html.escape(s.title)}</a></li>'
-        for s, name in zip(sections, names, strict=True)
-    )
-    return f'<nav aria-label="Contents"><ol>{items}</ol></nav>\n'
-
-
-def _section(content: Section, name: str) -> str:
-    parts = [f'<section id="{name}">\n<h2>{html.escape(content.title)}</h2>']
-    parts += [f"<p>{html.escape(note)}</p>" for note in content.notes]
-    parts += [table.to_html() for table in content.tables]
-    parts += [_picture(picture) for picture in content.pictures]
-    if content.facts:
-        facts = "".join(
-            f"<dt>{html.escape(key)}</dt><dd>{_fact(key, text)}</dd>"
-            for key, text in content.facts.items()
-        )
-        parts.append(f"<dl>{facts}</dl>")
-    return "\n".join([*parts, "</section>"])
-
-
-def _fact(key: str, text: str) -> str:
-    return f"<code>{html.escape(text)}</code>" if key == "Command" else html.escape(text)
-
-
-def _picture(picture: Picture) -> str:
-    data = base64.b64encode(picture.data).decode()
-    caption = html.escape(picture.caption)
-    return (
-        f'<figure><img src="data:{picture.media_type};base64,{data}" alt="{caption}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _anchors(titles: Sequence[str]) -> list[str]:

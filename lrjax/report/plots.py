@@ -1,4 +1,4 @@
-"""Curves: error distributions and training histories, as PNG or SVG.
+"""Curves: error distributions, ranks and training histories, as SVG or PNG.
 
 Figures are made with Matplotlib's objects and not through pyplot, so that plotting in a library,
 a thread or a test leaves no global state behind.
@@ -6,23 +6,30 @@ a thread or a test leaves no global state behind.
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import area_under_ced, ced
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333")
 """Okabe and Ito's colours, which the colour-blind can tell apart; yellow is too pale on white."""
 
 _DASHES = ("-", "--", "-.", ":")
-_INK = "#333333"
+_INK, _GRID = "#333333", "#e4e4e4"
+_DARK = {
+    _INK: "#e4e7eb",
+    _GRID: "#333b45",
+    "#0072b2": "#4da3e0",
+    "#d55e00": "#ff8a47",
+    "#009e73": "#2fc79c",
+}
+"""What becomes of a colour where the reader's browser is set to dark."""
 
 Series = tuple[ArrayLike, ArrayLike]
 """Steps [t] and values [t]."""
@@ -31,7 +38,7 @@ Series = tuple[ArrayLike, ArrayLike]
 def series_from(
     records: Sequence[Mapping[str, float]], names: Sequence[str], step: str = "step"
 ) -> dict[str, Series]:
-    """Series out of logged records (one mapping per logged step), skipping records without them.
+    """Collect series from logged records (one mapping per step), skipping records without them.
 
     Raises:
       InputError: no record has the name.
@@ -52,7 +59,7 @@ def ced_curves(
     limit: float = 0.08,
     title: str = "",
 ) -> Figure:
-    """Cumulative error distributions, one curve per method, with AUC@limit in the legend.
+    """Plot cumulative error distributions, one curve per method, with AUC@limit in the legend.
 
     Args:
       errors: method -> per-image errors [n] as fractions, NaN where excluded.
@@ -62,76 +69,75 @@ def ced_curves(
     """
     if not errors:
         raise InputError("There are no errors to plot; evaluate at least one method.")
-    figure, axes = _single(title)
-    thresholds = np.linspace(0.0, limit, 401)
-    for i, (name, values) in enumerate(errors.items()):
-        label = f"{name} (AUC@{limit:g} {area_under_ced(values, limit):.1f})"
-        axes.plot(100 * thresholds, 100 * ced(values, thresholds), label=label, **_line(i))
-    axes.set(xlim=(0, 100 * limit), ylim=(0, 100))
+    at = np.linspace(0.0, limit, 401)
+    curves = {
+        f"{name} (AUC@{limit:g} {area_under_ced(values, limit):.1f})": (
+            100 * at,
+            100 * ced(values, at),
+        )
+        for name, values in errors.items()
+    }
+    figure, axes = _curves(curves, title)
+    axes.set(xlim=(0, 100 * limit), ylim=(0, 100), ylabel="images with a smaller error, %")
     axes.set_xlabel(f"error, % of {normaliser.replace('_', ' ')}")
-    axes.set_ylabel("images with a smaller error, %")
-    _legend(axes)
     return figure
 
 
 def cmc_curves(shares: Mapping[str, ArrayLike], ranks: int = 50, title: str = "") -> Figure:
-    """Cumulative match characteristics, one curve per method, with rank-1 in the legend.
+    """Plot cumulative match characteristics, one curve per method, with rank-1 in the legend.
 
     Args:
       shares: method -> share [R] of probes found up to rank 1, 2, ...
       ranks: right end of the axis, if so many are given.
-      title: of the figure.
+      title: above the plot.
     """
     if not shares:
         raise InputError("There are no ranks to plot; identify with at least one method.")
-    figure, axes = _single(title)
-    for i, (name, values) in enumerate(shares.items()):
-        values = 100 * np.asarray(values, np.float64)[:ranks]
-        label = f"{name} (rank 1: {values[0]:.2f} %)"
-        axes.plot(np.arange(1, len(values) + 1), values, label=label, **_line(i))
-    axes.set_xlabel("rank")
-    axes.set_ylabel("probes found, %")
+    curves = {}
+    for name, values in shares.items():
+        percent = 100 * np.asarray(values, np.float64)[:ranks]
+        label = f"{name} (rank 1: {percent[0]:.2f} %)"
+        curves[label] = (np.arange(1, len(percent) + 1), percent)
+    figure, axes = _curves(curves, title)
+    axes.set(xlabel="rank", ylabel="probes found, %")
     axes.set_xlim(left=1)
-    _legend(axes)
     return figure
 
 
 def precision_recall_curves(curves: Mapping[str, Series], title: str = "") -> Figure:
-    """Mean interpolated precision over recall, one curve per method.
+    """Plot mean interpolated precision over recall, one curve per method.
 
     Args:
       curves: method -> (recall [n], precision [n]), fractions.
-      title: of the figure.
+      title: above the plot.
     """
     if not curves:
         raise InputError("There are no precisions to plot; identify with at least one method.")
-    figure, axes = _single(title)
-    for i, (name, (recall, precision)) in enumerate(curves.items()):
-        percent = (100 * np.asarray(part, np.float64) for part in (recall, precision))
-        axes.plot(*percent, label=name, **_line(i))
-    axes.set_xlabel("recall, %")
-    axes.set_ylabel("mean interpolated precision, %")
-    axes.set_xlim(0, 100)
-    _legend(axes)
+    percent = {
+        name: (100 * np.asarray(recall), 100 * np.asarray(precision))
+        for name, (recall, precision) in curves.items()
+    }
+    figure, axes = _curves(percent, title)
+    axes.set(xlabel="recall, %", ylabel="mean interpolated precision, %", xlim=(0, 100))
     return figure
 
 
 def training_curves(
     series: Mapping[str, Series], ylabel: str, title: str = "", logarithmic: bool = False
 ) -> Figure:
-    """Values over training steps, one curve per name.
+    """Plot values over training steps, one curve per name.
 
     Values that are not finite leave a gap. With `logarithmic`, so do those that are not positive.
     """
-    figure, axes = _single(title)
+    figure, (axes,) = _figure(title)
     _plot_series(axes, series, logarithmic)
     axes.set(xlabel="step", ylabel=ylabel)
-    _legend(axes)
+    _add_legend(figure, axes)
     return figure
 
 
 def loss_balance(terms: Mapping[str, Series], k: Series | None = None, title: str = "") -> Figure:
-    """The weighted terms of a generator's loss over the steps, and BEGAN's k_t below.
+    """Plot the weighted terms of a generator's loss over the steps, and BEGAN's k_t below.
 
     Shows whether the order that the paper asks for holds in training: in Eq. 1
     alpha * l_GAN against beta * l_pixel, in Eq. 13 a * l_MSE > b * l_kp > c * l_conf.
@@ -144,35 +150,46 @@ def loss_balance(terms: Mapping[str, Series], k: Series | None = None, title: st
     magnitudes = {name: (steps, np.abs(values)) for name, (steps, values) in terms.items()}
     if k is None:
         return training_curves(magnitudes, "weighted loss term", title, logarithmic=True)
-    figure = _figure(height=4.8)
-    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-    for axes in (upper, lower):
-        _style(axes)
+    figure, (upper, lower) = _figure(title, height_ratios=(3, 1))
     _plot_series(upper, magnitudes, logarithmic=True)
     _plot_series(lower, {"k": k}, logarithmic=False)
     upper.set(ylabel="weighted loss term")
-    upper.set_title(title, loc="left", color=_INK)
     lower.set(xlabel="step", ylabel="$k_t$", ylim=(-0.03, 1.03))
-    _legend(upper)
+    _add_legend(figure, upper)
     return figure
 
 
 def to_png(figure: Figure, dots_per_inch: int = 144) -> bytes:
-    """The figure as the bytes of a PNG file."""
+    """Return the figure as the bytes of a PNG file, on white."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=dots_per_inch)
     return buffer.getvalue()
 
 
 def to_svg(figure: Figure) -> bytes:
-    """The figure as the bytes of an SVG file; equal figures give equal bytes."""
+    """Return the figure as the bytes of an SVG file; equal figures give equal bytes.
+
+    It has no background, and lighter colours where the browser that shows it is set to dark.
+    """
     buffer = io.BytesIO()
-    FigureCanvasSVG(figure)
     # Without a fixed salt and with the date, each run would rewrite every picture in a repository.
     with rc_context({"svg.hashsalt": "lrjax", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    rules = "".join(
+        f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
+        for light, dark in _DARK.items()
+        for part in ("fill", "stroke")
+    )
+    style = f"@media (prefers-color-scheme: dark){{{rules}}}</style>"
+    return buffer.getvalue().replace(b"</style>", style.encode(), 1)
+
+
+def _curves(curves: Mapping[str, Series], title: str) -> tuple[Figure, Axes]:
+    figure, (axes,) = _figure(title)
+    for i, (label, series) in enumerate(curves.items()):
+        axes.plot(*series, label=label, **_line(i))
+    _add_legend(figure, axes)
+    return figure, axes
 
 
 def _plot_series(axes: Axes, series: Mapping[str, Series], logarithmic: bool) -> None:
@@ -195,38 +212,41 @@ def _plot_series(axes: Axes, series: Mapping[str, Series], logarithmic: bool) ->
         axes.set_yscale("log")
 
 
-def _line(i: int) -> dict[str, object]:
+def _line(i: int) -> dict[str, Any]:
     style = _DASHES[i // len(PALETTE) % len(_DASHES)]
     return {"color": PALETTE[i % len(PALETTE)], "linestyle": style, "linewidth": 1.7}
 
 
-def _figure(width: float = 6.4, height: float = 4.0) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+def _figure(title: str, height_ratios: Sequence[float] = (1,)) -> tuple[Figure, list[Axes]]:
+    """A narrow figure, so that its letters can still be read on a phone."""
+    rows = len(height_ratios)
+    figure = Figure((5.6, 2.8 + 0.8 * rows), layout="constrained", facecolor="white")
+    panels = figure.subplots(rows, sharex=True, squeeze=False, height_ratios=height_ratios)[:, 0]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color("#999999")
+        axes.tick_params(colors=_INK)
+        axes.xaxis.label.set_color(_INK)
+        axes.yaxis.label.set_color(_INK)
+        axes.grid(True, color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+    panels[0].set_title(title, loc="left", color=_INK, parse_math=False)
+    return figure, list(panels)
 
 
-def _single(title: str) -> tuple[Figure, Axes]:
-    figure = _figure()
-    axes = figure.subplots()
-    _style(axes)
-    axes.set_title(title, loc="left", color=_INK)
-    return figure, axes
-
-
-def _style(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors=_INK)
-    axes.grid(True, color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-# More curves than these leave no room for their names among them.
-_CROWD = 6
-
-
-def _legend(axes: Axes) -> None:
-    beside = len(axes.get_legend_handles_labels()[0]) > _CROWD
-    place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if beside else {}
-    axes.legend(frameon=False, labelcolor=_INK, **place)
-    if beside:
-        axes.figure.set_figwidth(1.5 * axes.figure.get_figwidth())
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    """Name the curves below the plot, where long names and many curves have room."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 2 if max(map(len, labels)) <= 30 and len(labels) > 1 else 1
+    figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(labels) // columns))
+    legend = figure.legend(
+        handles,
+        labels,
+        loc="outside lower left",
+        ncols=columns,
+        frameon=False,
+        labelcolor=_INK,
+        fontsize=9,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

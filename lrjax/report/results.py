@@ -1,21 +1,30 @@
 """What an experiment leaves behind: one JSON file with its tables, and pictures beside it."""
 
+import dataclasses
 import json
-from collections.abc import Iterable
+import math
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
+from lrjax.config import from_dict, to_dict
 from lrjax.errors import InputError
-from lrjax.files import write_atomically
+from lrjax.files import read_json, write_atomically
 from lrjax.report.tables import Table
 
 REMEDY = "run the experiment that wrote it again"
 
+Verdict = Literal["held", "not held", "not shown"]
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of a result.
+    """Name a picture of a result.
 
     Attributes:
       file: name relative to the result's JSON file, e.g. "figure4.png" (PNG, JPEG or SVG).
@@ -34,17 +43,66 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """Compare an order that a paper reports with what was measured.
+
+    Attributes:
+      statement: the paper's order, largest first, e.g. "CSRI > joint".
+      ours: our figures in that order, in `unit`; empty if they were not measured.
+      paper: the paper's figures in that order, where it has them.
+      interval: 95 % interval (low, high) of the smallest difference between neighbours.
+      where: what the figures are, e.g. "rank-1" or "error on native faces".
+      unit: behind each figure.
+    """
+
+    statement: str
+    ours: tuple[float, ...] = ()
+    paper: tuple[float, ...] = ()
+    interval: tuple[float, float] | None = None
+    where: str = ""
+    unit: str = "%"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Judge the order: "not shown" if a figure is absent or the interval holds zero."""
+        if len(self.ours) < 2 or not all(map(math.isfinite, self.ours)):
+            return "not shown"
+        if self.interval is not None and self.interval[0] <= 0 <= self.interval[1]:
+            return "not shown"
+        return "held" if all(a > b for a, b in pairwise(self.ours)) else "not held"
+
+    def figures(self, values: Iterable[float]) -> str:
+        """Print figures: "7.13, 5.31 %"."""
+        shown = ", ".join(f"{value:.2f}" for value in values)
+        return f"{shown} {self.unit}".strip() if shown else ""
+
+    def text(self) -> str:
+        """Say it in one line: "rank-1: CSRI > joint: held (4.96, 3.49 %)"."""
+        parts = [self.figures(self.ours)]
+        if self.interval is not None:
+            parts.append(f"difference {self.figures(self.interval)}")
+        evidence = "; ".join(filter(None, parts))
+        said = f"{self.statement}: {self.verdict}" + (f" ({evidence})" if evidence else "")
+        return f"{self.where}: {said}" if self.where else said
+
+
+@dataclass(frozen=True)
 class Result:
-    """One experiment's outcome, saved as `<folder>/<name>.json`.
+    """Hold one experiment's outcome, saved as `<folder>/<name>.json`.
 
     Attributes:
       title: one line.
       order: place in a report, ascending.
       tables, figures: in the order in which they are shown.
-      notes: paragraphs: what was measured, and what contradicts the paper.
+      notes: paragraphs: what else was seen, and what differs from the paper.
       command: the command that made it.
       data: which images, and how many.
-      hardware: on what, and how long it took.
+      hardware: on what it ran.
+      summary: what was done, in a sentence or two.
+      claims: orders that the paper reports.
+      date: day of the measurement, e.g. "2025-03-01".
+      seconds: how long it took.
+      commit: of the source that was run.
     """
 
     title: str
@@ -55,69 +113,66 @@ class Result:
     command: str = ""
     data: str = ""
     hardware: str = ""
+    summary: str = ""
+    claims: tuple[Claim, ...] = ()
+    date: str = ""
+    seconds: float | None = None
+    commit: str = ""
 
     def save(self, path: str | Path) -> None:
         """Write the JSON file, atomically."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(to_dict(self), indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(path, (text + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path) -> "Result":
         """Read a result; an InputError names the file and the field that cannot be used."""
-        return cls._from_file(Path(path), _read_json(Path(path)))
+        return _from_values(Path(path), read_json(path, REMEDY))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, the fields of this class in their order."""
-        return {
-            "title": self.title,
-            "order": self.order,
-            "tables": [table.to_json() for table in self.tables],
-            "figures": [{"file": f.file, "caption": f.caption} for f in self.figures],
-            "notes": list(self.notes),
-            "command": self.command,
-            "data": self.data,
-            "hardware": self.hardware,
-        }
+    def to_markdown(self) -> str:
+        """Write tables, claims and notes for a terminal or a text file."""
+        claims = "\n".join(f"- {claim.text()}" for claim in self.claims)
+        parts = [self.summary, *(table.to_markdown().rstrip() for table in self.tables), claims]
+        return "\n\n".join(filter(None, [*parts, *self.notes])) + "\n"
 
-    @classmethod
-    def from_json(cls, value: Any) -> "Result":
-        """Inverse of `to_json`."""
-        if not isinstance(value, dict) or not isinstance(value.get("title"), str):
-            raise InputError("it has no `title` text")
-        unknown = sorted(value.keys() - cls.__dataclass_fields__.keys())
-        if unknown:
-            raise InputError(f"the field `{unknown[0]}` is unknown")
-        for name in ("tables", "figures", "notes"):
-            if not isinstance(value.get(name, []), list):
-                raise InputError(f"`{name}` is not a list")
-        for name in ("command", "data", "hardware"):
-            if not isinstance(value.get(name, ""), str):
-                raise InputError(f"`{name}` is not a text")
-        if not isinstance(value.get("order", 0), int | float):
-            raise InputError("`order` is not a number")
-        if not all(isinstance(note, str) for note in value.get("notes", [])):
-            raise InputError("`notes` are not all texts")
-        return cls(
-            **value
-            | {
-                "tables": tuple(Table.from_json(table) for table in value.get("tables", [])),
-                "figures": tuple(_figure(figure) for figure in value.get("figures", [])),
-                "notes": tuple(value.get("notes", [])),
-            }
+
+def claims(
+    orders: Sequence[Sequence[str]],
+    ours: Mapping[str, float],
+    paper: Mapping[str, float],
+    where: str,
+) -> tuple[Claim, ...]:
+    """Compare a paper's orders of settings with what was measured.
+
+    Args:
+      orders: settings each, largest first.
+      ours, paper: setting -> figure in percent; those that the paper lacks are left out.
+      where: what the figures are.
+    """
+    return tuple(
+        Claim(
+            " > ".join(order),
+            tuple(ours[name] for name in order),
+            tuple(paper[name] for name in order) if paper.keys() >= set(order) else (),
+            where=where,
         )
+        for order in orders
+    )
 
-    @classmethod
-    def _from_file(cls, path: Path, value: Any) -> "Result":
-        try:
-            return cls.from_json(value)
-        except InputError as error:
-            raise InputError(
-                f"{path} is not a result: {str(error).rstrip('.')}; {REMEDY}."
-            ) from error
+
+def stamp(result: Result, begun: float) -> Result:
+    """Add when, for how long, and from which commit a result was made.
+
+    Args:
+      begun: `time.monotonic()` at the start.
+    """
+    seconds = round(time.monotonic() - begun, 1)
+    today = datetime.now(UTC).date().isoformat()
+    return dataclasses.replace(result, date=today, seconds=seconds, commit=_commit())
 
 
 def gather(folders: Iterable[str | Path]) -> list[tuple[Path, Result]]:
-    """All results below the folders with their files, sorted by order, then title.
+    """Find all results below the folders, with their files, sorted by order, then title.
 
     A result is a `.json` file whose object has the field `tables`; other JSON files of a run (its
     config, its versions) are passed over. A file found twice counts once. Hidden files and folders
@@ -131,29 +186,24 @@ def gather(folders: Iterable[str | Path]) -> list[tuple[Path, Result]]:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; name a folder with results.")
         for path in sorted(folder.rglob("*.json")):
-            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if hidden or not path.is_file():
                 continue
-            value = _read_json(path)
-            if isinstance(value, dict) and "tables" in value:
-                found[path.resolve()] = (path, Result._from_file(path, value))
+            values = read_json(path, REMEDY)
+            if isinstance(values, dict) and "tables" in values:
+                found[path.resolve()] = (path, _from_values(path, values))
     return sorted(found.values(), key=lambda item: (item[1].order, item[1].title))
 
 
-def _figure(value: Any) -> Figure:
-    fields = ("file", "caption")
-    if not isinstance(value, dict) or not all(isinstance(value.get(f), str) for f in fields):
-        raise InputError("a figure needs the texts `file` and `caption`")
-    return Figure(value["file"], value["caption"])
+def _from_values(path: Path, values: Any) -> Result:
+    return from_dict(Result, values, about=f"{path} is not a result ({REMEDY})")
 
 
-def _read_json(path: Path) -> Any:
+def _commit() -> str:
+    """The short name of the checked-out commit; empty outside a checkout of the source."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; check its name.") from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path} is not JSON (line {error.lineno}: {error.msg}); {REMEDY}."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text; {REMEDY}.") from error
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

@@ -11,6 +11,7 @@ from lrjax.report import draw
 
 BLACK = np.zeros((20, 24, 3), np.uint8)
 RED = (255, 0, 0)
+BLUE = (0, 0, 255)
 
 
 def centroid(picture: np.ndarray) -> np.ndarray:
@@ -24,44 +25,52 @@ def centroid(picture: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("scale", [1, 5, 8])
 @pytest.mark.parametrize("point", [(7.0, 11.0), (7.3, 10.6), (12.5, 8.5)])
 def test_points_lie_at_pixel_centres(scale: int, point: tuple[float, float]) -> None:
-    picture = draw.draw_points(BLACK, [point], [True], RED, scale)
+    picture = draw.draw_points(BLACK, [point], scale, colour=RED)
     assert picture.shape == (20 * scale, 24 * scale, 3)
     expected = (np.array(point) + 0.5) * scale - 0.5
     np.testing.assert_allclose(centroid(picture), expected, atol=0.06)
 
 
 def test_whole_numbered_point_is_symmetric_in_its_enlarged_pixel() -> None:
-    picture = draw.draw_points(BLACK, [[7, 11]], [True], RED, 9)[..., 0]
+    picture = draw.draw_points(BLACK, [[7, 11]], 9, colour=RED)[..., 0]
     patch = picture[11 * 9 : 12 * 9, 7 * 9 : 8 * 9]
     assert patch.max() == 255
-    np.testing.assert_array_equal(patch, patch[::-1])
-    np.testing.assert_array_equal(patch, patch[:, ::-1])
-    np.testing.assert_array_equal(patch, patch.T)
+    # Up to the rounding of one coverage of 255.
+    for mirrored in (patch[::-1], patch[:, ::-1], patch.T):
+        np.testing.assert_allclose(patch.astype(int), mirrored, atol=1)
+
+
+def coverage(picture: np.ndarray) -> np.ndarray:
+    """How much of each pixel is blue: the dark rim has as much green as blue."""
+    return (picture[..., 2].astype(float) - picture[..., 1]) / 255
 
 
 def test_disc_covers_its_area() -> None:
-    canvas = np.zeros((40, 40, 3))
-    draw._stroke(canvas, np.array([19.3, 20.1]), np.array([19.3, 20.1]), 5.0, (1, 1, 1), 1.0)
-    assert canvas[..., 0].sum() == pytest.approx(np.pi * 25, rel=0.01)
+    # The radius is a fifth of the scale.
+    picture = draw.draw_points(BLACK, [[7.3, 11.1]], 25, colour=BLUE)
+    assert coverage(picture).sum() == pytest.approx(np.pi * 25, rel=0.01)
 
 
-def test_line_covers_its_area() -> None:
-    canvas = np.zeros((40, 40, 3))
-    draw._stroke(canvas, np.array([8.0, 9.0]), np.array([28.0, 24.0]), 1.5, (1, 1, 1), 1.0)
-    # 25 long, 3 wide, and two half discs at its ends.
-    assert canvas[..., 0].sum() == pytest.approx(25 * 3 + np.pi * 1.5**2, rel=0.01)
+def test_line_covers_its_width() -> None:
+    points, visible = np.zeros((68, 2)), np.zeros(68, bool)
+    points[0], points[1], visible[:2] = [2, 10], [20, 10.5], True
+    picture = draw.draw_points(BLACK, points, 4, visible, BLUE)
+    # Of two marks, each has a radius of 1/24 of their distance; the line is 0.9 of it wide and
+    # opaque by 0.75.
+    across = coverage(picture)[:, 20:70].sum(0)
+    np.testing.assert_allclose(across, 0.75 * 0.9 * 3, rtol=0.02)
 
 
 def test_invisible_points_are_not_drawn_and_may_hold_anything() -> None:
     points = [[np.nan, 3.0], [5.0, np.inf]]
-    picture = draw.draw_points(BLACK, points, [False, False], RED, 3)
+    picture = draw.draw_points(BLACK, points, 3, [False, False], RED)
     np.testing.assert_array_equal(picture, draw.enlarge(BLACK, 3))
 
 
 def test_points_outside_are_cut_off_at_the_border() -> None:
-    outside = draw.draw_points(BLACK, [[-500.0, 4.0], [900.0, 4.0]], [True, True], RED, 2)
+    outside = draw.draw_points(BLACK, [[-500.0, 4.0], [900.0, 4.0]], 2, colour=RED)
     np.testing.assert_array_equal(outside, draw.enlarge(BLACK, 2))
-    corner = draw.draw_points(BLACK, [[0.0, 0.0]], [True], RED, 2)
+    corner = draw.draw_points(BLACK, [[0.0, 0.0]], 2, colour=RED)
     assert corner[0, 0, 0] > 0
     assert corner[10:, 10:].max() == 0
 
@@ -71,11 +80,11 @@ def test_68_points_are_connected_where_both_ends_are_visible() -> None:
     points[0], points[1] = [4, 10], [20, 10]
     visible = np.zeros(68, bool)
     visible[:2] = True
-    joined = draw.draw_points(BLACK, points, visible, RED, 4)
+    joined = draw.draw_points(BLACK, points, 4, visible, RED)
     middle = (int((12 + 0.5) * 4), int((10 + 0.5) * 4))
     assert joined[middle[1], middle[0], 0] > 60
     visible[1] = False
-    assert draw.draw_points(BLACK, points, visible, RED, 4)[middle[1], middle[0], 0] == 0
+    assert draw.draw_points(BLACK, points, 4, visible, RED)[middle[1], middle[0], 0] == 0
 
 
 @pytest.mark.parametrize("count", [68, 19])
@@ -91,11 +100,16 @@ def test_lines_join_neighbours_within_a_feature(count: int) -> None:
 
 
 def test_second_set_is_drawn_over_the_first() -> None:
-    first = draw.draw_points(BLACK, [[4, 4]], [True], RED, 5)
-    both = draw.overlay_points(first, [[16, 12]], [True], (0, 0, 255), 5)
-    assert both[22, 22].tolist() == [255, 0, 0]
-    assert both[62, 82].tolist() == [0, 0, 255]
-    assert first[62, 82].tolist() == [0, 0, 0]
+    """Each in pixels of the small image, and with marks of one size."""
+    images = np.zeros((1, 20, 20, 3), np.uint8)
+    (first,) = draw.face_cells(images, [[[4, 4]]], side=100)
+    (both,) = draw.face_cells(images, [[[4, 4]]], [[[16, 12], [9, 9]]], [[True, False]], side=100)
+    assert both[22, 22].tolist() == list(draw.GREEN)
+    assert both[62, 82].tolist() == list(draw.ORANGE)
+    assert first[62, 82].tolist() == both[47, 47].tolist() == [0, 0, 0]
+    sheet = draw.face_sheet(np.repeat(images, 3, 0), [[[4, 4]]] * 3, 2)
+    assert sheet.shape == (2 * 120 + 4, 2 * 120 + 4, 3)
+    assert sheet[27, 124 + 27, 1] > 200
 
 
 def test_enlarge_repeats_pixels() -> None:
@@ -122,7 +136,7 @@ def test_sample_grid_places_images_row_by_row() -> None:
 def test_labelled_rows_enlarge_to_one_cell() -> None:
     high = [np.full((16, 16, 3), 50, np.uint8)] * 3
     low = [np.full((4, 4, 3), 90, np.uint8)] * 2
-    picture = draw.labelled_rows([("HR", high), ("generated LR", low)], cell=16)
+    picture = draw.labelled_rows([("HR", high), ("LR", low)], cell=16)
     heading = 22
     assert picture.shape == (2 * (heading + 16) + 4, 3 * 16 + 8, 3)
     assert (picture[heading : heading + 16, :16] == 50).all()
@@ -136,25 +150,14 @@ def test_labelled_rows_enlarge_to_one_cell() -> None:
     assert (picture[:, 2 : 2 + middle] == 70).all()
     assert (picture[:, :2] == 255).all()
     assert (picture[:, 2 + middle :] == 255).all()
+    long = draw.labelled_rows([("a heading wider than its faces", low)], cell=16)[:heading]
+    assert long.shape[1] > 150
+    assert long[:, 150:].min() < 100
+    assert long[:, -2:].min() == 255
     with pytest.raises(InputError, match=r"give \[height, width, 3\]"):
         draw.labelled_rows([("stack", [np.zeros((1, 4, 4, 3), np.uint8)])], cell=16)
     with pytest.raises(InputError, match="at least one image"):
         draw.labelled_rows([("HR", [])], cell=16)
-
-
-def test_heatmap_overlay_glows_at_the_peak_and_keeps_the_rest_grey() -> None:
-    image = np.full((8, 8, 3), 100, np.uint8)
-    maps = np.zeros((8, 8, 2))
-    maps[2, 5, 1] = 1.0
-    picture = draw.heatmap_overlay(image, maps, 3)
-    assert picture.shape == (24, 24, 3)
-    bright = picture.astype(int).sum(axis=-1)
-    assert np.unravel_index(bright.argmax(), bright.shape) == (6, 15)
-    assert (picture[12:] == 100).all()
-    with pytest.raises(InputError, match="do not lie over"):
-        draw.heatmap_overlay(image, maps[:4], 3)
-    with pytest.raises(InputError, match="not finite"):
-        draw.heatmap_overlay(image, np.full((8, 8, 1), np.nan), 3)
 
 
 def test_png_round_trip(tmp_path) -> None:
@@ -178,9 +181,56 @@ def test_png_round_trip(tmp_path) -> None:
 )
 def test_bad_input_is_refused(image, points, visible, scale: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        draw.draw_points(image, points, visible, RED, scale)
+        draw.draw_points(image, points, scale, visible, RED)
 
 
 def test_empty_grid_is_refused() -> None:
     with pytest.raises(InputError, match="at least one image"):
         draw.sample_grid(np.zeros((0, 4, 4, 3), np.uint8), 2, 2)
+
+
+def test_small_faces_are_enlarged_and_large_ones_left() -> None:
+    assert draw.enlargement((100, 200, 3), [[0, 0, 20, 20]]) == 6
+    assert draw.enlargement((100, 200, 3), [[0, 0, 20, 45]]) == 4
+    assert draw.enlargement((900, 900, 3), [[0, 0, 300, 300]]) == 1
+    assert draw.enlargement((900, 900, 3), []) == 1
+
+
+def test_a_large_photograph_stays_within_bounds() -> None:
+    scale = draw.enlargement((1500, 2000, 3), [[0, 0, 10, 10]])
+    assert scale == 2
+    assert 1500 * 2000 * scale**2 <= draw.LARGEST < 1500 * 2000 * (scale + 1) ** 2
+    assert draw.enlargement((9000, 9000, 3), [[0, 0, 10, 10]]) == 1
+
+
+def test_the_frame_outlines_the_pixels_of_the_box() -> None:
+    image = np.zeros((30, 40, 3), np.uint8)
+    canvas = draw.photo_overlay(image, [[10, 5, 20, 20]], np.zeros((0, 68, 2)))
+    assert canvas.shape == (180, 240, 3)
+    orange = (canvas == draw.ORANGE).all(-1)
+    rows, columns = np.nonzero(orange)
+    assert (columns.min(), columns.max() + 1) == (60, 180)
+    assert (rows.min(), rows.max() + 1) == (30, 150)
+    assert not orange[40:140, 70:170].any()
+    assert not image.any()
+
+
+def test_points_are_drawn_where_they_are() -> None:
+    """Also those of a face that is partly, or wholly, beyond the photograph."""
+    image = np.zeros((30, 40, 3), np.uint8)
+    points = np.array(
+        [[[12.0, 8.0], [25.5, 20.25]], [[-3.0, 4.0], [2.0, 4.0]], [[90, 90], [99, 95]]]
+    )
+    canvas = draw.photo_overlay(image, [[10, 5, 20, 20]], points).astype(int)
+    green = canvas[..., 1] > 200
+    for x, y in ((12.0, 8.0), (25.5, 20.25), (2.0, 4.0)):
+        column, row = round((x + 0.5) * 6 - 0.5), round((y + 0.5) * 6 - 0.5)
+        assert green[row, column]
+        # The corners of a pixel beside the centre lie beyond the mark.
+        np.testing.assert_allclose(canvas[row, column], draw.GREEN, atol=10)
+    assert not green[150:].any()
+
+
+def test_an_image_without_faces_is_itself() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(draw.photo_overlay(image, [], []), image)

@@ -26,7 +26,7 @@ def test_ced_curve_shows_shares_in_percent() -> None:
     assert at[8.0] == 75
     assert "face size" in axes.get_xlabel()
     # (7/8 + 5/8 + 3/8) / 4 of the area.
-    (label,) = [text.get_text() for text in axes.get_legend().get_texts()]
+    (label,) = [text.get_text() for text in figure.legends[0].get_texts()]
     assert label == "S2 (AUC@0.08 46.9)"
 
 
@@ -77,7 +77,7 @@ def test_files_are_images_and_repeatable() -> None:
         return plots.ced_curves({"S1": [0.01, 0.03], "S2": [0.01, 0.02]}, "side", title="CED")
 
     with Image.open(io.BytesIO(plots.to_png(figure(), 100))) as image:
-        assert image.size == (640, 400)
+        assert image.size == (560, 380)
     svg = plots.to_svg(figure())
     assert svg == plots.to_svg(figure())
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
