@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments import systems
 from lrjax.cli.experiment import NAMES
-from lrjax.cli.options import find_config
+from lrjax.tasks.runs import find_config
 from lrjax.report.page import render_page
 from lrjax.report.results import Result
 from lrjax.report.tables import Table

@@ -78,7 +78,7 @@ def align(
     aligned = np.array([face.aligned for face in faces.values()], bool)
     click.echo(f"{aligner.note(aligned)}: {out}")
     named = [f"{requests[i].file}: {problem}" for i, problem in sorted(problems.items())]
-    report_problems(named, len(requests), "faces could not be aligned, nor resized")
+    report_problems((named, len(requests), "faces have no aligned image"))
 
 
 def _from_sources(sources: Sequence[str], out: Path, data_dir: Path) -> list[FaceRequest]:

@@ -55,19 +55,19 @@ def save_picture(path: Path, image: np.ndarray) -> str | None:
     return None
 
 
-def report_problems(problems: Sequence[str], total: int, what: str) -> None:
+def report_problems(*groups: tuple[Sequence[str], int, str]) -> None:
     """Name what could not be done, and end with status 1 if there is anything.
 
     Args:
-      problems: file and reason of each.
-      total: how many there might have been.
-      what: the end of "2 of 5 ...", such as "rows have no points".
+      groups: file and reason of each problem; how many there might have been; and the end of
+        "2 of 5 ...", such as "rows have no points".
 
     Raises:
       InputError: there are problems.
     """
-    for problem in problems:
-        click.echo(f"lrjax: {problem}", err=True)
-    if problems:
-        count = f"{len(problems)} of {total}"
-        raise InputError(f"{count} {what}; each is named above with the reason.")
+    for problems, _, _ in groups:
+        for problem in problems:
+            click.echo(f"lrjax: {problem}", err=True)
+    counts = [f"{len(problems)} of {total} {what}" for problems, total, what in groups if problems]
+    if counts:
+        raise InputError(f"{' and '.join(counts)}; each is named above with the reason.")

@@ -73,7 +73,11 @@ def predict(
         click.echo(text, nl=False)
     else:
         write_atomically(target, text.encode("utf-8", "surrogateescape"))
-    _report(rows, problems, pictures, boxes)
+    missing = [picture for picture in pictures if picture is not None]
+    report_problems(
+        (_named(rows, problems, boxes), len(rows), "rows have no points"),
+        (missing, len(pictures), "pictures could not be drawn"),
+    )
 
 
 def _output(out: str) -> Path | None:
@@ -113,19 +117,9 @@ def _draw(path: Path, part: FilePrediction) -> str | None:
     return save_picture(path, photo_overlay(np.asarray(part.photo), boxes, points))
 
 
-def _report(
-    rows: Sequence[Row],
-    problems: dict[int, str],
-    pictures: Sequence[str | None],
-    table: Path | None,
-) -> None:
-    """Name the rows without a prediction and the pictures that are not there, if there are any."""
-    missing = [picture for picture in pictures if picture is not None]
-    for picture in missing if problems else ():
-        click.echo(f"lrjax: {picture}", err=True)
-    named = []
-    for i, problem in sorted(problems.items()):
-        place = f"{table} line {rows[i].line}, " if table is not None else ""
-        named.append(f"{place}{rows[i].file or 'no file'}: {problem}")
-    report_problems(named, len(rows), "rows have no points")
-    report_problems(missing, len(pictures), "pictures could not be drawn")
+def _named(rows: Sequence[Row], problems: dict[int, str], table: Path | None) -> list[str]:
+    """Where each problem is, in words."""
+    return [
+        f"{f'{table} line {rows[i].line}, ' if table else ''}{rows[i].file or 'no file'}: {problem}"
+        for i, problem in sorted(problems.items())
+    ]

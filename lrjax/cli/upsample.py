@@ -49,4 +49,4 @@ def upsample(
             problem = save_picture(out / f"{path.name}.png", result)
         if problem is not None:
             problems.append(f"{path.name}: {problem}")
-    report_problems(problems, len(files), "images were not enlarged")
+    report_problems((problems, len(files), "images were not enlarged"))

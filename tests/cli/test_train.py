@@ -14,10 +14,10 @@ import pytest
 import tiny
 from click.testing import CliRunner, Result
 
-from configs.landmarks import get_config
+from lrjax.configs.landmarks import get_config
 from lrjax.cli.config import config
 from lrjax.cli.main import cli
-from lrjax.cli.options import find_config
+from lrjax.tasks.runs import find_config
 from lrjax.config import from_dict, to_dict
 from lrjax.errors import InputError
 from lrjax.tasks import runs

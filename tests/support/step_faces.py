@@ -13,7 +13,7 @@ import optax
 import tiny
 from lrjax.tasks.faces import examples
 
-from lrjax.cli.options import find_config
+from lrjax.tasks.runs import find_config
 from lrjax.tasks import degradation, landmarks, runs, super_resolution
 from lrjax.training import loop, parallel
 

@@ -19,7 +19,7 @@ import people
 import pytest
 import tiny
 
-from lrjax.cli.options import find_config
+from lrjax.tasks.runs import find_config
 from lrjax.cli.prepare import prepare_dataset
 from lrjax.config import OptimizerConfig, to_dict
 from lrjax.errors import InputError

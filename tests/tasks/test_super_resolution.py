@@ -16,13 +16,13 @@ import pytest
 import tiny
 from PIL import Image
 
-from lrjax.cli.options import find_config
+from lrjax.tasks.runs import find_config
 from lrjax.config import TrainConfig
 from lrjax.data.examples import Loaded
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES
-from lrjax.inference.resolve import Resolver
+from lrjax.inference.upsampler import Upsampler
 from lrjax.tasks import runs, super_resolution, super_resolution_data
 from lrjax.tasks.recognition_data import Framing
 from lrjax.tasks.super_resolution import SuperResolutionConfig
@@ -334,7 +334,7 @@ def test_the_generator_of_a_run_may_degrade(tmp_path: Path) -> None:
 
 
 def test_training_goes_on_from_another_run_of_the_same_network(tmp_path: Path) -> None:
-    run = tiny.resolver_run(tmp_path)
+    run = tiny.upsampler_run(tmp_path)
     shapes = jax.eval_shape(super_resolution.make(CONFIG, 10).init, jax.random.key(0))
     net = shapes.nets["resolver"]
     warm = super_resolution.start_from(net, str(run))
@@ -471,7 +471,7 @@ def test_a_run_enlarges_and_is_gone_on_from(
     held_out = [r for r in read(tmp_path / "first" / "metrics.jsonl") if "held_out/mse" in r]
     assert [record["step"] for record in held_out] == [2]
     for which in ("best", "last"):
-        (large,) = Resolver.load(tmp_path / "first", which)([frames(1, 12)[0]])
+        (large,) = Upsampler.load(tmp_path / "first", which)([frames(1, 12)[0]])
         assert large.shape == (24, 24, 3)
     second = tiny.shrunk(
         find_config("super_resolution:srgan-small"), train=train, initial=str(tmp_path / "first")
