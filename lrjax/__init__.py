@@ -7,16 +7,9 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 __version__ = "0.2.0"
-
-# In a checkout `configs`, `experiments` and `tfds_builders` stand beside the package; installed,
-# they are in it, so that a project of a user's may have folders of these names.
-_beside = Path(__file__).parent.parent
-if not (Path(__file__).parent / "configs").is_dir():
-    __path__.append(str(_beside))
 
 # Imported when first used, so that `import lrjax` does not wait for JAX.
 _HOMES = {

@@ -10,6 +10,9 @@ from typing import Any
 
 from lrjax.errors import InputError
 
+LARGEST_JSON = 64 << 20
+"""Bytes of the largest JSON file that is read."""
+
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write `data` to `path`, making its folder; readers see the old file or the new one.

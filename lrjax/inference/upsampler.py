@@ -74,7 +74,7 @@ class Upsampler:
         """
         loaded = weights_files.load(source, "upsampler", ("upsampler", "refiner"), which)
         config = loaded.network.config
-        trained = "task" in loaded.provenance
+        trained = "step" in loaded.provenance
         factors = config.factors if trained else None
         if factor is not None and (factor, factor) != factors:
             if loaded.network.kind != "refiner":

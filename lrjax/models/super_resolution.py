@@ -2,8 +2,8 @@
 
 SRResNet and RRDBNet take images [B, h, w, 3] in [-1, 1] and give [B, f h, f w, 3], about in the
 same range (nothing bounds it), by a factor f that is a power of two; h and w are free. The networks
-in `lrjax.models.refiners` sharpen what was enlarged before. `train` means: normalise by the batch and
-move the running statistics, where there are any.
+in `lrjax.models.refiners` sharpen what was enlarged before. `train` means: normalise by the batch
+and move the running statistics, where there are any.
 
 Blocks are unrolled: in a loop, XLA runs convolutions on one core of a CPU.
 """

@@ -38,7 +38,7 @@ FACE_SIDE = 120
 LARGEST = 16_000_000
 """... as long as the whole picture has at most these."""
 
-_GAP, _HEADING, _INK = 4, 22, (40, 40, 40)
+_GAP, _INK = 4, (40, 40, 40)
 # A power of two, so that a size in inches is exactly a size in pixels again.
 _DOTS_PER_INCH = 64
 
@@ -262,16 +262,18 @@ def _square(image: Picture, side: int) -> Picture:
 
 def _paste(rows: Sequence[tuple[str, Sequence[Picture]]], height: int, width: int) -> Picture:
     """Put images of one size into rows, with a heading above each row that has one."""
-    font = ImageFont.load_default(14)
     across = max(len(images) for _, images in rows) * (width + _GAP) - _GAP
+    # A wide sheet is seen at a third of its size on a phone.
+    font = ImageFont.load_default(max(14, across // 45))
+    line = font.size + 8
     label = max(math.ceil(font.getlength(heading)) + 4 for heading, _ in rows)
-    down = sum((_HEADING if heading else 0) + height + _GAP for heading, _ in rows) - _GAP
+    down = sum((line if heading else 0) + height + _GAP for heading, _ in rows) - _GAP
     sheet = Image.new("RGB", (max(across, label), down), "white")
     pen, top = ImageDraw.Draw(sheet), 0
     for heading, images in rows:
         if heading:
             pen.text((2, top + 2), heading, fill=_INK, font=font)
-            top += _HEADING
+            top += line
         for i, image in enumerate(images):
             sheet.paste(Image.fromarray(image), (i * (width + _GAP), top))
         top += height + _GAP

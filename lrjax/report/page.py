@@ -1,16 +1,17 @@
 """One self-contained HTML page: no script, no second file, light and dark, readable on a phone."""
 
 import base64
+import json
 import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
-from lrjax.report.glossary import explain, terms_in
 from lrjax.report.results import Figure, Result
 from lrjax.report.tables import Table
 
@@ -20,6 +21,12 @@ MEDIA_TYPES = {
     ".jpeg": "image/jpeg",
     ".svg": "image/svg+xml",
 }
+
+GLOSSARY: dict[str, str] = json.loads(Path(__file__).with_name("glossary.json").read_bytes())
+"""Term -> what it means. A term is matched as a whole word, in its case."""
+
+_LONGEST_FIRST = "|".join(map(re.escape, sorted(GLOSSARY, key=len, reverse=True)))
+_TERM_OR_CODE = re.compile(rf"((?<![\w-])(?:{_LONGEST_FIRST})(?!\w)|`[^`]+`)")
 
 
 def write_page(
@@ -48,21 +55,29 @@ def render_page(title: str, results: Sequence[tuple[Path, Result]], introduction
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters |= {
-        "explain": explain,
-        "data_uri": _data_uri,
-        "duration": _duration,
-        "heading_groups": _heading_groups,
-    }
-    everything = [result for _, result in results]
+    page.filters |= {"explain": explain, "data_uri": _data_uri, "heading_groups": _heading_groups}
+    used = set(_TERM_OR_CODE.findall(f"{introduction} {results}"))
     return page.get_template("page.html.jinja").render(
         title=title,
         introduction=introduction,
-        sections=list(zip(_anchors([r.title for r in everything]), results, strict=True)),
-        results=everything,
-        claims=[claim for result in everything for claim in result.claims],
-        terms=terms_in(f"{introduction} {everything}"),
+        sections=results,
+        results=[result for _, result in results],
+        claims=[claim for _, result in results for claim in result.claims],
+        terms={term: meaning for term, meaning in GLOSSARY.items() if term in used},
     )
+
+
+def explain(text: str) -> Markup:
+    """Escape a text for HTML; let its terms say what they mean on hover, and set `code` as such."""
+    return Markup("").join(_explained(part) for part in _TERM_OR_CODE.split(text))
+
+
+def _explained(part: str) -> Markup:
+    if part in GLOSSARY:
+        return Markup('<abbr title="{}">{}</abbr>').format(GLOSSARY[part], part)
+    if _TERM_OR_CODE.fullmatch(part):
+        return Markup("<code>{}</code>").format(part[1:-1])
+    return escape(part)
 
 
 def _data_uri(figure: Figure, folder: Path) -> str:
@@ -71,12 +86,11 @@ def _data_uri(figure: Figure, folder: Path) -> str:
     if media_type is None:
         raise InputError(f"Picture {path} is not one of {', '.join(MEDIA_TYPES)}; convert it.")
     try:
-        data = base64.b64encode(path.read_bytes()).decode()
+        return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
     except OSError as error:
         raise InputError(
             f"Picture {path} cannot be read ({error.strerror}); run its experiment again."
         ) from error
-    return f"data:{media_type};base64,{data}"
 
 
 def _heading_groups(table: Table) -> list[tuple[str, list[str], bool]]:
@@ -91,21 +105,3 @@ def _heading_groups(table: Table) -> list[tuple[str, list[str], bool]]:
         else:
             groups += [(column, [], numeric) for column, numeric in columns]
     return groups
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _anchors(titles: Sequence[str]) -> list[str]:
-    """Names for links, unique and made of the titles' letters and digits."""
-    names: list[str] = []
-    for title in titles:
-        base = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
-        name, number = base, 2
-        while name in names:
-            name, number = f"{base}-{number}", number + 1
-        names.append(name)
-    return names

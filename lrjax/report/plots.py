@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import area_under_ced, ced
@@ -122,20 +122,6 @@ def precision_recall_curves(curves: Mapping[str, Series], title: str = "") -> Fi
     return figure
 
 
-def training_curves(
-    series: Mapping[str, Series], ylabel: str, title: str = "", logarithmic: bool = False
-) -> Figure:
-    """Plot values over training steps, one curve per name.
-
-    Values that are not finite leave a gap. With `logarithmic`, so do those that are not positive.
-    """
-    figure, (axes,) = _figure(title)
-    _plot_series(axes, series, logarithmic)
-    axes.set(xlabel="step", ylabel=ylabel)
-    _add_legend(figure, axes)
-    return figure
-
-
 def loss_balance(terms: Mapping[str, Series], k: Series | None = None, title: str = "") -> Figure:
     """Plot the weighted terms of a generator's loss over the steps, and BEGAN's k_t below.
 
@@ -143,27 +129,26 @@ def loss_balance(terms: Mapping[str, Series], k: Series | None = None, title: st
     alpha * l_GAN against beta * l_pixel, in Eq. 13 a * l_MSE > b * l_kp > c * l_conf.
 
     Args:
-      terms: label -> steps and *weighted* values; drawn by magnitude, on a logarithmic axis.
+      terms: label -> steps and *weighted* values; drawn by magnitude, on a logarithmic axis, with
+        gaps where they are zero or not finite.
       k: steps and k_t in [0, 1], where D2 is trained.
       title: above the plot.
     """
-    magnitudes = {name: (steps, np.abs(values)) for name, (steps, values) in terms.items()}
-    if k is None:
-        return training_curves(magnitudes, "weighted loss term", title, logarithmic=True)
-    figure, (upper, lower) = _figure(title, height_ratios=(3, 1))
-    _plot_series(upper, magnitudes, logarithmic=True)
-    _plot_series(lower, {"k": k}, logarithmic=False)
-    upper.set(ylabel="weighted loss term")
-    lower.set(xlabel="step", ylabel="$k_t$", ylim=(-0.03, 1.03))
-    _add_legend(figure, upper)
+    if not terms:
+        raise InputError("There is no series to plot; name at least one logged value.")
+    figure, panels = _figure(title, height_ratios=(1,) if k is None else (3, 1))
+    magnitudes = {name: _magnitude(values) for name, (_, values) in terms.items()}
+    for i, (name, values) in enumerate(magnitudes.items()):
+        _plot_series(panels[0], name, terms[name][0], values, i)
+    if any(np.isfinite(values).any() for values in magnitudes.values()):
+        panels[0].set_yscale("log")
+    panels[0].set_ylabel("weighted loss term")
+    if k is not None:
+        _plot_series(panels[1], "k", *k)
+        panels[1].set(ylabel="$k_t$", ylim=(-0.03, 1.03))
+    panels[-1].set_xlabel("step")
+    _add_legend(figure, panels[0])
     return figure
-
-
-def to_png(figure: Figure, dots_per_inch: int = 144) -> bytes:
-    """Return the figure as the bytes of a PNG file, on white."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dots_per_inch)
-    return buffer.getvalue()
 
 
 def to_svg(figure: Figure) -> bytes:
@@ -192,24 +177,22 @@ def _curves(curves: Mapping[str, Series], title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _plot_series(axes: Axes, series: Mapping[str, Series], logarithmic: bool) -> None:
-    if not series:
-        raise InputError("There is no series to plot; name at least one logged value.")
-    drawn = 0
-    for i, (name, (steps, values)) in enumerate(series.items()):
-        steps, values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
-        if steps.shape != values.shape or steps.ndim != 1:
-            raise InputError(
-                f"Series {name!r} has {steps.shape} steps and {values.shape} values; they must "
-                "be two lists of one length."
-            )
-        usable = np.isfinite(values) & ((values > 0) | (not logarithmic))
-        drawn += int(usable.sum())
-        # A single logged value would be an invisible line.
-        marker = {"marker": "o", "markersize": 3} if usable.sum() < 20 else {}
-        axes.plot(steps, np.where(usable, values, np.nan), label=name, **_line(i), **marker)
-    if logarithmic and drawn:
-        axes.set_yscale("log")
+def _magnitude(values: ArrayLike) -> NDArray[np.float64]:
+    """Absolute values, NaN where a logarithmic axis has no place for them."""
+    size = np.abs(np.asarray(values, np.float64))
+    return np.where(np.isfinite(size) & (size > 0), size, np.nan)
+
+
+def _plot_series(axes: Axes, name: str, steps: ArrayLike, values: ArrayLike, i: int = 0) -> None:
+    steps, values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+    if steps.shape != values.shape or steps.ndim != 1:
+        raise InputError(
+            f"Series {name!r} has {steps.shape} steps and {values.shape} values; they must "
+            "be two lists of one length."
+        )
+    # The line of a few logged values would hardly be seen.
+    marker = {"marker": "o", "markersize": 3} if len(values) < 20 else {}
+    axes.plot(steps, values, label=name, **_line(i), **marker)
 
 
 def _line(i: int) -> dict[str, Any]:
@@ -225,7 +208,7 @@ def _figure(title: str, height_ratios: Sequence[float] = (1,)) -> tuple[Figure, 
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color("#999999")
-        axes.tick_params(colors=_INK)
+        axes.tick_params(which="both", colors=_INK)
         axes.xaxis.label.set_color(_INK)
         axes.yaxis.label.set_color(_INK)
         axes.grid(True, color=_GRID, linewidth=0.8)

@@ -56,7 +56,7 @@ class Table:
 
     def text(self) -> list[list[str]]:
         """Return the cells as they are printed, row by row."""
-        return [[cell_text(cell, self.digits) for cell in row] for row in self.rows]
+        return [[self._printed(cell) for cell in row] for row in self.rows]
 
     def numeric(self) -> list[bool]:
         """Tell which columns hold a number and are aligned at the right."""
@@ -69,20 +69,12 @@ class Table:
         """Write GitHub-flavoured Markdown, aligned so that it also reads well as plain text."""
         cells = [[_markdown_escape(text) for text in row] for row in [self.columns, *self.text()]]
         widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
-        right = self.numeric()
+        sides = [">" if right else "<" for right in self.numeric()]
         lines = [
-            "| "
-            + " | ".join(
-                text.rjust(width) if to_right else text.ljust(width)
-                for text, width, to_right in zip(row, widths, right, strict=True)
-            )
-            + " |"
-            for row in cells
+            "| " + " | ".join(map("{:{}{}}".format, row, sides, widths)) + " |" for row in cells
         ]
-        rule = [
-            "-" * (width + 1) + (":" if to_right else "-")
-            for width, to_right in zip(widths, right, strict=True)
-        ]
+        ends = ["-:" if side == ">" else "--" for side in sides]
+        rule = [end.rjust(width + 2, "-") for end, width in zip(ends, widths, strict=True)]
         lines.insert(1, "|" + "|".join(rule) + "|")
         about = [
             self.note,
@@ -91,6 +83,11 @@ class Table:
         ]
         parts = [f"**{self.title}**", "\n".join(lines), *filter(None, about)]
         return "\n\n".join(parts) + "\n"
+
+    def _printed(self, cell: Cell) -> str:
+        if cell is None:
+            return MISSING
+        return f"{cell:.{self.digits}f}" if isinstance(cell, float) else str(cell)
 
 
 def beside_paper(
@@ -125,13 +122,6 @@ def beside_paper(
     ]
     columns = (row_heading, *(f"{metric}, {side}" for metric, side in shown))
     return Table(title, columns, tuple(rows), **about)
-
-
-def cell_text(cell: Cell, digits: int) -> str:
-    """Print one cell, floats with `digits` decimals."""
-    if cell is None:
-        return MISSING
-    return f"{cell:.{digits}f}" if isinstance(cell, float) else str(cell)
 
 
 def _finite_or_name(cell: Cell) -> Cell:

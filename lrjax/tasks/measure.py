@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from lrjax.data.examples import read_ahead
 from lrjax.data.faces import Faces, load_faces
 from lrjax.data.records import open_split
 from lrjax.errors import InputError
-from lrjax.evaluation import landmarks as metrics
+from lrjax.evaluation.landmarks import normalised_errors, normaliser
 from lrjax.geometry.points import SCHEMES, Scheme, convert
-from lrjax.inference.landmarks import BATCH, Detector
-from lrjax.rng import stream
+from lrjax.inference.images import decode_rgb
+from lrjax.inference.landmarks import BATCH, LandmarkPredictor
+from lrjax.models.s2ld import LandmarkConfig
 from lrjax.tasks import degradation
-from lrjax.tasks.landmark_views import degrader, plain_views
+from lrjax.tasks.landmark_crops import unaugmented
 from lrjax.tasks.landmarks import LandmarksConfig
-from lrjax.training.state import State
+from lrjax.training.nets import Nets
+from lrjax.training.state import Net
 
 # Records that are looked at together.
 _RECORDS = 4 * BATCH
@@ -33,7 +35,7 @@ _RECORDS = 4 * BATCH
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measured:
-    """Predictions beside the truth.
+    """Hold predictions beside the truth.
 
     Attributes:
       label: a short name.
@@ -67,10 +69,10 @@ class Measured:
             return ("inter_ocular", "inter_pupil", "face_size")
         return ("face_size",)
 
-    def errors(self, normaliser: str) -> np.ndarray:
-        """Per-face errors [n], as `evaluation.landmarks.normalised_errors` defines them."""
-        size = metrics.normaliser(normaliser, self.truth, self.boxes, self.visible, self.scheme)
-        return metrics.normalised_errors(self.predicted, self.truth, self.visible, size)
+    def errors(self, name: str) -> np.ndarray:
+        """Compute per-face errors [n] by a normaliser; see `evaluation.landmarks`."""
+        size = normaliser(name, self.truth, self.boxes, self.visible, self.scheme)
+        return normalised_errors(self.predicted, self.truth, self.visible, size)
 
 
 # (photographs, face boxes [n, 4]) -> (points [n, N, 2] in the photographs, confidences [n]).
@@ -78,12 +80,12 @@ Finder = Callable[[Sequence[Image.Image], np.ndarray], tuple[np.ndarray, np.ndar
 
 
 def measure_photographs(
-    detector: Detector, spec: str, data_dir: Path, size: float | None = None
+    predictor: LandmarkPredictor, spec: str, data_dir: Path, size: float | None = None
 ) -> Measured:
-    """Looks at the faces of "dataset:split" in their photographs, given their annotated boxes.
+    """Look at the faces of "dataset:split" in their photographs, given their annotated boxes.
 
     Args:
-      detector: network and way of looking.
+      predictor: network and way of looking.
       spec: prepared data; each record is a part of the photograph around a face.
       data_dir: where they are.
       size: shrink each photograph, antialiased, until the face box has an area of size x size
@@ -94,16 +96,16 @@ def measure_photographs(
     """
 
     def find(photos: Sequence[Image.Image], boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = detector.detect(photos, boxes, np.arange(len(photos)))
+        found = predictor.predict(photos, boxes, np.arange(len(photos)))
         return found.points, found.confidence
 
-    return measure_finder(find, detector.scheme, spec, data_dir, size)
+    return measure_finder(find, predictor.scheme, spec, data_dir, size)
 
 
 def measure_finder(
     find: Finder, scheme: Scheme, spec: str, data_dir: Path, size: float | None = None
 ) -> Measured:
-    """As `measure_photographs`, for whatever finds the points of `scheme` given a box."""
+    """Do as `measure_photographs` with whatever finds the points of `scheme` given a box."""
     own = _annotated(spec, data_dir)
     target = _common(own, scheme)
     records = open_split(spec, data_dir)
@@ -114,8 +116,7 @@ def measure_finder(
             parts.append(_compare(find, chunk))
             bar.update(len(chunk))
     joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-    visible = joined.pop("visible").astype(bool)
-    truth, seen = convert(joined.pop("truth"), visible, own, target)
+    truth, visible = convert(joined.pop("truth"), joined.pop("visible").astype(bool), own, target)
     everything = np.ones(joined["predicted"].shape[:2], bool)
     predicted, _ = convert(joined.pop("predicted"), everything, scheme, target)
     label, how = spec, ""
@@ -127,7 +128,7 @@ def measure_finder(
         names=tuple(str(name) for name in joined.pop("names")),
         predicted=predicted,
         truth=truth,
-        visible=seen,
+        visible=visible,
         scheme=target,
         **joined,
     )
@@ -135,7 +136,7 @@ def measure_finder(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SmallFaces:
-    """Faces as a network sees them, made once for all networks that are compared.
+    """Hold faces as a network sees them, made once for all networks that are compared.
 
     Attributes:
       label, data: as in `Measured`.
@@ -157,50 +158,55 @@ class SmallFaces:
 
 
 def small_faces(
-    config: LandmarksConfig, spec: str, data_dir: Path, way: str, stage1: str | None = None
+    network: LandmarkConfig,
+    spec: str,
+    data_dir: Path,
+    degraded_by: str,
+    stage1: str | Path | None = None,
 ) -> SmallFaces:
-    """The faces of "dataset:split" as a degradation of K&C's makes them for a network.
+    """Make the faces of "dataset:split" small as a degradation of K&C's does, for a network.
 
     The noise of a generator depends on the face's place in the split alone.
 
     Args:
-      config: of the network: image size, context, points.
+      network: image size, context, points.
       spec: prepared data.
       data_dir: where they are.
-      way: "subsample", "generator", "camera", or "none" for faces cut out at the network's size.
-      stage1: run folder of the generator, where that is the way.
+      degraded_by: "subsample", "generator", "camera", or "none" for faces cropped at the network's
+        size.
+      stage1: run folder or weights file of the generator, where there is one.
 
     Raises:
       InputError: the data are not prepared or have no points, or the generator does not fit.
     """
-    config = _degrading(config, way, stage1)
-    scheme = _common(_annotated(spec, data_dir), SCHEMES[config.scheme])
+    config, nets = _degrading(network, degraded_by, stage1)
+    scheme = _common(_annotated(spec, data_dir), SCHEMES[network.points])
     faces = load_faces(
         spec,
         data_dir=data_dir,
         crop_size=config.image_size,
-        context=config.context,
+        context=network.context,
         scheme=scheme.name,
     )
-    images, points = _degraded(config, faces)
-    how = "" if way == "none" else f", degraded by {way}"
+    images, points = _degraded(config, nets, faces)
+    how = "" if degraded_by == "none" else f", degraded by {degraded_by}"
     return SmallFaces(
         label=f"{spec}{how}",
-        data=f"{spec}: {len(faces)} faces at {config.size} pixels{how}",
+        data=f"{spec}: {len(faces)} faces at {network.size} pixels{how}",
         names=faces.names,
         images=images,
         points=points,
         visible=faces.visible,
-        side=config.size / config.context,
+        side=network.size / network.context,
         scheme=scheme,
     )
 
 
-def measure_small(detector: Detector, faces: SmallFaces) -> Measured:
-    """Looks at images of the network's own size (Table 1b); of the options only `flip` applies."""
-    found, sure = detector.look_at_views(faces.images)
+def measure_small(predictor: LandmarkPredictor, faces: SmallFaces) -> Measured:
+    """Look at images of the network's own size (Table 1b); of the options only `flip` applies."""
+    found, sure = predictor.predict_crops(faces.images)
     everything = np.ones(found.shape[:2], bool)
-    predicted, _ = convert(found, everything, detector.scheme, faces.scheme)
+    predicted, _ = convert(found, everything, predictor.scheme, faces.scheme)
     corner = (faces.images.shape[1] - faces.side) / 2
     box = np.asarray((corner, corner, faces.side, faces.side))
     return Measured(
@@ -219,10 +225,25 @@ def measure_small(detector: Detector, faces: SmallFaces) -> Measured:
 
 
 def measure_degraded(
-    detector: Detector, spec: str, data_dir: Path, way: str, stage1: str | None = None
+    predictor: LandmarkPredictor,
+    spec: str,
+    data_dir: Path,
+    degraded_by: str,
+    stage1: str | Path | None = None,
 ) -> Measured:
-    """`measure_small` on `small_faces`, for one network."""
-    return measure_small(detector, small_faces(detector.config, spec, data_dir, way, stage1))
+    """Do `measure_small` on `small_faces`, for one network.
+
+    Without a `stage1`, a generator is the one that stands beside the network in its run.
+    """
+    if degraded_by == "generator" and stage1 is None:
+        stage1 = predictor.weights.path.with_name("g1.safetensors")
+        if not stage1.is_file():
+            raise InputError(
+                f"The network in {predictor.weights.path} has learned without a generator; name "
+                "the run of one with --stage1."
+            )
+    faces = small_faces(predictor.config, spec, data_dir, degraded_by, stage1)
+    return measure_small(predictor, faces)
 
 
 def _annotated(spec: str, data_dir: Path) -> Scheme:
@@ -230,38 +251,43 @@ def _annotated(spec: str, data_dir: Path) -> Scheme:
     records = open_split(spec, data_dir)
     if not len(records) or "points" not in records[0]:
         raise InputError(f"'{spec}' has no points to compare with; name data with landmarks.")
-    return _scheme_of(np.asarray(records[0]["points"])[None])
+    count = len(records[0]["points"])
+    return next(scheme for scheme in SCHEMES.values() if scheme.count == count)
 
 
-def _degrading(config: LandmarksConfig, way: str, stage1: str | None) -> LandmarksConfig:
-    """`config` with another degradation, of views four times as large as the network's image."""
-    sharp = config.size if way == "none" else 4 * config.size
-    if way == "generator" and stage1 is not None:
-        trained = degradation.run_config(Path(stage1))
-        sharp = trained.image_size
-        if trained.size != config.size:
-            raise InputError(
-                f"The generator in {stage1} makes {trained.size} pixels and the network sees "
-                f"{config.size}; name another run with --stage1."
-            )
-    changed = dataclasses.replace(config, degradation=way, stage1=stage1, image_size=sharp)
-    changed.validate()
-    return changed
+def _common(a: Scheme, b: Scheme) -> Scheme:
+    """The scheme that both can be converted to: that with fewer points."""
+    return min(a, b, key=lambda scheme: scheme.count)
 
 
-def _degraded(config: LandmarksConfig, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
+def _degrading(
+    network: LandmarkConfig, degraded_by: str, stage1: str | Path | None
+) -> tuple[LandmarksConfig, Nets]:
+    """A configuration that degrades so, of crops four times as large as the network's image."""
+    sharp = network.size if degraded_by == "none" else 4 * network.size
+    modules, nets = {}, {}
+    if degraded_by == "generator" and stage1 is not None:
+        g1 = degradation.player(str(stage1))
+        sharp = g1.network.config.image_size
+        degradation.check_fits(g1, sharp, network.size, "--stage1")
+        stats = {kind: values for kind, values in g1.variables.items() if kind != "params"}
+        modules, nets = {"g1": g1.network.module}, {"g1": Net(g1.variables["params"], stats)}
+    stage1 = None if stage1 is None else str(stage1)
+    config = LandmarksConfig(g2=network, degradation=degraded_by, stage1=stage1, image_size=sharp)
+    config.validate()
+    return config, Nets(modules, nets)
+
+
+def _degraded(config: LandmarksConfig, nets: Nets, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
     """The network's images [n, s, s, 3] in 0..255 and their points."""
-    nets = {"g1": degradation.load_net(config.stage1, "g1")} if config.stage1 else {}
-    state = State.create(nets, {}, stream(jax.random.key(0), "evaluate"))
-    views = jax.jit(partial(plain_views, config, degrader(config)))
+    small = jax.jit(partial(unaugmented, config, nets))
     images, points = [], []
     for start in range(0, len(faces), BATCH):
         rows = np.arange(start, start + BATCH)
         chosen = np.minimum(rows, len(faces) - 1)
         part = {"images": faces.images[chosen], "points": faces.points[chosen]}
-        part["example_index"] = rows
-        seen, there = jax.device_get(views(state, part))
-        images.append((seen + 1.0) * 127.5)
+        shown, there = jax.device_get(small(part | {"example_index": rows}))
+        images.append((shown + 1.0) * 127.5)
         points.append(there)
     count = len(faces)
     return np.concatenate(images)[:count], np.concatenate(points)[:count]
@@ -269,24 +295,19 @@ def _degraded(config: LandmarksConfig, faces: Faces) -> tuple[np.ndarray, np.nda
 
 def _shrunk(record: dict[str, Any], size: float | None) -> dict[str, Any]:
     """The image of a record, and its annotation in the image's pixels."""
-    with Image.open(io.BytesIO(record["image"])) as image:
-        photo = image.convert("RGB")
-    fields = {
-        "names": record["name"].decode(),
-        "truth": np.asarray(record["points"], np.float64),
-        "visible": np.asarray(record["visible"], bool),
-        "boxes": np.asarray(record["face_box"], np.float64),
-    }
+    name = record["name"].decode()
+    photo = decode_rgb(record["image"], name)
+    points, box = (np.asarray(record[field], np.float64) for field in ("points", "face_box"))
     if size is not None:
-        factor = min(1.0, size / float(np.sqrt(fields["boxes"][2:].prod())))
-        photo = shrink(photo, factor)
-        fields["truth"] = (fields["truth"] + 0.5) * factor - 0.5
-        fields["boxes"] = scale_box(fields["boxes"], factor)
-    return {"photo": photo, **fields}
+        factor = min(1.0, size / float(np.sqrt(box[2:].prod())))
+        photo, points = shrink(photo, factor), (points + 0.5) * factor - 0.5
+        box = scale_box(box, factor)
+    visible = np.asarray(record["visible"], bool)
+    return {"photo": photo, "names": name, "truth": points, "visible": visible, "boxes": box}
 
 
 def shrink(photo: Image.Image, factor: float) -> Image.Image:
-    """A photograph at `factor` <= 1 of its size, antialiased, to within a pixel at the far edges.
+    """Shrink a photograph to `factor` <= 1, antialiased, to within a pixel at the far edges.
 
     Point x becomes (x + 0.5) factor - 0.5 exactly: what a whole number of pixels cannot show at
     the right and at the bottom is cut off, not squeezed in.
@@ -297,7 +318,7 @@ def shrink(photo: Image.Image, factor: float) -> Image.Image:
 
 
 def scale_box(box: np.ndarray, factor: float) -> np.ndarray:
-    """A box [4] after its image is scaled: its centre moves as points do, its sides scale."""
+    """Scale a box [4] with its image: its centre moves as points do, its sides scale."""
     x, y, w, h = box
     centre = (np.array([x + (w - 1) / 2, y + (h - 1) / 2]) + 0.5) * factor - 0.5
     sides = np.array([w, h]) * factor
@@ -311,21 +332,6 @@ def _compare(find: Finder, faces: Sequence[dict[str, Any]]) -> dict[str, np.ndar
     return {"predicted": points, "confidence": confidence, **fields}
 
 
-def _scheme_of(points: np.ndarray) -> Scheme:
-    return {scheme.count: scheme for scheme in SCHEMES.values()}[points.shape[1]]
-
-
-def _common(a: Scheme, b: Scheme) -> Scheme:
-    """The scheme that both can be converted to: that with fewer points."""
-    return min(a, b, key=lambda scheme: scheme.count)
-
-
 def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    chunk = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
+    while chunk := list(islice(items, size)):
         yield chunk

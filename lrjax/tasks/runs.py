@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
-import json
 import pkgutil
 import platform
 import shutil
@@ -29,7 +28,7 @@ import lrjax
 from lrjax.config import from_dict, override, to_dict
 from lrjax.data.examples import Examples, Loaded
 from lrjax.errors import InputError, did_you_mean
-from lrjax.files import exclusively, write_json
+from lrjax.files import exclusively, read_json, write_json
 from lrjax.models import weights
 from lrjax.tasks import csri, data, degradation, landmarks, recognition, super_resolution
 from lrjax.training import loop
@@ -160,15 +159,12 @@ def load_config(folder: Path) -> Config:
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise InputError(f"There is no run in {folder} (no config.json); name a run folder.")
-    try:
-        values = json.loads(path.read_text())
-        kind = TASKS[values.pop("task")].config
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"The file {path} is not a run's configuration ({error}); name another run folder, or "
-            "discard this one with --restart."
-        ) from error
-    return from_dict(kind, values)
+    remedy = "name another run folder, or discard this one with --restart"
+    values = read_json(path, remedy)
+    task = TASKS.get(values.pop("task", None)) if isinstance(values, dict) else None
+    if task is None:
+        raise InputError(f"The file {path} is not a run's configuration; {remedy}.")
+    return from_dict(task.config, values, about=f"The configuration in {path}")
 
 
 # --- The graph of runs.
@@ -340,12 +336,20 @@ def check_data(parts: Mapping[str, Examples], folder: Path) -> None:
     """
     if not (folder / "config.json").is_file():
         return
-    begun = json.loads((folder / "environment.json").read_text())["data"]
+    path, remedy = folder / "environment.json", "discard the run with --restart"
+    try:
+        begun = read_json(path, remedy)["data"]
+        before = {name: (begun[name]["fingerprint"], begun[name]["faces"]) for name in begun}
+    except (TypeError, KeyError) as error:
+        raise InputError(
+            f"The file {path} does not say what a run began with; {remedy}."
+        ) from error
     for name, part in parts.items():
-        if name in begun and begun[name]["fingerprint"] != part.fingerprint:
+        fingerprint, faces = before.get(name, (part.fingerprint, 0))
+        if fingerprint != part.fingerprint:
             raise InputError(
                 f"The {name} faces of the run in {folder} have changed since it began (it had "
-                f"{begun[name]['faces']}, there are {len(part)}); prepare the same data again, "
+                f"{faces}, there are {len(part)}); prepare the same data again, "
                 "name another run folder, or discard the run with --restart."
             )
 

@@ -199,8 +199,7 @@ def fit(
         init_state(task, jax.random.key(config.seed)), mesh, partition(task, mesh)
     )
     checkpoints = Checkpoints(folder, config.keep)
-    if checkpoints.latest() is not None:
-        state = checkpoints.restore(state)
+    state = checkpoints.restore_latest(state) or state
     start = int(state.step)
     if start > steps:
         raise InputError(

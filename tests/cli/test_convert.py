@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from lrjax.cli.convert import convert
 from lrjax.cli.main import COMMANDS
 from lrjax.errors import InputError
-from lrjax.models.vdsr import VDSR
-from lrjax.training.weights import load_variables
+from lrjax.models import weights
+from lrjax.models.upsamplers import VDSRConfig
 
 
 def state(channels: int) -> dict[str, np.ndarray]:
@@ -37,19 +37,18 @@ def test_the_file_is_the_network(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0
     assert done.output == f"{out}: vdsr, 667,008 parameters of {given}\n"
-    variables, metadata = load_variables(out)
-    assert metadata == {
-        "network": "vdsr",
-        "options": {"channels": 3, "use_bias": False},
+    found = weights.load(out, "refiner", ("refiner",))
+    assert found.network.config == VDSRConfig(channels=3, use_bias=False)
+    assert found.provenance == {
         "source": "theirs.safetensors",
         "sha256": hashlib.sha256(given.read_bytes()).hexdigest(),
     }
     np.testing.assert_array_equal(
-        variables["params"]["conv_1"]["kernel"],
+        found.variables["params"]["conv_1"]["kernel"],
         state(3)["residual_layer.0.conv.weight"].transpose(2, 3, 1, 0),
     )
     image = np.zeros((1, 4, 4, 3), np.float32)
-    assert VDSR(**metadata["options"]).apply(variables, image).shape == image.shape
+    assert found.network.module.apply(found.variables, image, train=False).shape == image.shape
 
 
 def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:

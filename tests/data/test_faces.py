@@ -11,9 +11,9 @@ from PIL import Image
 
 from lrjax.data.faces import Faces, _frame, concatenate, load_faces, split_holdout, take
 from lrjax.errors import InputError
-from tfds_builders.alrf import alrf_dataset_builder
-from tfds_builders.w300 import w300_dataset_builder
-from tfds_builders.wider_face_crops import wider_face_crops_dataset_builder
+from lrjax.tfds_builders.alrf import alrf_dataset_builder
+from lrjax.tfds_builders.w300 import w300_dataset_builder
+from lrjax.tfds_builders.wider_face_crops import wider_face_crops_dataset_builder
 
 NUM_PHOTOS = 6
 SIDE = 60.0  # of the face's tight box; the face box is 1.2 times as high

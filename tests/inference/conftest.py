@@ -1,6 +1,7 @@
 """A network that needs no training: it finds coloured dots."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrjax.inference.landmarks import Detector, Inference
-from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
+from lrjax.models.registry import Network
+from lrjax.models.s2ld import LandmarkConfig
+from lrjax.models.weights import Weights
 
 
 class DotFinder:
-    """Five maps of a view: red left and right, green, blue left and right.
+    """Five maps of a crop: red left and right, green, blue left and right.
 
     With the decoder "soft" their points are the centroids of those colours. What is left or right
     of the middle is found by its place, as by a network that has learned faces.
@@ -36,12 +39,14 @@ class DotFinder:
 
 
 @pytest.fixture
-def find_dots() -> Callable[..., Detector]:
-    """`options -> Detector` around the DotFinder."""
+def find_dots() -> Callable[..., LandmarkPredictor]:
+    """`options -> LandmarkPredictor` around the DotFinder."""
 
-    def make(**options: Any) -> Detector:
-        config = LandmarksConfig(scheme="five", degradation="subsample", decoder="soft", sigma=1.2)
-        return Detector(config, DotFinder(), {"floor": jnp.float32(0.05)}, Inference(**options))
+    def make(**options: Any) -> LandmarkPredictor:
+        config = LandmarkConfig(points="five", decoder="soft", sigma=1.2)
+        network = Network(config, "landmarks", DotFinder(), ((32, 32, 3),))
+        weights = Weights(network, {"floor": jnp.float32(0.05)}, {}, Path("dots"), "dots")
+        return LandmarkPredictor(weights, PredictConfig(**options))
 
     return make
 

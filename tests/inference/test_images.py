@@ -1,5 +1,12 @@
 """Images of every kind arrive as the same RGB."""
 
+import contextlib
+import io
+import os
+import struct
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +14,16 @@ import pytest
 from PIL import Image
 
 from lrjax.errors import InputError
-from lrjax.inference.images import as_rgb, is_one_image, list_images, read_rgb
+from lrjax.inference import images
+from lrjax.inference.images import (
+    as_rgb,
+    decode_in_parts,
+    decode_rgb,
+    is_one_image,
+    list_images,
+    open_image,
+    read_rgb,
+)
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=-1)
@@ -96,6 +112,93 @@ def test_a_folder_is_not_an_image(tmp_path: Path) -> None:
         read_rgb(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
+    """A pipe would wait for ever, and a device never end."""
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "a.png"
+        os.mkfifo(path)
+    with pytest.raises(InputError, match="it is no regular file"):
+        read_rgb(path)
+
+
+def test_formats_that_are_not_wanted_are_not_tried(tmp_path: Path) -> None:
+    """Pillow would hand PostScript to another program."""
+    path = tmp_path / "a.png"
+    Image.fromarray(COLOUR).save(path, "EPS")
+    with pytest.raises(InputError, match="not a known image format"):
+        read_rgb(path)
+
+
+def test_what_is_too_large_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("L", (300, 200)).save(tmp_path / "a.png")
+    monkeypatch.setattr(images, "MAX_PIXELS", 300 * 200 - 1)
+    monkeypatch.setattr(images, "_rgb", None)
+    with pytest.raises(InputError, match=r"a\.png cannot .* 300x200 pixels are too many"):
+        read_rgb(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match="decompression bomb"):
+        read_rgb(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP"])
+def test_whatever_a_damaged_file_makes_of_pillow_is_one_error(kind: str) -> None:
+    """Bytes of a real file, changed here and there: still an image, or an InputError."""
+    rng = np.random.default_rng(0)
+    stream = io.BytesIO()
+    Image.fromarray(COLOUR).resize((40, 30)).save(stream, kind)
+    whole, modes = stream.getvalue(), []
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 200), 4):
+            damaged[place] = rng.integers(256)
+        with contextlib.suppress(InputError):
+            modes.append(decode_rgb(bytes(damaged), "x").mode)
+    assert len(modes) < 60
+    assert set(modes) <= {"RGB"}
+
+
+def test_pillow_does_not_warn_users(tmp_path: Path) -> None:
+    """A TIFF that says its compression twice is an image, and nothing else is said of it."""
+    stream = io.BytesIO()
+    Image.fromarray(COLOUR).save(stream, "TIFF")
+    data = stream.getvalue()
+    once, twice = (struct.pack("<HHI", 259, 3, count) for count in (1, 2))
+    assert data.count(once) == 1
+    path = tmp_path / "a.tif"
+    path.write_bytes(data.replace(once, twice))
+    code = "import sys; from lrjax.inference.images import read_rgb; read_rgb(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], check=True, timeout=120, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+
+
+def test_parts_of_many_images_are_bounded_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten pixels at a time, or one image that has more; what cannot be read counts as none."""
+    monkeypatch.setattr(images, "PIXELS_AT_ONCE", 10)
+    monkeypatch.setattr(images, "AT_ONCE", 4)
+    sizes = [4, 6, 5, 30, 2, None, 3, 1, 1]
+    openers = []
+    for i, size in enumerate(sizes):
+        path = tmp_path / f"{i}.png"
+        if size is not None:
+            Image.new("RGB", (size, 1), (i, 0, 0)).save(path)
+        openers.append(partial(open_image, path))
+    parts = list(decode_in_parts(openers))
+    widths = [[getattr(image, "width", None) for image in part] for part in parts]
+    assert widths == [[4, 6], [5], [30], [2, None, 3, 1], [1]]
+    whole = [image for part in parts for image in part]
+    assert "5.png does not exist" in str(whole[5])
+    reds = [np.asarray(image)[0, 0, 0] for i, image in enumerate(whole) if i != 5]
+    assert reds == [0, 1, 2, 3, 4, 6, 7, 8]
+
+
 def test_arrays_files_and_pil_images_are_alike(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(COLOUR).save(path)
@@ -130,3 +233,12 @@ def test_the_images_of_a_folder(tmp_path: Path) -> None:
         list_images(tmp_path / "folder.png")
     with pytest.raises(InputError, match="There is no folder"):
         list_images(tmp_path / "absent")
+
+
+def test_the_images_of_a_folder_and_of_its_folders(tmp_path: Path) -> None:
+    for name in ("b.png", "x/a.jpg", "x/y/c.bmp", ".hidden/d.png", "x/.e.png", "x/f.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert list_images(tmp_path, deep=True) == ["b.png", "x/a.jpg", "x/y/c.bmp"]
+    assert list_images(tmp_path) == ["b.png"]

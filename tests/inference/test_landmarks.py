@@ -7,7 +7,7 @@ import pytest
 from lrjax.errors import InputError
 from lrjax.geometry.points import FIVE
 from lrjax.inference import landmarks
-from lrjax.inference.landmarks import Detector, Inference
+from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 
 # Face sides in pixels of the photograph, and where their middles are.
 SIDES = np.array([18.0, 32.0, 57.0, 150.0])
@@ -31,11 +31,11 @@ def boxes_of(middles: np.ndarray, sides: np.ndarray) -> np.ndarray:
 def test_points_come_back_in_photograph_pixels(find_dots, draw_dots, face, options) -> None:
     truth = MIDDLES[:, None] + face * (SIDES / 32)[:, None, None]
     photo = draw_dots(truth, SIDES, (320, 330))
-    detector = find_dots(**options)
+    predictor = find_dots(**options)
     # One at a time: the other faces would be in view.
     for i in range(len(SIDES)):
         alone = draw_dots(truth[i : i + 1], SIDES[i : i + 1], (320, 330))
-        found = detector(np.asarray(alone), boxes_of(MIDDLES, SIDES)[i])
+        found = predictor(np.asarray(alone), boxes_of(MIDDLES, SIDES)[i])
         assert found.points.shape == (1, 5, 2)
         np.testing.assert_allclose(found.points[0], truth[i], atol=0.006 * SIDES[i])
     assert photo.size == (330, 320)
@@ -46,18 +46,18 @@ def test_faces_of_one_photograph_and_of_several_agree(find_dots, draw_dots, face
     truth = middles[:, None] + face * (24 / 32)
     photo = draw_dots(truth, sides, (170, 180))
     boxes = boxes_of(middles, sides)
-    detector = find_dots()
-    together = detector(photo, boxes)
+    predictor = find_dots()
+    together = predictor(photo, boxes)
     np.testing.assert_allclose(together.points, truth, atol=0.15)
     assert together.image.tolist() == [0, 0, 0]
     array = np.asarray(photo)
-    apart = detector([array, photo, array], boxes)
+    apart = predictor([array, photo, array], boxes)
     np.testing.assert_allclose(apart.points, together.points, atol=1e-5)
     assert apart.image.tolist() == [0, 1, 2]
-    mixed = detector([array, array], [boxes[:2], boxes[2]])
+    mixed = predictor([array, array], [boxes[:2], boxes[2]])
     np.testing.assert_allclose(mixed.points, together.points, atol=1e-5)
     assert mixed.image.tolist() == [0, 0, 1]
-    one = detector(photo, boxes[1])
+    one = predictor(photo, boxes[1])
     np.testing.assert_allclose(one.points[0], together.points[1], atol=1e-3)
 
 
@@ -98,20 +98,20 @@ def test_a_turned_face_is_looked_at_upright(find_dots, draw_dots, face) -> None:
 
 
 def test_without_boxes_each_image_is_one_face(find_dots, draw_dots, face) -> None:
-    detector = find_dots(passes=1)
+    predictor = find_dots(passes=1)
     photos, truths = [], []
     for width, height in ((24, 30), (40, 36)):
         middle = np.array([(width - 1) / 2, (height - 1) / 2])
         truths.append(middle + face * (width / 40))
         photos.append(draw_dots(truths[-1][None], np.array([width]), (height, width)))
-    found = detector(photos)
+    found = predictor(photos)
     np.testing.assert_allclose(found.points, truths, atol=0.2)
     np.testing.assert_array_equal(found.boxes, [[0, 0, 24, 30], [0, 0, 40, 36]])
 
 
 def test_confidence_is_high_for_a_peak_of_the_trained_width(find_dots) -> None:
     """A view with Gaussians of the configured sigma, and one without a face."""
-    detector = find_dots(flip=False)
+    predictor = find_dots(flip=False)
     rows, columns = np.indices((32, 32))
 
     def dot(x: float, y: float) -> np.ndarray:
@@ -119,7 +119,7 @@ def test_confidence_is_high_for_a_peak_of_the_trained_width(find_dots) -> None:
 
     view = np.stack([dot(8, 10) + dot(23, 10), dot(15, 17), dot(9, 24) + dot(22, 24)], axis=-1)
     pixels = np.stack([255 * view, np.full((32, 32, 3), 128.0)]).astype(np.uint8)
-    points, sure = detector.look_at_views(pixels)
+    points, sure = predictor.predict_crops(pixels)
     np.testing.assert_allclose(
         points[0], [[8, 10], [23, 10], [15, 17], [9, 24], [22, 24]], atol=0.02
     )
@@ -130,8 +130,8 @@ def test_confidence_is_high_for_a_peak_of_the_trained_width(find_dots) -> None:
 
 def test_points_are_converted(tiny_weights, draw_dots, face) -> None:
     photo = draw_dots(30 + face[None], np.array([32.0]), (60, 60))
-    detector = Detector.load(tiny_weights)
-    native, five = detector(photo), detector(photo, points="five")
+    predictor = LandmarkPredictor.load(tiny_weights)
+    native, five = predictor(photo), predictor(photo, points="five")
     assert native.points.shape == (1, 68, 2)
     assert five.scheme == FIVE
     np.testing.assert_allclose(five.points[0, 0], native.points[0, 36:42].mean(0), rtol=1e-5)
@@ -140,7 +140,7 @@ def test_points_are_converted(tiny_weights, draw_dots, face) -> None:
     np.testing.assert_allclose(five.point_confidence[0, 0], eye, rtol=1e-5)
     np.testing.assert_allclose(five.confidence, five.point_confidence.mean(1), rtol=1e-6)
     with pytest.raises(InputError, match="'six' are unknown; choose native, ibug68"):
-        detector(photo, points="six")
+        predictor(photo, points="six")
 
 
 def test_no_more_points_than_the_network_has(find_dots) -> None:
@@ -189,15 +189,15 @@ def test_as_many_boxes_as_images(find_dots) -> None:
 )
 def test_options_are_checked(options, message) -> None:
     with pytest.raises(InputError, match=message):
-        Inference(**options)
+        PredictConfig(**options)
 
 
 def test_two_sizes_of_batch_are_compiled(find_dots) -> None:
     """One compilation for a single view, one for many and one for few, however many there are."""
-    detector = find_dots()
+    predictor = find_dots()
     landmarks._forward.clear_cache()
     for count in (1, 2, 7, 9, 32, 33, 64, 71, 1):
-        detector.look_at_views(np.zeros((count, 32, 32, 3), np.uint8))
+        predictor.predict_crops(np.zeros((count, 32, 32, 3), np.uint8))
     assert landmarks._forward._cache_size() == 3
-    assert detector.look_at_views(np.zeros((71, 32, 32, 3), np.uint8))[0].shape == (71, 5, 2)
-    assert jnp.isfinite(detector.look_at_views(np.zeros((2, 32, 32, 3), np.uint8))[0]).all()
+    assert predictor.predict_crops(np.zeros((71, 32, 32, 3), np.uint8))[0].shape == (71, 5, 2)
+    assert jnp.isfinite(predictor.predict_crops(np.zeros((2, 32, 32, 3), np.uint8))[0]).all()

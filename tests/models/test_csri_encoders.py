@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import tiny
 
-from lrjax.models.centreface import PReLU, gaussian, pooled, xavier
-from lrjax.models.encoders import ENCODERS, EncoderConfig
+from lrjax.models.centreface import PReLU, gaussian, xavier
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.layers import pool_ceil
 from lrjax.models.registry import build
 from lrjax.models.rpcn import RPCN
 
@@ -31,6 +32,10 @@ def shapes(module: nn.Module, *inputs: Any, **mode: Any) -> tuple[Any, Any]:
     return jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), *inputs, **mode))
 
 
+def small_module(name: str, **options: Any) -> nn.Module:
+    return build(EncoderConfig(name, **options)).module
+
+
 def images(name: str, count: int = 2) -> np.ndarray:
     shape = (count, *build(EncoderConfig(name)).size, 3)
     return np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
@@ -39,7 +44,7 @@ def images(name: str, count: int = 2) -> np.ndarray:
 def narrow(name: str) -> tuple[nn.Module, Any]:
     """A narrow network with plausible variables, its biases of either sign."""
     # Wide enough for RPCN to have filters of every kind.
-    module = build_module(name, width=1 / 4 if name == "rpcn" else WIDTH)
+    module = small_module(name, width=1 / 4 if name == "rpcn" else WIDTH)
     params = tiny.filled(shapes(module, images(name), False)[1])["params"]
 
     def moved(path: Any, leaf: np.ndarray) -> np.ndarray:
@@ -115,16 +120,16 @@ def rpcn_features() -> int:
 )
 def test_parameters_by_hand(name: str, by_hand: int, total: int) -> None:
     """At full width, without classifiers."""
-    recogniser = build(EncoderConfig(name))
-    output, variables = shapes(recogniser.build(), images(name), False)
-    assert (output.shape, output.dtype) == ((2, recogniser.embedding), jnp.float32)
+    network = build(EncoderConfig(name))
+    output, variables = shapes(network.module, images(name), False)
+    assert (output.shape, output.dtype) == ((2, network.embedding), jnp.float32)
     assert set(variables) == {"params"}
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == by_hand == total
 
 
 @pytest.mark.parametrize("name", [*NAMES, *SMALL])
 def test_the_feature_is_as_long_at_any_width(name: str) -> None:
-    found, variables = shapes(build_module(name, width=WIDTH), images(name), False)
+    found, variables = shapes(small_module(name, width=WIDTH), images(name), False)
     assert found.shape == (2, build(EncoderConfig(name)).embedding)
     least = 2 if name == "rpcn" else 8  # most of RPCN is behind the convolutions
     full = shapes(build(EncoderConfig(name)).module, images(name), False)[1]
@@ -167,7 +172,7 @@ def test_the_feature_is_as_long_at_any_width(name: str) -> None:
     ],
 )
 def test_maps_are_those_of_the_table(name: str, expected: dict[str, tuple[int, int]]) -> None:
-    module = build_module(name, width=WIDTH)
+    module = small_module(name, width=WIDTH)
     _, state = shapes(module, images(name), False, capture_intermediates=True)
     sides = {
         layer: value["__call__"][0].shape[1:3]
@@ -305,13 +310,13 @@ def test_features_are_those_of_pytorch(name: str, reference: Callable) -> None:
 def test_rpcn_resolves_as_pytorch(domain: str) -> None:
     module = RPCN(width=1 / 4, shared=0.25)
     pixels = images("rpcn")[:, :15, :10]
-    variables = tiny.filled(shapes(module, pixels, False, method="resolve")[1])
+    variables = tiny.filled(shapes(module, pixels, False, method="refine")[1])
     compare(
         module,
         variables,
         pixels,
         lambda r, x: r.conv(torch_rpcn_codes(r, x, domain), "decoder", 1, 2),
-        method="resolve",
+        method="refine",
         domain=domain,
     )
 
@@ -357,13 +362,13 @@ def test_caffes_initialisers() -> None:
 
 def test_pooling_keeps_odd_rows_and_columns() -> None:
     x = jnp.asarray([[1.0, 2, 7], [3, 4, 0], [-5, -6, -9]])[None, :, :, None]
-    np.testing.assert_array_equal(pooled(x)[0, :, :, 0], [[4, 7], [-5, -9]])
+    np.testing.assert_array_equal(pool_ceil(x)[0, :, :, 0], [[4, 7], [-5, -9]])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dropout_is_that_of_the_published_network_or_as_asked(name: str) -> None:
     assert build(EncoderConfig(name)).module.dropout == (0.5 if name == "vggface" else 0.0)
-    module, dropped = build_module(name, width=WIDTH, dropout=0.3), []
+    module, dropped = small_module(name, width=WIDTH, dropout=0.3), []
 
     def seen(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
         if isinstance(context.module, nn.Dropout):
@@ -397,18 +402,18 @@ def test_dropout_thins_the_feature() -> None:
 # RPCN's two domains.
 
 
-def test_what_rpcn_learned_by_enlarging_fits_its_recogniser() -> None:
+def test_what_rpcn_learned_by_enlarging_fits_its_encoder() -> None:
     """The convolutions of both, of one shape; each has a last layer of its own."""
     module, pixels = RPCN(), images("rpcn")
-    _, recogniser = shapes(module, pixels, False)
-    output, resolver = shapes(module, pixels[:, :20, :17], False, method="resolve")
+    _, encoder = shapes(module, pixels, False)
+    output, refiner = shapes(module, pixels[:, :20, :17], False, method="refine")
     assert (output.shape, output.dtype) == ((2, 20, 17, 3), jnp.float32)
-    assert set(recogniser["params"]) == {"features", "fc"}
-    assert set(resolver["params"]) == {"features", "decoder"}
-    assert recogniser["params"]["features"] == resolver["params"]["features"]
-    _, high = shapes(module, pixels, False, method="resolve", domain="high")
-    assert high == resolver
-    assert sum(leaf.size for leaf in jax.tree.leaves(resolver["params"]["decoder"])) == 1503
+    assert set(encoder["params"]) == {"features", "fc"}
+    assert set(refiner["params"]) == {"features", "decoder"}
+    assert encoder["params"]["features"] == refiner["params"]["features"]
+    _, high = shapes(module, pixels, False, method="refine", domain="high")
+    assert high == refiner
+    assert sum(leaf.size for leaf in jax.tree.leaves(refiner["params"]["decoder"])) == 1503
 
 
 @pytest.mark.parametrize(("shared", "parts"), [(1.0, {"shared"}), (0.0, {"low", "high"})])

@@ -14,17 +14,18 @@ import pytest
 import tiny
 
 from lrjax.geometry.templates import TEMPLATES
+from lrjax.models.encoders import ENCODERS, EncoderConfig
 from lrjax.models.inception_resnet import pool3
 from lrjax.models.lightcnn import LightCNN, grey
 from lrjax.models.mobilefacenet import depthwise
-from lrjax.models.encoders import ENCODERS, EncoderConfig
-from lrjax.models.registry import build
 from lrjax.models.refiners import VDSR
+from lrjax.models.registry import build
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 WIDTH = 1 / 16
-every_recogniser = pytest.mark.parametrize("name", ENCODERS)
+NORMALISED = ("inception_resnet_v1", "mobilefacenet")
+every_encoder = pytest.mark.parametrize("name", ENCODERS)
 # One of each family; the others differ by options that have tests of their own.
 FAMILIES = ("lightcnn29_32", "inception_resnet_v1", "mobilefacenet")
 
@@ -38,6 +39,10 @@ def size(tree: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
+def small_module(name: str, **options: Any) -> nn.Module:
+    return build(EncoderConfig(name, **options)).module
+
+
 def images(name: str, count: int = 3) -> np.ndarray:
     height, width = build(EncoderConfig(name)).size
     shape = count, height, width, 3
@@ -47,7 +52,7 @@ def images(name: str, count: int = 3) -> np.ndarray:
 @cache
 def small(name: str) -> tuple[nn.Module, Any]:
     """A narrow network with plausible variables."""
-    module = build_module(name, width=WIDTH)
+    module = small_module(name, width=WIDTH)
     _, variables = shapes(module, images(name), False)
     return module, tiny.filled(variables)
 
@@ -107,18 +112,18 @@ def mobilefacenet() -> int:
 )
 def test_parameters_by_hand(name: str, by_hand: int, total: int) -> None:
     """The published networks at full width, without their classifiers."""
-    recogniser = build(EncoderConfig(name))
-    output, variables = shapes(recogniser.build(), np.zeros((2, *recogniser.size, 3)), False)
-    assert (output.shape, output.dtype) == ((2, recogniser.embedding), jnp.float32)
+    network = build(EncoderConfig(name))
+    output, variables = shapes(network.module, np.zeros((2, *network.size, 3)), False)
+    assert (output.shape, output.dtype) == ((2, network.embedding), jnp.float32)
     assert size(variables["params"]) == by_hand == total
-    assert ("batch_stats" in variables) == recogniser.has_batch_stats
+    assert ("batch_stats" in variables) == (name in NORMALISED)
 
 
-@every_recogniser
+@every_encoder
 def test_its_images_are_of_its_template(name: str) -> None:
-    recogniser = build(EncoderConfig(name))
-    template = TEMPLATES[recogniser.template]
-    assert recogniser.size == (template.height, template.width)
+    network = build(EncoderConfig(name))
+    template = TEMPLATES[network.template]
+    assert network.size == (template.height, template.width)
 
 
 def test_vdsr_parameters_by_hand() -> None:
@@ -132,7 +137,8 @@ def test_vdsr_parameters_by_hand() -> None:
 @pytest.mark.parametrize("name", ["lightcnn29", "lightcnn29v2"])
 def test_small_images_have_the_parameters_of_large_ones(name: str) -> None:
     trees = [
-        shapes(build(EncoderConfig(key)).module, images(key, 1), False)[1] for key in (name, f"{name}_32")
+        shapes(build(EncoderConfig(key)).module, images(key, 1), False)[1]
+        for key in (name, f"{name}_32")
     ]
     assert images(name).shape[1] == 4 * images(f"{name}_32").shape[1] == 128
     same = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), *trees)
@@ -141,7 +147,7 @@ def test_small_images_have_the_parameters_of_large_ones(name: str) -> None:
 
 def test_inception_maps_at_112_pixels() -> None:
     """55, 53, 26, 24, 11, then 5 and 2 pixels, as the layer table has it."""
-    module = build_module("inception_resnet_v1", width=WIDTH)
+    module = small_module("inception_resnet_v1", width=WIDTH)
     pixels = jnp.zeros((1, 112, 112, 3))
     _, state = jax.eval_shape(
         lambda: module.init_with_output(
@@ -162,7 +168,7 @@ def test_inception_maps_at_112_pixels() -> None:
 # What holds for all.
 
 
-@every_recogniser
+@every_encoder
 def test_precision(name: str) -> None:
     """Parameters and features are float32, convolutions run in the compute dtype."""
     module = build(EncoderConfig(name, width=WIDTH)).module.clone(dtype=jnp.bfloat16)
@@ -256,17 +262,13 @@ def test_dropout_is_of_the_feature_and_can_be_set() -> None:
     np.testing.assert_allclose(trained[kept], 2 * evaluated[kept], rtol=1e-5)
     rates = [build(EncoderConfig(name)).module.dropout for name in FAMILIES]
     assert rates == [0.5, 0.6, 0.0]
-    assert [build_module(name, dropout=0.3).dropout for name in FAMILIES] == [0.3] * 3
+    assert [small_module(name, dropout=0.3).dropout for name in FAMILIES] == [0.3] * 3
 
 
 def test_device_axis_goes_where_there_are_statistics() -> None:
-    for name, recogniser in ENCODERS.items():
-        module = recogniser.build(axis_name="data")
-        assert getattr(module, "axis_name", None) == (
-            "data" if recogniser.has_batch_stats else None
-        )
-        normalised = name in ("inception_resnet_v1", "mobilefacenet")
-        assert normalised == recogniser.has_batch_stats
+    for name in ENCODERS:
+        module = build(EncoderConfig(name), "data").module
+        assert getattr(module, "axis_name", None) == ("data" if name in NORMALISED else None)
 
 
 # Parts.
@@ -298,7 +300,7 @@ def test_lightcnn_poolings_of_odd_sides() -> None:
 def test_untrained_lightcnn_keeps_its_scale() -> None:
     """After 29 layers without normalisation, features are neither tiny nor huge."""
     name = "lightcnn29_32"
-    module = build_module(name, width=0.25)
+    module = small_module(name, width=0.25)
     variables = jax.jit(partial(module.init, train=False))(jax.random.key(0), images(name))
     features = jax.jit(partial(module.apply, train=False))(variables, images(name))
     assert 0.2 < np.std(features) < 20

@@ -44,7 +44,7 @@ def u_net(inputs: int, outputs: int) -> int:
 @pytest.mark.parametrize(("points", "total"), [(19, 28_401_620), (68, 28_404_805)])
 @pytest.mark.parametrize("side", [32, 128])
 def test_generator_parameters_by_hand(points, total, side) -> None:
-    network = HeatmapGenerator(points)
+    network = HeatmapGenerator(num_points=points)
     images = jnp.zeros((2, side, side, 3))
     output, variables = jax.eval_shape(
         lambda: network.init_with_output(jax.random.key(0), images, train=True)
@@ -55,7 +55,9 @@ def test_generator_parameters_by_hand(points, total, side) -> None:
 
 def test_generator_has_sixteen_residual_blocks() -> None:
     variables = jax.eval_shape(
-        lambda: HeatmapGenerator(5).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)), train=True)
+        lambda: HeatmapGenerator(num_points=5).init(
+            jax.random.key(0), jnp.zeros((1, 16, 16, 3)), train=True
+        )
     )
     blocks = [
         name
@@ -70,9 +72,7 @@ def test_discriminator_parameters_by_hand() -> None:
     """The same U-Net on 3 + (68 + 1) channels."""
     maps, images = jnp.zeros((2, 32, 32, 69)), jnp.zeros((2, 32, 32, 3))
     output, variables = jax.eval_shape(
-        lambda: HeatmapDiscriminator(68).init_with_output(
-            jax.random.key(0), maps, images, train=True
-        )
+        lambda: HeatmapDiscriminator().init_with_output(jax.random.key(0), maps, images, train=True)
     )
     assert output.shape == (2, 32, 32, 69)
     assert size(variables["params"]) == u_net(72, 69) == 28_444_549
@@ -93,7 +93,7 @@ def test_confidence_parameters_by_hand() -> None:
 @pytest.mark.parametrize(
     "network",
     [
-        HeatmapDiscriminator(3, widths=(4, 6), stem=4),
+        HeatmapDiscriminator(widths=(4, 6), stem=4),
         ConfidenceDiscriminator(widths=(4, 4, 6), pooled_blocks=1, hidden=8),
     ],
     ids=["D2", "D3"],
@@ -116,7 +116,7 @@ def test_discriminators_see_maps_and_image(network) -> None:
 
 
 def test_generator_accepts_any_size_divisible_by_sixteen() -> None:
-    network = HeatmapGenerator(2, widths=(2, 2, 2, 2), stem=2)
+    network = HeatmapGenerator(num_points=2, widths=(2, 2, 2, 2), stem=2)
 
     def output(*shape: int) -> tuple[int, ...]:
         init = partial(network.init_with_output, train=False)
@@ -129,7 +129,7 @@ def test_generator_accepts_any_size_divisible_by_sixteen() -> None:
 
 def test_skips_carry_single_pixels() -> None:
     """An output leans most on the input next to it, far finer than the deepest features."""
-    network = HeatmapGenerator(1, widths=(4, 4, 4), stem=4)
+    network = HeatmapGenerator(num_points=1, widths=(4, 4, 4), stem=4)
     images = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
     variables = jax.jit(partial(network.init, train=False))(jax.random.key(1), images)
 

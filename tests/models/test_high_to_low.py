@@ -50,9 +50,7 @@ def test_generator_parameters_by_hand() -> None:
 def test_discriminator_parameters_by_hand() -> None:
     network = ImageDiscriminator()
     output, variables = jax.eval_shape(
-        lambda: network.init_with_output(
-            jax.random.key(0), jnp.zeros((2, 32, 32, 3)), train=True
-        )
+        lambda: network.init_with_output(jax.random.key(0), jnp.zeros((2, 32, 32, 3)), train=True)
     )
     assert output.shape == (2,)
     layers = [

@@ -39,7 +39,10 @@ CASES = {
     ),
     "D1": Case(partial(s2ld.ImageDiscriminator, **CRITIC), (IMAGES,), "train", (4,)),
     "G2": Case(
-        partial(s2ld.HeatmapGenerator, num_points=POINTS, **U_NET), (IMAGES,), "train", (4, 16, 16, POINTS + 1)
+        partial(s2ld.HeatmapGenerator, num_points=POINTS, **U_NET),
+        (IMAGES,),
+        "train",
+        (4, 16, 16, POINTS + 1),
     ),
     "D2": Case(
         partial(s2ld.HeatmapDiscriminator, **U_NET),
@@ -47,9 +50,7 @@ CASES = {
         "train",
         (4, 16, 16, POINTS + 1),
     ),
-    "D3": Case(
-        partial(s2ld.ConfidenceDiscriminator, **CRITIC), (MAPS, IMAGES), "train", (4,)
-    ),
+    "D3": Case(partial(s2ld.ConfidenceDiscriminator, **CRITIC), (MAPS, IMAGES), "train", (4,)),
 }
 
 

@@ -15,18 +15,17 @@ import tiny
 from PIL import Image
 
 from lrjax.convert.networks import convert_state
-from lrjax.models.drrn import DRRN
-from lrjax.models.srcnn import SRCNN
+from lrjax.models.refiners import DRRN, SRCNN, VDSR
 from lrjax.models.super_resolution import (
     LuminanceOnly,
-    PreUpsampled,
     RRDBNet,
-    SharpnessDiscriminator,
+    SRGANDiscriminator,
     SRResNet,
     doublings,
+    enlarged,
     pixel_shuffle,
 )
-from lrjax.models.vdsr import VDSR
+from lrjax.models.upsamplers import VGGConfig
 from lrjax.models.vgg import VGG19Features
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -70,7 +69,7 @@ def test_the_discriminator_has_the_papers_parameters() -> None:
     layers = conv(3, 64) + sum(conv(a, b, bias=False) + 2 * b for a, b in pairwise(widths))
     head = (6 * 6 * 512 + 1) * 1024 + 1024 + 1
     # The paper's pieces have 96 pixels.
-    assert count(shapes(SharpnessDiscriminator(), 1, 96, 96, 3, train=False)) == layers + head
+    assert count(shapes(SRGANDiscriminator(), 1, 96, 96, 3, train=False)) == layers + head
 
 
 def test_vgg_has_vggs_parameters() -> None:
@@ -105,7 +104,7 @@ def test_drrn_has_the_papers_parameters_and_depth(units: int, depth: int) -> Non
 
 
 def test_drrn_in_three_blocks_has_three_pairs_to_share() -> None:
-    found = shapes(DRRN(channels=3, features=5, blocks=3, units=2), 1, 8, 8, 3, train=False)
+    found = shapes(DRRN(channels=3, width=5, blocks=3, units=2), 1, 8, 8, 3, train=False)
     shared = [name for name in found["params"] if name.endswith(("_first", "_second"))]
     assert sorted(shared) == [f"block_{b}_{name}" for b in range(3) for name in ("first", "second")]
     norms = 2 * (3 + 2 * 5 + 3 * 4 * 5 + 5)
@@ -154,58 +153,39 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.stack([b.resize((width, height), Image.Resampling.BICUBIC) for b in bands], -1)
 
 
-def sharpeners(**changes: Any) -> list[Any]:
+def refiners(**changes: Any) -> list[Any]:
     """Small ones of each kind, for three channels."""
     return [
-        SRCNN(features=4, residual=changes.get("identity", False)),
-        VDSR(channels=3, features=4, layers=3, use_bias=True, **changes),
-        DRRN(features=4, units=2, **changes),
+        SRCNN(width=4, residual=changes.get("residual", False)),
+        VDSR(channels=3, width=4, layers=3, use_bias=True, **changes),
+        DRRN(width=4, units=2, **changes),
     ]
 
 
-@pytest.mark.parametrize("network", sharpeners(), ids=["srcnn", "vdsr", "drrn"])
-def test_images_are_sharpened_after_an_enlargement_by_any_factors(network: Any) -> None:
-    module, x = PreUpsampled(network, (112 / 20, 6.0)), images(1, 5, 4, 3)
-    found = shapes(module, 1, 5, 4, 3, train=False)
-    assert jax.tree.map(jnp.shape, found) == jax.tree.map(
-        jnp.shape, shapes(network, 1, 28, 24, 3, train=False)
-    )
-    assert jax.tree.map(jnp.shape, found) == jax.tree.map(
-        jnp.shape, shapes(module, 1, 28, 24, 3, train=False, method="sharpen")
-    )
-    variables = tiny.filled(found)
-    large = resized(x[0], 28, 24)[None]
-    ways = jax.jit(
-        lambda v: (
-            module.apply(v, x, train=False),
-            module.apply(v, large, train=False, method="sharpen"),
-            network.apply(v, large, train=False),
-        )
-    )
-    made, sharpened, alone = ways(variables)
-    assert made.shape == (1, 28, 24, 3)
+@pytest.mark.parametrize("network", refiners(), ids=["srcnn", "vdsr", "drrn"])
+def test_images_of_any_size_are_refined_and_keep_it(network: Any) -> None:
+    large = resized(images(1, 5, 4, 3)[0], 28, 24)[None]
+    variables = tiny.filled(shapes(network, 1, 28, 24, 3, train=False))
+    made = jax.jit(partial(network.apply, train=False))(variables, large)
+    assert made.shape == large.shape
     assert made.dtype == jnp.float32
-    np.testing.assert_array_equal(sharpened, alone)
-    np.testing.assert_allclose(made, alone, atol=1e-4)
     assert np.abs(made - large).max() > 0.1
 
 
-@pytest.mark.parametrize("network", sharpeners(identity=True), ids=["srcnn", "vdsr", "drrn"])
-def test_a_sharpener_may_start_by_changing_nothing(network: Any) -> None:
+def test_an_enlargement_is_pillows_bicubic_one_to_any_size() -> None:
+    x = images(1, 5, 4, 3)
+    np.testing.assert_allclose(enlarged(x, 28, 23)[0], resized(x[0], 28, 23), atol=1e-4)
+
+
+@pytest.mark.parametrize("network", refiners(residual=True), ids=["srcnn", "vdsr", "drrn"])
+def test_a_refiner_may_start_by_changing_nothing(network: Any) -> None:
     x = images(1, 6, 5, 3)
     variables = jax.jit(partial(network.init, train=False))(jax.random.key(0), x)
     np.testing.assert_array_equal(network.apply(variables, x, train=False), x)
 
 
-def test_it_is_made_for_whole_pixels() -> None:
-    module = PreUpsampled(VDSR(channels=3, features=2, layers=2), (1.5, 2.4))
-    found = shapes(module, 1, 8, 8, 3, train=False)
-    made = jax.eval_shape(partial(module.apply, train=False), found, jnp.zeros((2, 7, 9, 3)))
-    assert made.shape == (2, 10, 22, 3)  # of 10.5 and 21.6
-
-
 def test_luminance_changes_alone() -> None:
-    network = VDSR(features=4, layers=3)
+    network = VDSR(width=4, layers=3)
     module, x = LuminanceOnly(network), images(2, 6, 5, 3)
     variables = tiny.filled(shapes(module, 2, 6, 5, 3, train=False))
     made = np.asarray(jax.jit(partial(module.apply, train=False))(variables, x))
@@ -343,7 +323,7 @@ def test_srcnn_is_the_references(middle: int) -> None:
         y = r.functional.relu(r.conv((x + 1) / 2, "conv_0"))
         return 2 * r.conv(r.functional.relu(r.conv(y, "conv_1")), "conv_2") - 1
 
-    compare(SRCNN(features=6, middle=middle), reference, (2, 7, 6, 3), train=False)
+    compare(SRCNN(width=6, middle=middle), reference, (2, 7, 6, 3), train=False)
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -363,7 +343,7 @@ def test_drrn_is_the_references(train: bool) -> None:
                 y = y + start
         return x + 2 * unit(y, "image", "image")
 
-    module = DRRN(features=4, blocks=2, units=3)
+    module = DRRN(width=4, blocks=2, units=3)
     mode = {"train": True, "mutable": "batch_stats"} if train else {"train": False}
     compare(module, reference, (2, 5, 6, 3), **mode)
 
@@ -375,7 +355,7 @@ def test_vdsr_of_another_depth_is_the_references() -> None:
             y = r.functional.relu(r.conv(y, f"conv_{layer}"))
         return x + 2 * r.conv(y, "conv_3")
 
-    module = VDSR(channels=3, features=4, layers=4, use_bias=True)
+    module = VDSR(channels=3, width=4, layers=4, use_bias=True)
     compare(module, reference, (2, 5, 6, 3), train=False)
 
 
@@ -389,7 +369,7 @@ def test_the_discriminator_is_the_references() -> None:
         x = x.permute(0, 2, 3, 1).flatten(1)
         return r.dense(r.leaky(r.dense(x, "hidden")), "score")[:, 0]
 
-    module = SharpnessDiscriminator(widths=(4, 5), hidden=6)
+    module = SRGANDiscriminator(widths=(4, 5), hidden=6)
     compare(module, reference, (3, 16, 16, 3), train=False)
 
 
@@ -412,7 +392,9 @@ def test_vgg_is_torchvisions(activated: bool) -> None:
     with torch.no_grad():
         wanted = model.features(torch.from_numpy(normalised)).numpy().transpose(0, 2, 3, 1)
     module = VGG19Features(widths=widths, activated=activated)
-    theirs = convert_state("vgg19", state | {"classifier.0.weight": widths}, "theirs", module)
+    theirs = convert_state(
+        "vgg19", state | {"classifier.0.weight": widths}, "theirs", VGGConfig(widths=widths)
+    )
     assert theirs.dropped == ("classifier.0.weight",)
     found = jax.jit(module.apply)(theirs.variables, x)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())

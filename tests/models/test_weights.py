@@ -151,7 +151,7 @@ def test_unknown_networks_are_named(tmp_path: Path) -> None:
     weights.save(
         tmp_path / "f", EncoderConfig("resnet1000"), {"params": {"a": np.float32([1])}}, {}
     )
-    with pytest.raises(InputError, match="There is no network .resnet1000.; choose one of"):
+    with pytest.raises(InputError, match="There is no network 'resnet1000'; choose one of"):
         weights.load(tmp_path / "f", "encoder", ("encoder",))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lrjax.errors import InputError
-from lrjax.report.tables import Table, beside_paper, cell_text
+from lrjax.report.tables import Table, beside_paper
 
 PAPER = {
     "S1": {"NRMSE": 11.33, "auc@0.07": 11.897},
@@ -69,8 +69,8 @@ def test_columns_with_a_number_are_numeric() -> None:
     ("cell", "text"),
     [(None, "—"), (1.0, "1.000"), (7, "7"), ("4.23 ± 4.52", "4.23 ± 4.52"), (-0.5, "-0.500")],
 )
-def test_cell_text(cell: object, text: str) -> None:
-    assert cell_text(cell, 3) == text
+def test_cells_are_printed_with_the_digits_of_the_table(cell: object, text: str) -> None:
+    assert Table("t", ("a",), ((cell,),), digits=3).text() == [[text]]
 
 
 def test_rows_must_fit_the_columns() -> None:

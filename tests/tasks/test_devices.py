@@ -8,7 +8,7 @@ import child
 import numpy as np
 import pytest
 
-from configs.landmarks import get_config
+from lrjax.configs.landmarks import get_config
 from lrjax.tasks.degradation import DegradationConfig
 
 # What learns. G1 is frozen while landmarks are learned.

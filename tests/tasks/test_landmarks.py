@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
-from configs.landmarks import get_config
+from lrjax.configs.landmarks import get_config
 from lrjax.config import AugmentConfig, CameraConfig
 from lrjax.data import degrade
 from lrjax.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders.common import FaceBuilder, Report
+from lrjax.tfds_builders.common import FaceBuilder, Report
 
 
 @pytest.fixture

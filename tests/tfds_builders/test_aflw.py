@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from tfds_builders.aflw.aflw_dataset_builder import NUM_FACES, Builder, read_annotation
-from tfds_builders.common import DatasetError
+from lrjax.tfds_builders.aflw.aflw_dataset_builder import NUM_FACES, Builder, read_annotation
+from lrjax.tfds_builders.common import DatasetError
 
 
 def official_content() -> dict[str, np.ndarray]:

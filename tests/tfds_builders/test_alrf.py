@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tfds_builders.alrf.alrf_dataset_builder import Builder
-from tfds_builders.alrf.annotations import read_table
-from tfds_builders.common import DatasetError, Report
+from lrjax.tfds_builders.alrf.alrf_dataset_builder import Builder
+from lrjax.tfds_builders.alrf.annotations import read_table
+from lrjax.tfds_builders.common import DatasetError, Report
 
 POINTS = "x0,y0,x1,y1,x2,y2,x3,y3,x4,y4"
 MARKS = "6,9,18,7,12.5,12,10,20,19,17"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tfds_builders.casia_webface.casia_webface_dataset_builder import LFW_OVERLAP, Builder
+from lrjax.tfds_builders.casia_webface.casia_webface_dataset_builder import LFW_OVERLAP, Builder
 
 
 @pytest.fixture

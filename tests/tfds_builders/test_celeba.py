@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tfds_builders.celeba.celeba_dataset_builder import Builder, scaled_points
-from tfds_builders.common import AnnotationError, DatasetError
+from lrjax.tfds_builders.celeba.celeba_dataset_builder import Builder, scaled_points
+from lrjax.tfds_builders.common import AnnotationError, DatasetError
 
 NAMES = [f"{i:06d}.jpg" for i in range(1, 7)]
 OWNERS = [2880, 9, 2880, 100, 9, 7]

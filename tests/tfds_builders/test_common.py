@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from tfds_builders.common import (
+from lrjax.tfds_builders.common import (
     AnnotationError,
     DatasetError,
     Report,
@@ -18,13 +18,14 @@ from tfds_builders.common import (
     find_image,
     list_images,
     load_mat,
+    mats,
     open_photo,
     parse_numbers,
     tight_box,
 )
-from tfds_builders.common.builder import shard_ranges
-from tfds_builders.common.crops import CONTEXT, LARGEST, check_box
-from tfds_builders.common.files import list_files
+from lrjax.tfds_builders.common.builder import shard_ranges
+from lrjax.tfds_builders.common.crops import CONTEXT, LARGEST, check_box
+from lrjax.tfds_builders.common.files import list_files
 
 
 def dot_photo(x: float, y: float, width: int, height: int, sigma: float) -> Image.Image:
@@ -209,6 +210,15 @@ def test_a_mat_that_ends_its_reader_is_damaged(tmp_path: pathlib.Path) -> None:
             refused.append(str(error))
     assert refused
     assert all(f"{path} is damaged (" in message for message in refused)
+
+
+def test_a_mat_that_takes_too_long_is_damaged(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scipy.io.savemat(tmp_path / "some.mat", {"a": np.arange(3.0)})
+    monkeypatch.setattr(mats, "TIME_LIMIT", 0.001)
+    with pytest.raises(DatasetError, match=r"some\.mat is damaged \(reading it took more than"):
+        load_mat(tmp_path / "some.mat", "a")
 
 
 def test_cells_are_read_as_lists_of_what_they_hold(tmp_path: pathlib.Path) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfds_builders.common import DatasetError, Report
-from tfds_builders.face_records.face_records_dataset_builder import Builder, scan_headers
-from tfds_builders.face_records.recordio import RecordError, RecordFile, read_index
+from lrjax.tfds_builders.common import DatasetError, Report
+from lrjax.tfds_builders.face_records.face_records_dataset_builder import Builder, scan_headers
+from lrjax.tfds_builders.face_records.recordio import RecordError, RecordFile, read_index
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tfds_builders.common import DatasetError, Report
-from tfds_builders.mtfl.mtfl_dataset_builder import Builder, read_faces
+from lrjax.tfds_builders.common import DatasetError, Report
+from lrjax.tfds_builders.mtfl.mtfl_dataset_builder import Builder, read_faces
 
 X, Y = (50.5, 90.0, 71.25, 55.0, 86.0), (40.0, 42.5, 60.0, 80.0, 79.5)
 POINTS = np.transpose([X, Y])

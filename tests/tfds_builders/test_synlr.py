@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfds_builders.common import DatasetError
-from tfds_builders.synlr.partition import Counts, _halves, fitting, partition
-from tfds_builders.synlr.synlr_dataset_builder import Builder, SynlrSettings, region_box
+from lrjax.tfds_builders.common import DatasetError
+from lrjax.tfds_builders.synlr.partition import Counts, _halves, fitting, partition
+from lrjax.tfds_builders.synlr.synlr_dataset_builder import Builder, SynlrSettings, region_box
 
 TINY = Counts(train_people=1, train=3, test_people=1, probe=2, gallery_match=2, distractors=3)
 

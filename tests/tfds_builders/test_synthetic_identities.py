@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfds_builders.synthetic_faces import faces
-from tfds_builders.synthetic_identities import synthetic_identities_dataset_builder as dataset
+from lrjax.tfds_builders.synthetic_faces.scene import Picture
+from lrjax.tfds_builders.synthetic_identities import synthetic_identities_dataset_builder as dataset
 
 CONFIG = dataset.SyntheticIdentitiesConfig(
     name="tiny", train=(2, 2), test=(2, 3), distractors=(1, 2), hr=(1, 1), hr_side=48.0
@@ -67,7 +67,7 @@ def test_the_points_lie_where_the_face_was_cut(tmp_path: pathlib.Path) -> None:
     points[30] = (31.0, 27.0)  # the tip of the nose
     pixels = np.zeros((70, 70, 3), np.uint8)
     pixels[27, 31] = 255
-    face = faces.FaceImage(
+    face = Picture(
         pixels, points, np.ones(68, bool), np.array([20.0, 18, 24, 30]), np.zeros((2, 2))
     )
     for seed in range(5):

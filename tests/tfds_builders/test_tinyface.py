@@ -9,9 +9,9 @@ import pytest
 import scipy.io
 import tensorflow_datasets as tfds
 
-from tfds_builders.common import DatasetError, Report
-from tfds_builders.tinyface.pairs import GALLERY, PROBE, read_pairs
-from tfds_builders.tinyface.tinyface_dataset_builder import Builder
+from lrjax.tfds_builders.common import DatasetError, Report
+from lrjax.tfds_builders.tinyface.pairs import GALLERY, PROBE, read_pairs
+from lrjax.tfds_builders.tinyface.tinyface_dataset_builder import Builder
 
 GENUINE = pathlib.Path(os.environ.get("LRJAX_DATA", ".")) / "tinyface_protocol"
 STANDIN = GENUINE.with_name("tinyface_standin")

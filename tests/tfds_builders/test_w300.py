@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tfds_builders.common import AnnotationError, DatasetError
-from tfds_builders.w300.w300_dataset_builder import Builder, read_points
+from lrjax.tfds_builders.common import AnnotationError, DatasetError
+from lrjax.tfds_builders.w300.w300_dataset_builder import Builder, read_points
 
 HEADER = "version: 1\nn_points:  68\n"
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.io
 
-from tfds_builders.common import DatasetError, Report
-from tfds_builders.wider_face_crops.annotations import read_annotation, read_mat, read_text
-from tfds_builders.wider_face_crops.wider_face_crops_dataset_builder import Builder, group
+from lrjax.tfds_builders.common import DatasetError, Report
+from lrjax.tfds_builders.wider_face_crops.annotations import read_annotation, read_mat, read_text
+from lrjax.tfds_builders.wider_face_crops.wider_face_crops_dataset_builder import Builder, group
 
 Boxes = Sequence[tuple[int, int, int, int]]
 EVENT = "0--Parade"

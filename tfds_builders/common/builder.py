@@ -7,6 +7,7 @@ of TFDS needs TensorFlow as soon as a split exceeds one gigabyte.
 import abc
 import concurrent.futures
 import functools
+import inspect
 import itertools
 import math
 import os
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 from tqdm import tqdm
 
 from .files import AnnotationError, DatasetError, forget_folders
@@ -47,6 +49,12 @@ class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registratio
     UNIT: ClassVar[str] = "photo"
     RECORDS_PER_SHARD: ClassVar[int] = 1024
     report: Report
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # TFDS would look for the README in a folder named as the module, which is not where the
+        # module lies in a checkout.
+        cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

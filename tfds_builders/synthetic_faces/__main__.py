@@ -6,62 +6,50 @@ import time
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tfds_builders.synthetic_faces import faces
+from . import faces
+from .scene import Picture
 
 TILE = 246
+_EACH = 4
+"""Pictures of a person."""
 
 
-PER_IDENTITY = 4
-
-
-def _draw(domain: str, seed: int, count: int) -> list[faces.FaceImage]:
+def _draw(domain: str, seed: int, count: int) -> list[Picture]:
     """Pictures of a domain, several of each person; prints how fast they came."""
-    make_head, start = {"HR": (faces.hr_head, 0), "LR": (faces.lr_head, 2_000_000)}[domain]
-    made, spent = [], {"head": 0.0, "picture": 0.0}
-    for identity in range(start, start - (-count // PER_IDENTITY)):
-        began = time.process_time()
-        head = make_head(seed, identity)
-        built = time.process_time()
-        for number in range(min(PER_IDENTITY, count - len(made))):
-            if domain == "HR":
-                made.append(faces.hr_face(head, seed, identity, number, 102.4))
-            else:
-                made.append(faces.lr_face(head, seed, identity, number, (16.0, 40.0)))
-        spent["head"] += built - began
-        spent["picture"] += time.process_time() - built
-    people = -(-count // PER_IDENTITY)
-    print(
-        f"{domain}: {1000 * spent['head'] / people:.0f} ms a person, "
-        f"{1000 * spent['picture'] / count:.1f} ms a picture of one core"
-    )
-    return made
+    made, began = [], time.process_time()
+    for k in range(-(-count // _EACH)):
+        if domain == "HR":
+            made += faces.high_resolution(seed, k, range(_EACH), 102.4)
+        else:
+            made += faces.low_resolution(seed, 2_000_000 + k, range(_EACH), (16.0, 40.0))
+    spent = 1000 * (time.process_time() - began) / len(made)
+    print(f"{domain}: {spent:.1f} ms a picture of one core")
+    return made[:count]
 
 
-def _tile(face: faces.FaceImage, with_points: bool) -> np.ndarray:
+def _tile(face: Picture, with_points: bool) -> Image.Image:
     scale = TILE / len(face.pixels)
     tile = Image.fromarray(face.pixels).resize((TILE, TILE), Image.Resampling.NEAREST)
     if with_points:
         draw = ImageDraw.Draw(tile)
-        for (x, y), shown in zip((face.points + 0.5) * scale - 0.5, face.visible, strict=True):
-            colour = (60, 255, 60) if shown else (255, 60, 60)
-            draw.ellipse((x - 1.2, y - 1.2, x + 1.2, y + 1.2), fill=colour)
-    return np.asarray(tile)
+        for point, shown in zip((face.points + 0.5) * scale - 0.5, face.visible, strict=True):
+            draw.circle(tuple(point), 1.2, fill=(60, 255, 60) if shown else (255, 60, 60))
+    return tile
 
 
 def main() -> None:
+    """Writes the sheet, HR faces above LR ones, every second one with its points."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", help="picture to write")
     parser.add_argument("--rows", type=int, default=4, help="rows of each domain")
     parser.add_argument("--columns", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    rows = []
-    for domain in ("HR", "LR"):
-        made = _draw(domain, arguments.seed, arguments.rows * arguments.columns)
-        tiles = [_tile(face, with_points=k % 2 == 1) for k, face in enumerate(made)]
-        for r in range(arguments.rows):
-            rows.append(np.concatenate(tiles[r * arguments.columns :][: arguments.columns], axis=1))
-    Image.fromarray(np.concatenate(rows)).save(arguments.path)
+    options = parser.parse_args()
+    rows, columns = options.rows, options.columns
+    drawn = [*_draw("HR", options.seed, rows * columns), *_draw("LR", options.seed, rows * columns)]
+    tiles = np.stack([_tile(face, with_points=k % 2 == 1) for k, face in enumerate(drawn)])
+    sheet = tiles.reshape(2 * rows, columns, TILE, TILE, 3).swapaxes(1, 2)
+    Image.fromarray(sheet.reshape(2 * rows * TILE, columns * TILE, 3)).save(options.path)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,21 @@ stand for native low resolution, whose degradation nobody knows.
 """
 
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter1d
+from scipy import fft, ndimage
 
-from tfds_builders.synthetic_faces.texture import film
+from .fields import Array
 
-Array = np.ndarray
+# sRGB values, 0 to 255, of light from 0 to 1.5: a film's soft shoulder instead of clipping.
+_LIGHT = np.linspace(0, 1.5, 4096)
+_SOFT = np.where(_LIGHT < 0.7, _LIGHT, 0.7 + 0.3 * np.tanh((_LIGHT - 0.7) / 0.3))
+_FILM = 255 * np.where(_SOFT <= 0.0031308, 12.92 * _SOFT, 1.055 * _SOFT ** (1 / 2.4) - 0.055)
+_FILM = _FILM.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,9 @@ class PoorCamera:
     """
 
     defocus: float
-    motion: tuple[float, float]
+    motion: Sequence[float]
     exposure: float
-    balance: tuple[float, float, float]
+    balance: Sequence[float]
     shot_noise: float
     read_noise: float
     contrast: float
@@ -47,81 +53,65 @@ class PoorCamera:
 def sample_camera(rng: np.random.Generator) -> PoorCamera:
     """Draws a poor camera."""
     angle, length = rng.uniform(0, 2 * np.pi), rng.exponential(0.8)
-    noisy = rng.random() ** 2
-    balance = np.exp(rng.normal(0, 0.09, 3))
+    noisy, balance = rng.random() ** 2, np.exp(rng.normal(0, 0.09, 3))
     return PoorCamera(
-        defocus=float(rng.uniform(0.25, 1.0)),
-        motion=(float(length * np.cos(angle)), float(length * np.sin(angle))),
-        exposure=float(np.exp(rng.normal(-0.05, 0.28))),
-        balance=tuple(float(v) for v in balance / balance.mean()),
-        shot_noise=float(0.0008 + 0.004 * noisy),
-        read_noise=float(0.002 + 0.015 * noisy),
-        contrast=float(rng.uniform(0.6, 1.1)),
-        haze=float(rng.normal(0, 12)),
-        gamma=float(np.exp(rng.normal(0, 0.12))),
-        sharpening=float(max(0.0, rng.normal(0.1, 0.4))),
+        defocus=rng.uniform(0.25, 1.0),
+        motion=(length * math.cos(angle), length * math.sin(angle)),
+        exposure=math.exp(rng.normal(-0.05, 0.28)),
+        balance=balance / balance.mean(),
+        shot_noise=0.0008 + 0.004 * noisy,
+        read_noise=0.002 + 0.015 * noisy,
+        contrast=rng.uniform(0.6, 1.1),
+        haze=rng.normal(0, 12),
+        gamma=math.exp(rng.normal(0, 0.12)),
+        sharpening=max(0.0, rng.normal(0.1, 0.4)),
         quality=int(rng.integers(30, 93)),
     )
 
 
 def take_clean(light: Array, rng: np.random.Generator) -> Array:
-    """sRGB uint8 [size, size, 3] by a good camera, of light [3, size, size]."""
+    """Takes a good photograph, sRGB uint8 [size, size, 3], of light [3, size, size]."""
     grain = rng.random(light.shape[1:], dtype=np.float32) - np.float32(0.5)
-    return _to_bytes(film(light) + grain * np.float32(rng.uniform(2, 8)))
+    return _to_bytes(_film(light) + grain * np.float32(rng.uniform(2, 8)))
 
 
 def take_poor(light: Array, factor: int, camera: PoorCamera, rng: np.random.Generator) -> Array:
-    """sRGB uint8 [size, size, 3] by a poor camera, of light [3, size * factor, size * factor]."""
-    blurred = _motion(light, [v * factor for v in camera.motion])
-    for axis in (1, 2):
-        blurred = gaussian_filter1d(
-            blurred, camera.defocus * factor, axis=axis, mode="nearest", truncate=3
-        )
-    size = light.shape[1] // factor
-    cells = [blurred[:, i::factor, j::factor] for i in range(factor) for j in range(factor)]
-    sensed = sum(cells) * np.float32(1 / factor**2)
-    sensed = sensed * np.float32(camera.exposure) * np.float32(camera.balance)[:, None, None]
-    deviation = np.sqrt(camera.shot_noise * sensed + camera.read_noise**2)
-    sensed = sensed + deviation * _sensor_noise(rng, size)
-    srgb = film(np.maximum(sensed, 0))
-    if camera.sharpening:
-        soft = srgb
-        for axis in (1, 2):
-            soft = gaussian_filter1d(soft, 1.0, axis=axis, mode="nearest")
-        srgb = srgb + np.float32(camera.sharpening) * (srgb - soft)
-    srgb = 255 * (np.clip(srgb, 0, 255) / 255) ** np.float32(camera.gamma)
-    srgb = (srgb - 118) * np.float32(camera.contrast) + np.float32(118 + camera.haze)
-    return _through_jpeg(_to_bytes(srgb), camera.quality)
-
-
-def _motion(light: Array, path: list[float]) -> Array:
-    """The mean over positions along a straight path, in pixels of `light`."""
-    steps = int(np.ceil(np.hypot(*path))) + 1
-    if steps < 2:
-        return light
-    margin = steps + 1
-    padded = np.pad(light, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
-    size = light.shape[1]
-    total = np.zeros_like(light)
-    for t in np.linspace(-0.5, 0.5, steps):
-        x, y = (margin + round(float(t * v)) for v in path)
-        total += padded[:, y : y + size, x : x + size]
-    return total / np.float32(steps)
-
-
-def _sensor_noise(rng: np.random.Generator, size: int) -> Array:
-    """Unit noise [3, size, size] as a colour mosaic leaves it: coarser in colour than in grey."""
-    grey = rng.standard_normal((size, size), dtype=np.float32)
-    colour = rng.standard_normal((3, size, size), dtype=np.float32)
-    for axis in (1, 2):
-        colour = gaussian_filter1d(colour, 0.7, axis=axis, mode="wrap")
-    return 0.8 * grey + 1.2 * colour
-
-
-def _through_jpeg(image: Array, quality: int) -> Array:
+    """Takes a poor one, sRGB uint8 [size, size, 3], of light [3, size * factor, size * factor]."""
+    blurred = _blur(light, camera, factor)
+    starts = [(i, j) for i in range(factor) for j in range(factor)]
+    sensed = sum(blurred[:, i::factor, j::factor] for i, j in starts) / factor**2
+    sensed *= np.float32(camera.exposure * np.asarray(camera.balance)).reshape(3, 1, 1)
+    # A colour mosaic leaves noise that is coarser in colour than in grey.
+    grey = rng.standard_normal(sensed.shape[1:], dtype=np.float32)
+    colour = rng.standard_normal(sensed.shape, dtype=np.float32)
+    noise = 0.8 * grey + 1.2 * ndimage.gaussian_filter(colour, (0, 0.7, 0.7), mode="wrap")
+    srgb = _film(sensed + np.sqrt(camera.shot_noise * sensed + camera.read_noise**2) * noise)
+    srgb += camera.sharpening * (srgb - ndimage.gaussian_filter(srgb, (0, 1, 1), mode="nearest"))
+    srgb = 255 * (np.clip(srgb, 0, 255) / 255) ** camera.gamma
+    pixels = _to_bytes((srgb - 118) * camera.contrast + 118 + camera.haze)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=camera.quality)
     return np.asarray(Image.open(buffer))
+
+
+def _blur(light: Array, camera: PoorCamera, factor: int) -> Array:
+    """Defocus and straight motion, as one product of spectra."""
+    size = light.shape[1]
+    padded_size = fft.next_fast_len(size + 24, real=True)
+    low = (padded_size - size) // 2
+    margin = (low, padded_size - size - low)
+    fy = fft.fftfreq(padded_size, 1 / factor)[:, None].astype(np.float32)
+    fx = fft.rfftfreq(padded_size, 1 / factor).astype(np.float32)
+    response = np.exp(-2 * (np.pi * camera.defocus) ** 2 * (fx**2 + fy**2))
+    response *= np.sinc(fx * camera.motion[0] + fy * camera.motion[1])
+    spectrum = fft.rfft2(np.pad(light, ((0, 0), margin, margin), mode="edge")) * response
+    blurred = fft.irfft2(spectrum, s=(padded_size, padded_size))
+    return np.maximum(blurred[:, low : low + size, low : low + size], 0)
+
+
+def _film(light: Array) -> Array:
+    index = np.clip(light * np.float32(len(_FILM) / _LIGHT[-1]), 0, len(_FILM) - 1)
+    return _FILM[index.astype(np.int32)]
 
 
 def _to_bytes(srgb: Array) -> Array:

@@ -1,91 +1,52 @@
-"""The faces of the dataset, one after the other: a pure function of seed, identity and number."""
+"""The faces of the datasets, one after the other: functions of seed, identity and number alone."""
 
-from __future__ import annotations
-
+import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tfds_builders.synthetic_faces.camera import sample_camera, take_clean, take_poor
-from tfds_builders.synthetic_faces.head import Head
-from tfds_builders.synthetic_faces.identity import Identity, sample_identity
-from tfds_builders.synthetic_faces.sampling import sample_shot
-from tfds_builders.synthetic_faces.scene import Picture, render
+from ..common.crops import CONTEXT
+from .camera import sample_camera, take_clean, take_poor
+from .people import Identity, sample_identity, sample_shot
+from .scene import Head, Picture, render
 
-CONTEXT = 2.4
-"""Side of a crop in sides of the face."""
-OVERSAMPLING = 2
-"""Pixels drawn along one pixel of the poor camera."""
-HR_STEP, LR_STEP = 1.6, 2.4
-"""Millimetres between the vertices of the head, about one pixel at the sizes drawn."""
+_OVERSAMPLING = 2  # pixels drawn along one pixel of the poor camera
+_HR_STEP, _LR_STEP = 1.6, 2.4  # mm between vertices of the head, about one pixel at the sizes drawn
 _PERSON, _PICTURE = 0, 1
 
 
-@dataclass(frozen=True)
-class FaceImage:
-    """A finished picture with its truth; all coordinates are its pixels.
-
-    Attributes:
-      pixels: uint8 [size, size, 3], sRGB.
-      points: float32 [68, 2] iBUG; `visible` bool [68], False where the head itself hides them.
-      face_box: float64 [4], in the convention of the networks.
-      irises: float32 [2, 2], the centres of the irises.
-    """
-
-    pixels: np.ndarray
-    points: np.ndarray
-    visible: np.ndarray
-    face_box: np.ndarray
-    irises: np.ndarray
-
-
 def person(seed: int, identity: int) -> Identity:
-    """The person with this number."""
+    """Draws the person with this number."""
     return sample_identity(np.random.default_rng([seed, identity, _PERSON]))
 
 
-def hr_head(seed: int, identity: int) -> Head:
-    """The person's head, dense enough for `hr_face`."""
-    return Head(person(seed, identity), HR_STEP)
+def high_resolution(
+    seed: int, identity: int, numbers: Iterable[int], side: float
+) -> Iterator[Picture]:
+    """Draws good photographs of a person in which the face box has the given side, sqrt(w h)."""
+    head = Head(person(seed, identity), _HR_STEP)
+    for number in numbers:
+        rng = np.random.default_rng([seed, identity, _PICTURE, number])
+        picture = render(head, sample_shot(rng), side, _size(side))
+        yield dataclasses.replace(picture, pixels=take_clean(picture.pixels, rng))
 
 
-def lr_head(seed: int, identity: int) -> Head:
-    """The person's head, dense enough for `lr_face`."""
-    return Head(person(seed, identity), LR_STEP)
+def low_resolution(
+    seed: int, identity: int, numbers: Iterable[int], sides: tuple[float, float]
+) -> Iterator[Picture]:
+    """Draws faces whose side is between `sides` pixels, each seen by a poor camera of its own."""
+    head = Head(person(seed, identity), _LR_STEP)
+    for number in numbers:
+        rng = np.random.default_rng([seed, identity, _PICTURE, number])
+        side = math.exp(rng.uniform(*np.log(sides)))
+        shot, camera = sample_shot(rng), sample_camera(rng)
+        shift = rng.uniform(-0.5, 0.5, 2)
+        picture = render(head, shot, side, _size(side), shift, _OVERSAMPLING)
+        pixels = take_poor(picture.pixels, _OVERSAMPLING, camera, rng)
+        yield dataclasses.replace(picture, pixels=pixels)
 
 
-def hr_face(head: Head, seed: int, identity: int, number: int, side: float) -> FaceImage:
-    """A good photograph in which the face has the given side, sqrt(w h) of its face box."""
-    rng = np.random.default_rng([seed, identity, _PICTURE, number])
-    picture = render(head, sample_shot(rng), side, _crop_size(side))
-    return _finish(picture, take_clean(picture.light, rng), 1)
-
-
-def lr_face(
-    head: Head, seed: int, identity: int, number: int, sides: tuple[float, float]
-) -> FaceImage:
-    """A face whose side is between `sides` pixels, seen by a poor camera of its own."""
-    rng = np.random.default_rng([seed, identity, _PICTURE, number])
-    side = math.exp(rng.uniform(*np.log(sides)))
-    shot, camera = sample_shot(rng), sample_camera(rng)
-    size, factor = _crop_size(side), OVERSAMPLING
-    phase = rng.uniform(-0.5, 0.5, 2)
-    picture = render(head, shot, side * factor, size * factor, phase * factor)
-    return _finish(picture, take_poor(picture.light, factor, camera, rng), factor)
-
-
-def _crop_size(side: float) -> int:
+def _size(side: float) -> int:
+    """The side of a picture that holds `CONTEXT` sides of the face."""
     return math.ceil(CONTEXT * side) + 1
-
-
-def _finish(picture: Picture, pixels: np.ndarray, factor: int) -> FaceImage:
-    """`pixels` are `factor` times coarser than the picture."""
-    centre, size = picture.face_box[:2] + (picture.face_box[2:] - 1) / 2, picture.face_box[2:]
-    return FaceImage(
-        pixels,
-        ((picture.points + 0.5) / factor - 0.5).astype(np.float32),
-        picture.visible,
-        np.concatenate([(centre + 0.5) / factor - 0.5 - (size / factor - 1) / 2, size / factor]),
-        ((picture.irises + 0.5) / factor - 0.5).astype(np.float32),
-    )

@@ -1,102 +1,148 @@
-"""Surfaces as clouds of small oriented patches, kept component-first ([3, n]) for speed."""
+"""Surfaces as clouds of small oriented patches, and how a cloud is lit, projected and drawn.
 
-from __future__ import annotations
+A cloud is one float32 array [12, n], a column a patch: its place in mm; its outward normal, as long
+as the patch is large in mm²; its linear albedo; its opacity, 0 to 1; the strength of its highlight;
+and whether it is seen from both sides. Before the camera it becomes *splats* [7, n]: x, y, depth in
+mm towards the camera, linear light (three), and the area that it covers in the picture.
 
-from dataclasses import dataclass
+A splat spreads its light over the four pixels around it, weighted with its area, so the weights
+that reach a pixel sum to the share of it that is covered: silhouettes come out antialiased, and
+the order of drawing does not matter.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
 
-TRANSPARENT = 0.02
-"""Patches of less opacity are not drawn."""
+from .fields import Array, tint
 
+PLACE, NORMAL, ALBEDO = slice(0, 3), slice(3, 6), slice(6, 9)
+OPACITY, GLOSS, TWO_SIDED = 9, 10, 11
 
-@dataclass(frozen=True)
-class Surfels:
-    """Patches of a surface, in the frame of the body that they belong to.
-
-    Attributes:
-      points: float32 [3, n], mm.
-      areas: float32 [3, n], outward normals as long as the patches are large, mm².
-      colour: float32 [3, n], linear albedo.
-      opacity: float32 [n], 0 to 1.
-      gloss: float32 [n], strength of the highlight.
-      two_sided: bool [n]; the others are seen from outside only.
-    """
-
-    points: np.ndarray
-    areas: np.ndarray
-    colour: np.ndarray
-    opacity: np.ndarray
-    gloss: np.ndarray
-    two_sided: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return self.points.shape[1]
+_TOLERANCE = 7.0  # splats farther than this (mm) behind the front one in their pixel are hidden
+_BORDER = 3  # pixels around the picture that are drawn too, since splats there reach into it
+_COVER_GAIN = 1.4  # closes the surface where splats are more than a pixel apart
+# How far red, green and blue light wraps around: what enters skin leaves it elsewhere.
+_SCATTER = (0.24, 0.12, 0.08)
 
 
-def area_vectors(mesh: np.ndarray) -> np.ndarray:
-    """Outward area vectors [3, R, C] of the vertices of a mesh [3, R, C].
+def area_vectors(mesh: Array) -> Array:
+    """Computes the outward area vectors [3, R, C] of the vertices of a mesh [3, R, C].
 
     Outward when columns run to the right and rows down as seen from outside.
     """
-    a, d = np.empty_like(mesh), np.empty_like(mesh)
-    np.subtract(mesh[:, :, 2:], mesh[:, :, :-2], out=a[:, :, 1:-1])
-    np.subtract(mesh[:, 2:], mesh[:, :-2], out=d[:, 1:-1])
-    a[:, :, 0], a[:, :, -1] = mesh[:, :, 1] - mesh[:, :, 0], mesh[:, :, -1] - mesh[:, :, -2]
-    d[:, 0], d[:, -1] = mesh[:, 1] - mesh[:, 0], mesh[:, -1] - mesh[:, -2]
-    # Central differences span two steps in each direction.
-    a[:, :, 1:-1] *= np.float32(0.5)
-    d[:, 1:-1] *= np.float32(0.5)
-    out = np.empty_like(mesh)
-    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        np.multiply(a[j], d[k], out=out[i])
-        out[i] -= a[k] * d[j]
-    return out
+    across, down = np.gradient(mesh, axis=(2, 1))
+    return across[[1, 2, 0]] * down[[2, 0, 1]] - across[[2, 0, 1]] * down[[1, 2, 0]]
 
 
 def from_mesh(
-    mesh: np.ndarray,
-    colour: np.ndarray,
+    mesh: Sequence[Array | float],
+    colour: Array,
     *,
-    opacity: np.ndarray | float = 1.0,
-    gloss: np.ndarray | float = 0.0,
+    opacity: Array | float = 1.0,
+    gloss: Array | float = 0.0,
     two_sided: bool = False,
-) -> Surfels:
-    """The surfels of a mesh [3, R, C] coloured [3, R, C] or [3]."""
-    shape = mesh.shape[1:]
-
-    def scalars(value: np.ndarray | float) -> np.ndarray:
-        return np.broadcast_to(np.asarray(value, np.float32), shape).ravel()
-
-    def vectors(values: np.ndarray) -> np.ndarray:
-        values = np.asarray(values, np.float32)
-        values = values if values.ndim > 1 else values[:, None, None]
-        return np.broadcast_to(values, (3, *shape)).reshape(3, -1)
-
-    return Surfels(
-        vectors(mesh), vectors(area_vectors(mesh)), vectors(colour),
-        scalars(opacity), scalars(gloss), np.full(mesh[0].size, two_sided),
-    )  # fmt: skip
+) -> Array:
+    """Makes a cloud of what is not transparent of a mesh x, y, z coloured [3, R, C] or [3]."""
+    x, y, z = np.broadcast_arrays(*mesh)
+    cloud = np.empty((12, *x.shape), np.float32)
+    cloud[PLACE] = x, y, z
+    cloud[NORMAL], cloud[ALBEDO] = area_vectors(cloud[PLACE]), tint(colour, x)
+    cloud[OPACITY], cloud[GLOSS], cloud[TWO_SIDED] = opacity, gloss, two_sided
+    return np.take(cloud.reshape(12, -1), np.flatnonzero(cloud[OPACITY] > 0.02), axis=1)
 
 
-def opaque(surfels: Surfels) -> Surfels:
-    """The patches that can be seen at all."""
-    return take(surfels, np.flatnonzero(surfels.opacity > TRANSPARENT))
+def rotate(matrix: Array, vectors: Array) -> Array:
+    """Applies a matrix [3, 3] to vectors [3, n], in the same order of sums on every machine."""
+    x, y, z = vectors
+    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in matrix])
 
 
-def join(*parts: Surfels) -> Surfels:
-    """All patches in one cloud."""
-    return Surfels(
-        *(
-            np.concatenate([getattr(part, name) for part in parts], axis=-1)
-            for name in Surfels.__dataclass_fields__
-        )
-    )
+def see(cloud: Array, turn: Array, move: Array, distance: float, light: Array) -> Array:
+    """Returns the splats [7, n] of the patches that face a camera of focal length one.
+
+    Patches stand at `turn` p + `move` and the camera `distance` in front of the origin. `light`
+    [4, 3] has the direction towards the key light, in the camera's frame, and the linear colours
+    of the key light, of the sky and of the ground.
+    """
+    eye = turn.T @ (np.asarray([0, 0, distance], np.float32) - move)
+    facing = ((eye[:, None] - cloud[PLACE]) * cloud[NORMAL]).sum(0)
+    index = np.flatnonzero((facing > 0) | (cloud[TWO_SIDED] > 0))
+    cloud, facing = np.take(cloud, index, axis=1), facing[index]
+    splats = np.empty((7, len(index)), np.float32)
+    splats[:3] = rotate(turn, cloud[PLACE]) + move[:, None]
+    far = np.float32(distance) - splats[2]
+    splats[:2] /= far
+    splats[6] = np.abs(facing) / (far * far * far) * cloud[OPACITY]
+
+    toward, key, sky, ground = light.astype(np.float32)
+    half = toward + np.asarray([0, 0, 1], np.float32)
+    directions = np.stack([toward, half / np.linalg.norm(half), np.asarray([0, -1, 0])])
+    inverse = np.sign(facing) / np.maximum(np.sqrt((cloud[NORMAL] ** 2).sum(0)), 1e-9)
+    lambert, shine, up = rotate(np.float32(directions @ turn), cloud[NORMAL]) * inverse
+    shine = np.maximum(shine, 0)
+    for _ in range(4):
+        shine *= shine
+    shine *= cloud[GLOSS] * np.float32(2.2)
+    for c, wrap in enumerate(_SCATTER):
+        diffuse = np.maximum((lambert + np.float32(wrap)) * np.float32(1 / (1 + wrap)), 0)
+        ambient = (sky[c] + ground[c]) / 2 + (sky[c] - ground[c]) / 2 * up
+        splats[3 + c] = cloud[6 + c] * (ambient + key[c] * diffuse) + key[c] * shine
+    return splats
 
 
-def take(surfels: Surfels, index: np.ndarray) -> Surfels:
-    """The patches of the given indices."""
-    return Surfels(
-        *(np.take(getattr(surfels, name), index, axis=-1) for name in Surfels.__dataclass_fields__)
-    )
+def front_depth(x: Array, y: Array, depth: Array, size: int) -> tuple[Array, Array]:
+    """Returns each splat's pixel, and the greatest depth in each pixel [size²]; -inf where none.
+
+    All of -0.5 < x, y < size - 0.5.
+    """
+    pixel = (y + np.float32(0.5)).astype(np.int32) * size + (x + np.float32(0.5)).astype(np.int32)
+    nearest = np.full(size * size, -np.inf, np.float32)
+    np.maximum.at(nearest, pixel, depth)
+    return pixel, nearest
+
+
+def draw(splats: Array, background: Array) -> Array:
+    """Draws splats over a background, both linear light: float32 [3, size, size]."""
+    size = background.shape[1]
+    stride = size + 2 * _BORDER
+    # What lies beyond the border is swept onto it.
+    x, y = np.clip(splats[:2] + np.float32(_BORDER), 1, np.float32(stride - 2.01))
+    pixel, nearest = front_depth(x, y, splats[2], stride)
+    # A morphological closing fills holes of one pixel without moving silhouettes.
+    padded = np.pad(nearest.reshape(stride, stride), 3, mode="edge")
+    closed = _over_nine(_over_nine(padded, np.maximum), np.minimum)
+    within = np.isfinite(_over_nine(closed, np.minimum)).ravel()
+    behind = closed[1:-1, 1:-1].ravel()[pixel] - splats[2]
+    values = np.empty((len(x), 5), np.float32)
+    values[:, 3], values[:, 4] = (behind < _TOLERANCE) * splats[6], splats[6]
+    np.multiply(splats[3:6].T, values[:, 3:4], out=values[:, :3])
+    total = _spread(x, y, values, stride)
+    bare = np.flatnonzero(within & ((total[:, 4] < 1 / _COVER_GAIN) | (total[:, 3] < 0.05)))
+    bare = bare[(bare > stride) & (bare < stride**2 - stride - 1)]
+    total[bare] += sum(total[bare + step] for step in (-stride, -1, 1, stride))
+    inside = slice(_BORDER, _BORDER + size)
+    planes = np.ascontiguousarray(total.T).reshape(5, stride, stride)[:, inside, inside]
+    cover = np.minimum(planes[4] * np.float32(_COVER_GAIN), 1) * (planes[3] > 0)
+    return background * (1 - cover) + planes[:3] * (cover / np.maximum(planes[3], 1e-6))
+
+
+def _over_nine(values: Array, extreme: np.ufunc) -> Array:
+    """The extreme of each pixel and its eight neighbours, [n - 2, n - 2] of [n, n]."""
+    wide = extreme(extreme(values[:, :-2], values[:, 2:]), values[:, 1:-1])
+    return extreme(extreme(wide[:-2], wide[2:]), wide[1:-1])
+
+
+def _spread(x: Array, y: Array, values: Array, stride: int) -> Array:
+    """The sums [stride², k] of values [n, k] spread bilinearly over the pixels around x, y."""
+    column, row = x.astype(np.int32), y.astype(np.int32)
+    fx, fy = x - column.astype(np.float32), y - row.astype(np.float32)
+    corner = row * stride + column
+    weights, pixels = np.empty((len(x), 4), np.float32), np.empty((len(x), 4), np.int32)
+    for k, (wx, wy) in enumerate(((1 - fx, 1 - fy), (fx, 1 - fy), (1 - fx, fy), (fx, fy))):
+        np.multiply(wx, wy, out=weights[:, k])
+        np.add(corner, (0, 1, stride, stride + 1)[k], out=pixels[:, k])
+    # A matrix with one column per splat adds in the order of the splats, always.
+    starts = np.arange(0, pixels.size + 1, 4, dtype=np.int32)
+    return sparse.csc_array((weights.ravel(), pixels.ravel(), starts), (stride**2, len(x))) @ values

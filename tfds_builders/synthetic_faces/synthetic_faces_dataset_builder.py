@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import io
 import pathlib
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders.common import DrawnBuilder, Report, face_features, tight_box
-from tfds_builders.common.crops import LOSSLESS_BELOW
-from tfds_builders.synthetic_faces import faces
+from ..common import DrawnBuilder, Report, face_features, tight_box
+from ..common.crops import LOSSLESS_BELOW
+from . import faces
 
 # Identities are numbered from here, so that no two splits share one whatever their sizes.
-_FIRST_IDENTITY = {
-    "hr_train": 0,
-    "hr_test": 1_000_000,
-    "lr_train": 2_000_000,
-    "lr_test": 3_000_000,
-}
+_FIRST_IDENTITY = {"hr_train": 0, "hr_test": 10**6, "lr_train": 2 * 10**6, "lr_test": 3 * 10**6}
 
 
 @dataclasses.dataclass(eq=False)
@@ -53,7 +46,6 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
 class Album:
     """One person of a split, and how many pictures of them."""
 
-    config: SyntheticFacesConfig
     split: str
     identity: int
     pictures: int
@@ -66,71 +58,56 @@ class Builder(DrawnBuilder[Album]):
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                face_features(68, identity=tfds.features.Scalar(dtype=np.int64))
-            ),
-        )
+        identity = tfds.features.Scalar(dtype=np.int64)
+        features = tfds.features.FeaturesDict(face_features(68, identity=identity))
+        return self.dataset_info_from_configs(features=features)
+
+    @property
+    def _config(self) -> SyntheticFacesConfig:
+        return self.builder_config or SyntheticFacesConfig(name="default")
 
     def scan(self, root: pathlib.Path, report: Report) -> dict[str, list[Album]]:
-        config = self.builder_config or SyntheticFacesConfig(name="default")
-        splits = {
+        each = self._config.per_identity
+        return {
             split: [
-                Album(config, split, *person)
-                for person in _people(split, getattr(config, split), config.per_identity)
+                Album(split, first + k, min(each, pictures - start))
+                for k, start in enumerate(range(0, pictures, each))
             ]
-            for split in _FIRST_IDENTITY
+            for split, first in _FIRST_IDENTITY.items()
+            if (pictures := getattr(self._config, split))
         }
-        return {split: albums for split, albums in splits.items() if albums}
 
     def weight(self, item: Album) -> int:
         return item.pictures
 
     def examples(self, item: Album) -> list[dict[str, Any]]:
-        return _draw(item)
-
-
-def _people(split: str, pictures: int, per_identity: int) -> Iterator[tuple[int, int]]:
-    """(identity, number of pictures) of a split's people."""
-    for k, first in enumerate(range(0, pictures, per_identity)):
-        yield _FIRST_IDENTITY[split] + k, min(per_identity, pictures - first)
-
-
-def _draw(album: Album) -> list[dict[str, Any]]:
-    """All records of one person."""
-    config, split, identity = album.config, album.split, album.identity
-    if split.startswith("hr"):
-        head = faces.hr_head(config.seed, identity)
-        draw = functools.partial(faces.hr_face, side=config.hr_side)
-    else:
-        head = faces.lr_head(config.seed, identity)
-        draw = functools.partial(faces.lr_face, sides=tuple(config.lr_sides))
-    return [
-        _example(draw(head, config.seed, identity, k), f"{split}/{identity:07d}_{k:02d}", identity)
-        for k in range(album.pictures)
-    ]
-
-
-def _example(face: faces.FaceImage, name: str, identity: int) -> dict[str, Any]:
-    return {
-        "image": _encode(face.pixels),
-        "points": face.points,
-        "visible": face.visible,
-        "box": tight_box(face.points[face.visible]).astype(np.float32),
-        "face_box": face.face_box.astype(np.float32),
-        # The picture is its own photograph.
-        "origin": np.zeros(2, np.float32),
-        "scale": np.float32(1),
-        "name": name,
-        "identity": identity,
-    }
+        config, person = self._config, (self._config.seed, item.identity, range(item.pictures))
+        if item.split.startswith("hr"):
+            pictures = faces.high_resolution(*person, config.hr_side)
+        else:
+            pictures = faces.low_resolution(*person, config.lr_sides)
+        return [
+            {
+                "image": _encode(picture.pixels),
+                "points": picture.points,
+                "visible": picture.visible,
+                "box": tight_box(picture.points[picture.visible]).astype(np.float32),
+                "face_box": picture.face_box.astype(np.float32),
+                # The picture is its own photograph.
+                "origin": np.zeros(2, np.float32),
+                "scale": np.float32(1),
+                "name": f"{item.split}/{item.identity:07d}_{k:02d}",
+                "identity": item.identity,
+            }
+            for k, picture in enumerate(pictures)
+        ]
 
 
 def _encode(pixels: np.ndarray) -> bytes:
     """PNG for small pictures, whose own JPEG artefacts are in their pixels; JPEG for others."""
-    buffer = io.BytesIO()
+    buffer, image = io.BytesIO(), Image.fromarray(pixels)
     if len(pixels) < LOSSLESS_BELOW:
-        Image.fromarray(pixels).save(buffer, "PNG")
+        image.save(buffer, "PNG")
     else:
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=95, subsampling=0)
+        image.save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()

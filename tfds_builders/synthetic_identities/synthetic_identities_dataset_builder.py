@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import io
 import math
 import pathlib
@@ -14,14 +13,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lrjax.geometry.points import FIVE, IBUG68, convert
-from tfds_builders.common import (
-    NOBODY,
-    DrawnBuilder,
-    Report,
-    identity_features,
-    points_features,
-)
-from tfds_builders.synthetic_faces import faces
+
+from ..common import NOBODY, DrawnBuilder, Report, identity_features, points_features
+from ..synthetic_faces import faces
+from ..synthetic_faces.scene import Picture
 
 # People are numbered from here; those of `synthetic_faces` come before.
 _TRAIN, _TEST, _DISTRACTORS, _HR = 10_000_000, 11_000_000, 12_000_000, 13_000_000
@@ -82,56 +77,46 @@ class Builder(DrawnBuilder[Album]):
 
     def scan(self, root: pathlib.Path, report: Report) -> dict[str, list[Album]]:
         config = self._config
-        people, pictures = config.test
-        probes = pictures // 2
-        splits = {
-            "train": _albums("train", _TRAIN, config.train[0], 0, config.train[1]),
-            "probe": _albums("probe", _TEST, people, 0, probes),
-            "gallery_match": _albums("gallery_match", _TEST, people, probes, pictures),
-            "distractors": [
-                dataclasses.replace(album, label=NOBODY)
-                for album in _albums(
-                    "distractors", _DISTRACTORS, config.distractors[0], 0, config.distractors[1]
-                )
-            ],
-            "hr": _albums("hr", _HR, config.hr[0], 0, config.hr[1]),
+        probes = config.test[1] // 2
+        plan = {
+            "train": (_TRAIN, config.train[0], 0, config.train[1]),
+            "probe": (_TEST, config.test[0], 0, probes),
+            "gallery_match": (_TEST, config.test[0], probes, config.test[1]),
+            "distractors": (_DISTRACTORS, config.distractors[0], 0, config.distractors[1]),
+            "hr": (_HR, config.hr[0], 0, config.hr[1]),
         }
-        return {split: albums for split, albums in splits.items() if albums}
+        return {
+            split: [
+                Album(split, person + k, NOBODY if split == "distractors" else k, first, stop)
+                for k in range(people)
+            ]
+            for split, (person, people, first, stop) in plan.items()
+            if people and first < stop
+        }
 
     def weight(self, item: Album) -> int:
         return item.stop - item.first
 
     def examples(self, item: Album) -> list[dict[str, Any]]:
-        config = self._config
+        config, numbers = self._config, range(item.first, item.stop)
+        person = (config.seed, item.person)
         if item.split == "hr":
-            head = faces.hr_head(config.seed, item.person)
-            draw = functools.partial(faces.hr_face, side=config.hr_side)
+            pictures = faces.high_resolution(*person, numbers, config.hr_side)
         else:
-            head = faces.lr_head(config.seed, item.person)
-            draw = functools.partial(faces.lr_face, sides=tuple(config.sides))
+            pictures = faces.low_resolution(*person, numbers, config.sides)
         return [
             {
                 "name": f"{item.split}/{item.person}_{number:02d}.jpg",
                 "identity": "" if item.label == NOBODY else str(item.person),
                 "label": item.label,
-                **cut(
-                    draw(head, config.seed, item.person, number),
-                    config,
-                    np.random.default_rng([config.seed, item.person, _CROP, number]),
-                ),
+                **cut(picture, config, np.random.default_rng([*person, _CROP, number])),
             }
-            for number in range(item.first, item.stop)
+            for number, picture in zip(numbers, pictures, strict=True)
         ]
 
 
-def _albums(split: str, first_person: int, people: int, first: int, stop: int) -> list[Album]:
-    if first >= stop:
-        return []
-    return [Album(split, first_person + k, k, first, stop) for k in range(people)]
-
-
 def cut(
-    face: faces.FaceImage, config: SyntheticIdentitiesConfig, rng: np.random.Generator
+    face: Picture, config: SyntheticIdentitiesConfig, rng: np.random.Generator
 ) -> dict[str, Any]:
     """The picture inside the box of an imperfect detector, and the five points in its pixels."""
     size = face.face_box[2:] * rng.uniform(1.0, config.loosest)

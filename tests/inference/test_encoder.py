@@ -9,18 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import filled
+from tiny import network_file
 
-from lrjax.config import to_dict
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
-from lrjax.geometry.templates import Template
-from lrjax.inference import embed
-from lrjax.inference.align import Aligned, Aligner
-from lrjax.inference.embed import FLIPS, Recogniser, cached_embeddings
-from lrjax.tasks import recognition
-from lrjax.tasks.recognition import RecognitionConfig
-from lrjax.training.weights import save_variables
+from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.inference import encoder
+from lrjax.inference.aligner import Aligned, Aligner
+from lrjax.inference.encoder import FLIPS, FaceEncoder, cached_embeddings
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.registry import Network
+from lrjax.models.upsamplers import VDSRConfig
+from lrjax.models.weights import Weights
 
 SMALL = Template("small", 3, 4, np.zeros((5, 2)))
 
@@ -35,11 +35,15 @@ class Columns(nn.Module):
 
 
 @pytest.fixture
-def columns(monkeypatch: pytest.MonkeyPatch) -> Recogniser:
-    known = dataclasses.replace(embed.RECOGNISERS["lightcnn29"], embedding=4)
-    monkeypatch.setattr(embed, "RECOGNISERS", {"columns": known})
+def columns(monkeypatch: pytest.MonkeyPatch) -> FaceEncoder:
+    monkeypatch.setitem(TEMPLATES, "small", SMALL)
+    network = Network(EncoderConfig("columns"), "encoder", Columns(), ((3, 4, 3),), "small", 4)
     variables = {"params": {"weight": jnp.float32(2.0)}}
-    return Recogniser("columns", SMALL, "columns-1", Columns(), variables)
+    return FaceEncoder(Weights(network, variables, {}, Path("columns"), "columns-1"))
+
+
+def changed(found: FaceEncoder, **changes: Any) -> FaceEncoder:
+    return FaceEncoder(dataclasses.replace(found.weights, **changes))
 
 
 @pytest.fixture
@@ -64,21 +68,21 @@ def fused(faces: np.ndarray, flip: str) -> np.ndarray:
 @pytest.mark.parametrize("flip", FLIPS)
 @pytest.mark.parametrize("batch", [4, 11, 64])
 def test_faces_and_their_mirror_images(
-    columns: Recogniser, faces: np.ndarray, flip: str, batch: int
+    columns: FaceEncoder, faces: np.ndarray, flip: str, batch: int
 ) -> None:
     found = columns.embed(faces, flip, batch)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, fused(faces, flip), atol=1e-5)
 
 
-def test_one_program_for_all_batches(columns: Recogniser, faces: np.ndarray) -> None:
-    embed._features.clear_cache()
+def test_one_program_for_all_batches(columns: FaceEncoder, faces: np.ndarray) -> None:
+    encoder._features.clear_cache()
     for count in (1, 4, 7, 11):
         columns.embed(faces[:count], "sum", 4)
-    assert embed._features._cache_size() == 1
+    assert encoder._features._cache_size() == 1
 
 
-def test_parts_come_back_in_order(columns: Recogniser, faces: np.ndarray) -> None:
+def test_parts_come_back_in_order(columns: FaceEncoder, faces: np.ndarray) -> None:
     sizes = (2, 0, 5, 1, 3)
     parts = np.split(faces, np.cumsum(sizes)[:-1])
     found = list(columns.stream(iter(parts), "sum", 4))
@@ -86,18 +90,18 @@ def test_parts_come_back_in_order(columns: Recogniser, faces: np.ndarray) -> Non
     np.testing.assert_array_equal(np.concatenate(found), columns.embed(faces, "sum", 4))
 
 
-def test_no_faces(columns: Recogniser, faces: np.ndarray) -> None:
+def test_no_faces(columns: FaceEncoder, faces: np.ndarray) -> None:
     assert columns.embed(faces[:0], "concatenate").shape == (0, 8)
 
 
-def test_what_cannot_be_embedded_is_said(columns: Recogniser, faces: np.ndarray) -> None:
+def test_what_cannot_be_embedded_is_said(columns: FaceEncoder, faces: np.ndarray) -> None:
     with pytest.raises(InputError, match="align them to small"):
         columns.embed(faces[:, :2])
     with pytest.raises(InputError, match="uint8"):
         columns.embed(faces.astype(np.float32))
     with pytest.raises(InputError, match="flip is 'both'"):
         columns.embed(faces, "both")
-    broken = dataclasses.replace(columns, variables={"params": {"weight": jnp.float32(np.nan)}})
+    broken = changed(columns, variables={"params": {"weight": jnp.float32(np.nan)}})
     with pytest.raises(InputError, match="11 of 11 faces by columns are not finite"):
         broken.embed(faces)
 
@@ -110,14 +114,14 @@ class Counted:
     def __init__(self, faces: np.ndarray) -> None:
         self.faces, self.asked = faces, 0
 
-    def parts(self, portraits: Identities, count: int) -> Any:
+    def parts(self, identities: Identities, count: int) -> Any:
         self.asked += 1
         for start in range(0, len(self.faces), count):
             rows = np.arange(len(self.faces))[start : start + count]
             yield Aligned(self.faces[rows], rows % 3 > 0, np.zeros((len(rows), 5, 2)), "")
 
-    def __call__(self, portraits: Identities, cache: Path | None = None) -> Aligned:
-        (whole,) = self.parts(portraits, len(self.faces))
+    def __call__(self, identities: Identities, cache: Path | None = None) -> Aligned:
+        (whole,) = self.parts(identities, len(self.faces))
         return whole
 
     def note(self, aligned: np.ndarray) -> str:
@@ -125,31 +129,29 @@ class Counted:
 
 
 @pytest.fixture
-def portraits(faces: np.ndarray) -> Identities:
+def identities(faces: np.ndarray) -> Identities:
     names = tuple(map(str, range(len(faces))))
     return Identities([b""] * len(faces), np.zeros(len(faces), np.int32), names, "prints")
 
 
 def test_a_split_is_aligned_and_embedded_in_one_pass(
-    columns: Recogniser, faces: np.ndarray, portraits: Identities
+    columns: FaceEncoder, faces: np.ndarray, identities: Identities
 ) -> None:
-    found = cached_embeddings(columns, Counted(faces), portraits, batch=4)
+    found = cached_embeddings(columns, Counted(faces), identities, batch=4)
     np.testing.assert_array_equal(found.features, columns.embed(faces, "sum", 4))
     np.testing.assert_array_equal(found.aligned, np.arange(11) % 3 > 0)
     assert found.note == "7 of 11"
 
 
 def test_features_are_kept_while_nothing_changes(
-    columns: Recogniser, faces: np.ndarray, portraits: Identities, tmp_path: Path
+    columns: FaceEncoder, faces: np.ndarray, identities: Identities, tmp_path: Path
 ) -> None:
     aligner = Counted(faces)
-    whole = cached_embeddings(columns, aligner, portraits, batch=4)
+    whole = cached_embeddings(columns, aligner, identities, batch=4)
 
-    def again(recogniser: Recogniser = columns, **changes: Any) -> int:
+    def again(network: FaceEncoder = columns, **changes: Any) -> int:
         asked = aligner.asked
-        found = cached_embeddings(
-            recogniser, aligner, portraits, batch=4, cache=tmp_path, **changes
-        )
+        found = cached_embeddings(network, aligner, identities, batch=4, cache=tmp_path, **changes)
         if not changes:
             np.testing.assert_array_equal(found.features, whole.features)
             np.testing.assert_array_equal(found.aligned, whole.aligned)
@@ -157,7 +159,7 @@ def test_features_are_kept_while_nothing_changes(
 
     assert [again(), again()] == [1, 0]
     assert [again(flip="none"), again(flip="none")] == [1, 0]
-    assert again(dataclasses.replace(columns, identity="columns-2")) == 1
+    assert again(changed(columns, identity="columns-2")) == 1
     file = next(tmp_path.rglob("features.npy"))
     for path in tmp_path.rglob("features.npy"):
         path.write_bytes(path.read_bytes()[:-1])
@@ -165,65 +167,65 @@ def test_features_are_kept_while_nothing_changes(
     assert [again(), again()] == [1, 0]
 
 
-NARROW = RecognitionConfig(network="lightcnn29_32", width=0.05)
-
-
-def weights(config: RecognitionConfig) -> dict[str, Any]:
-    module, template = recognition.build(config, None), recognition.face_template(config)
-    image = jnp.zeros((1, template.height, template.width, 3))
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), image, train=False))
-    return filled(shapes)
+NARROW = EncoderConfig("lightcnn29_32", width=0.05)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run folder with both kinds of weights."""
-    variables = weights(NARROW)
     for kind, step in (("last", 2), ("best", 1)):
-        metadata = {"network": "recogniser", "task": "recognition", "step": step}
-        metadata["config"] = to_dict(NARROW)
-        save_variables(tmp_path / "run" / kind / "recogniser.safetensors", variables, metadata)
+        network_file(tmp_path / "run" / kind / "encoder.safetensors", NARROW, step=step)
     return tmp_path / "run"
 
 
 def test_a_run_gives_its_network(run: Path) -> None:
-    best, last = Recogniser.load(run), Recogniser.load(run, "last")
+    best, last = FaceEncoder.load(run), FaceEncoder.load(run, "last")
     assert (best.name, best.template.name) == ("lightcnn29_32", "lightcnn32")
     assert best.identity != last.identity
-    assert best.identity == Recogniser.load(run / "best" / "recogniser.safetensors").identity
+    assert best.identity == FaceEncoder.load(run / "best" / "encoder.safetensors").identity
     assert best.length("concatenate") == 512
+    with pytest.raises(InputError, match="lightcnn29_32 has no refiner"):
+        best.refined(np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def test_a_refiner_that_was_trained_with_the_encodercomes_first(run: Path) -> None:
+    alone, file = FaceEncoder.load(run), run / "best" / "encoder.safetensors"
+    network_file(file, NARROW, behind="upsampler")
+    with pytest.raises(InputError, match=r"no weights file .*best/upsampler\.safetensors"):
+        FaceEncoder.load(run)
+    refiner = VDSRConfig(width=4, layers=3, size=(10, 10), image_size=(32, 32))
+    network_file(file.with_name("upsampler.safetensors"), refiner)
+    both = FaceEncoder.load(run)
+    assert both.identity != alone.identity
+    faces = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    images = faces / np.float32(127.5) - 1
+    sharp = both.refiner.network.module.apply(both.refiner.variables, images, train=False)
+    expected = np.clip((np.asarray(sharp) + 1) * 127.5, 0, 255)
+    assert np.abs(expected - faces).max() > 10
+    assert np.abs(both.refined(faces) - expected).max() < 0.51
+    encoder = both.weights
+    features = encoder.network.module.apply(encoder.variables, sharp, train=False)
+    scale = np.abs(features).max()
+    np.testing.assert_allclose(both.embed(faces, "none", 4), features, atol=1e-4 * scale)
 
 
 def test_a_converted_file_gives_its_network(tmp_path: Path) -> None:
-    config = RecognitionConfig(network="mobilefacenet")
-    file = tmp_path / "m.safetensors"
-    save_variables(file, weights(config), {"network": "mobilefacenet", "options": {}})
-    found = Recogniser.load(file)
-    assert (found.name, found.template.name, found.length("sum")) == (
-        "mobilefacenet",
-        "arcface112",
-        128,
+    found = FaceEncoder.load(
+        network_file(tmp_path / "m.safetensors", EncoderConfig("mobilefacenet"))
     )
+    names = (found.name, found.template.name, found.length("sum"))
+    assert names == ("mobilefacenet", "arcface112", 128)
 
 
-def test_other_weights_are_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no trained recogniser .*lrjax train recognition"):
-        Recogniser.load(tmp_path)
-    with pytest.raises(InputError, match=r"no weights file"):
-        Recogniser.load(tmp_path / "gone.safetensors")
-    file = tmp_path / "g2.safetensors"
-    save_variables(file, {"params": {"a": np.zeros(2)}}, {"network": "g2", "task": "landmarks"})
-    with pytest.raises(InputError, match="holds 'g2', which is no recogniser"):
-        Recogniser.load(file)
-    save_variables(file, {"params": {"a": np.zeros(2)}}, {"network": "mobilefacenet"})
-    with pytest.raises(InputError, match="not those of mobilefacenet of width 1"):
-        Recogniser.load(file)
-    with pytest.raises(InputError, match="name its run folder"):
-        Recogniser.load(file, "best")
+def test_other_weights_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no trained encoder"):
+        FaceEncoder.load(tmp_path)
+    with pytest.raises(InputError, match=r"a landmark network .* name one with a face encoder"):
+        FaceEncoder.load(tiny_weights / "last" / "g2.safetensors")
 
 
-def test_sizes_of_aligner_and_recogniser_must_agree(
-    columns: Recogniser, portraits: Identities
+def test_sizes_of_aligner_and_encodermust_agree(
+    columns: FaceEncoder, identities: Identities
 ) -> None:
     with pytest.raises(InputError, match=r"32x32 .* sees 4x3; align them to small"):
-        cached_embeddings(columns, Aligner.load("resize", "face32"), portraits)
+        cached_embeddings(columns, Aligner.load("resize", "face32"), identities)

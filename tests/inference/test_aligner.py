@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lrjax.config import AlignmentConfig
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES, scaled
-from lrjax.inference import align
-from lrjax.inference.align import Aligner, align_faces
-from lrjax.inference.landmarks import Detector
-from lrjax.inference.networks import SHIPPED
+from lrjax.inference import aligner as module
+from lrjax.inference.aligner import Aligner, align_faces
+from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
+from lrjax.inference.upsampler import Upsampler
+from lrjax.models.weights import PRETRAINED
 
 FACE32, ARCFACE = TEMPLATES["face32"], TEMPLATES["arcface112"]
 SEEN = np.ones((1, 5), bool)
@@ -84,7 +87,7 @@ def test_fallbacks_are_counted_and_show_the_box() -> None:
     np.testing.assert_allclose(result.points[2, 4], points[2, 4])
     # Twice as wide as high: a quarter above and below it is not the box.
     padded = align_faces(
-        [pixels] * 3, points, visible, scaled(FACE32, 16), boxes=box, plain="pad"
+        [pixels] * 3, points, visible, scaled(FACE32, 16), boxes=box, resize_mode="pad"
     ).images[1]
     assert not padded[:2].any()
     assert not padded[-2:].any()
@@ -142,11 +145,12 @@ def test_the_points_of_a_dataset(marked: Identities) -> None:
     np.testing.assert_array_equal(result.images[3], alone.images[0])
 
 
-@pytest.mark.parametrize("plain", ["stretch", "pad"])
-def test_a_border_changes_nothing_inside_it(marked: Identities, plain: str) -> None:
+@pytest.mark.parametrize("mode", ["stretch", "pad"])
+def test_a_border_changes_nothing_inside_it(marked: Identities, mode: str) -> None:
     """It shows what lies around an aligned face, and around a box that is resized."""
-    inner = Aligner.load("points", "centerface", plain=plain)(marked)
-    outer = Aligner.load("points", "centerface", plain=plain, border=7)(marked)
+    alignment = AlignmentConfig("points", resize_mode=mode)
+    inner = Aligner.load(alignment, "centerface")(marked)
+    outer = Aligner.load(alignment, "centerface", border=7)(marked)
     assert outer.images.shape == (5, 126, 110, 3)
     middle = outer.images[:, 7:-7, 7:-7]
     aligned = inner.aligned
@@ -175,7 +179,7 @@ def test_portions_and_the_cache_change_nothing(
     assert [len(images) for images in portions] == [2, 2, 1]
     np.testing.assert_array_equal(np.concatenate(portions), whole.images)
     kept = aligner(marked, tmp_path)
-    monkeypatch.setattr(align, "decode_rgb", None)  # nothing is decoded a second time
+    monkeypatch.setattr(module, "decode_rgb", None)  # nothing is decoded a second time
     again = aligner(marked, tmp_path)
     for other in (kept, again):
         np.testing.assert_array_equal(other.images, whole.images)
@@ -188,34 +192,44 @@ def test_portions_and_the_cache_change_nothing(
 def test_whatever_changes_the_faces_changes_the_identity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Detector, "load", lambda *_: None)
+    found = SimpleNamespace(weights=SimpleNamespace(identity="network"))
+    monkeypatch.setattr(LandmarkPredictor, "load", lambda *_: found)
+    monkeypatch.setattr(Upsampler, "load", lambda *_: Enlarger())
+    points = partial(AlignmentConfig, "points")
     loaded = [
         Aligner.load("resize", "face32"),
         Aligner.load("points", "face32"),
         Aligner.load("points", "lightcnn32"),
         Aligner.load("points", scaled(FACE32, 16)),
-        Aligner.load("points", "face32", "affine"),
-        Aligner.load("points", "face32", plain="pad"),
+        Aligner.load(points(fit="affine"), "face32"),
+        Aligner.load(points(resize_mode="pad"), "face32"),
         Aligner.load("points", "face32", border=2),
-        Aligner.load("points", "face32", resolve=Enlarger()),
-        Aligner.load("points", "face32", region=(0.25, 0.25, 0.5, 0.5)),
-        Aligner.load("shipped", "face32"),
-        Aligner.load("shipped", "face32", options=align.Inference(flip=False)),
+        Aligner.load(points(upsample="run"), "face32"),
+        Aligner.load(points(region=(0.25, 0.25, 0.5, 0.5)), "face32"),
+        Aligner.load("pretrained", "face32"),
+        Aligner.load(AlignmentConfig(flip=False), "face32"),
+        Aligner.load(AlignmentConfig(passes=1), "face32"),
+        Aligner.load("pretrained", "face32", options=PredictConfig(upright=True)),
     ]
     assert len({aligner.identity for aligner in loaded}) == len(loaded)
-    same = Aligner.load(SHIPPED, "face32")
-    assert same.identity == loaded[-2].identity
+    same = [
+        Aligner.load(str(PRETRAINED), "face32"),
+        Aligner.load("pretrained", "face32", options=PredictConfig()),
+    ]
+    assert {aligner.identity for aligner in same} == {loaded[9].identity}
+    # Nothing looks at faces whose points come along.
+    assert Aligner.load(points(passes=1), "face32").identity == loaded[1].identity
 
 
 def test_faces_of_many_sizes_go_through_a_network(
-    find_dots: Callable[..., Detector],
+    find_dots: Callable[..., LandmarkPredictor],
     draw_dots: Callable[..., Image.Image],
     face: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Dots in tight pictures, some of them not square, are found and laid onto the template."""
-    monkeypatch.setattr(Detector, "load", lambda *_: find_dots())
-    aligner = Aligner.load("shipped", "face32")
+    monkeypatch.setattr(LandmarkPredictor, "load", lambda *_: find_dots())
+    aligner = Aligner.load("pretrained", "face32")
     sizes = [24, 32, 60, 90]
     shapes = [(24, 24), (34, 30), (60, 60), (80, 100)]
     truth = np.stack(
@@ -240,20 +254,21 @@ class Enlarger:
     """Stands for a super-resolution network of faces with 20 pixels: enlarges them four times."""
 
     identity = "four times"
-    config = SimpleNamespace(size=(20, 16))
+    size = (20, 16)
 
     def __call__(self, images: list[Image.Image], side: int) -> list[np.ndarray]:
         sizes = [np.array(image.size) * side // max(image.size) * 4 for image in images]
         return [np.asarray(i.resize(tuple(s.tolist()))) for i, s in zip(images, sizes, strict=True)]
 
 
-def test_faces_are_enlarged_before_they_are_aligned() -> None:
+def test_faces_are_enlarged_before_they_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
     """The points and the box stay where they are, in the picture that was given."""
     photo = scene(np.eye(2) * 0.4, np.array([3.0, 2.0]), 20)
     points = (FACE32.points * 0.4 + (3, 2)).astype(np.float32)
     data = portraits([photo, photo], np.stack([points, points * 0]))
+    monkeypatch.setattr(Upsampler, "load", lambda *_: Enlarger())
     plain = Aligner.load("points", "face32")
-    aligner = Aligner.load("points", "face32", resolve=Enlarger())
+    aligner = Aligner.load(AlignmentConfig("points", upsample="run"), "face32")
     found, direct = aligner(data), plain(data)
     assert aligner.identity != plain.identity
     assert "by the dataset's points on enlarged faces" in found.note
@@ -272,18 +287,19 @@ def test_what_cannot_be_used_is_said(marked: Identities, tmp_path: Path) -> None
     with pytest.raises(InputError, match="no template 'face31'"):
         Aligner.load("resize", "face31")
     with pytest.raises(InputError, match="unknown"):
-        Aligner.load("resize", "face32", "projective")
+        Aligner.load(AlignmentConfig("resize", fit="projective"), "face32")
     with pytest.raises(InputError, match="region"):
-        Aligner.load("resize", "face32", region=(0.5, 0, 0.6, 1))
+        Aligner.load(AlignmentConfig("resize", region=(0.5, 0, 0.6, 1)), "face32")
     with pytest.raises(InputError, match=r"no weights file|no trained"):
-        Aligner.load(tmp_path / "nothing", "face32")
+        Aligner.load(str(tmp_path / "nothing"), "face32")
 
 
 def test_the_region_is_where_the_face_is(marked: Identities) -> None:
     """Half the picture, resized: its middle shows what the middle of the picture shows."""
     pixels = np.zeros((40, 40, 3), np.uint8)
     pixels[10:30, 10:30] = (10, 200, 90)
-    middle = Aligner.load("resize", "face32", region=(0.25, 0.25, 0.5, 0.5))
+    region = (0.25, 0.25, 0.5, 0.5)
+    middle = Aligner.load(AlignmentConfig("resize", region=region), "face32")
     shown = middle(portraits([pixels])).images[0]
     np.testing.assert_array_equal(shown[5:-5, 5:-5], np.full((22, 22, 3), (10, 200, 90)))
     assert not Aligner.load("resize", "face32")(portraits([pixels])).images[0][0].any()

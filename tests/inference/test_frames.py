@@ -3,6 +3,7 @@
 import dataclasses
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,22 +14,22 @@ from lrjax.data.examples import gather, select
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES
-from lrjax.inference import align
-from lrjax.inference.align import WHOLE, Aligner
-from lrjax.inference.framing import frames
-from lrjax.inference.landmarks import Detector
-from lrjax.tasks.recognition_data import Framing
+from lrjax.inference import aligner
+from lrjax.inference.aligner import Aligner, Frames
+from lrjax.inference.landmarks import LandmarkPredictor
 
 FACE32 = TEMPLATES["face32"]
-FRAMING = Framing(
-    alignment="points",
-    fit="similarity",
-    plain="stretch",
-    region=WHOLE,
-    template=FACE32,
-    border=3,
-    streamed=False,
-)
+
+
+def frames(
+    people: Identities,
+    cache: Path | None = None,
+    *,
+    landmarks: str = "points",
+    streamed: bool = False,
+) -> Frames:
+    """The frames of `people` with a border of three pixels."""
+    return Aligner.load(landmarks, FACE32, border=3).frames(people, streamed=streamed, cache=cache)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def people() -> Identities:
 
 
 def test_the_middle_of_a_frame_is_the_aligned_face(people: Identities, tmp_path: Path) -> None:
-    made = frames(people, FRAMING, tmp_path)
+    made = frames(people, tmp_path)
     faces = Aligner.load("points", "face32")(people)
     assert made.images.shape == (4, 38, 38, 3)
     aligned = faces.aligned
@@ -58,33 +59,31 @@ def test_the_middle_of_a_frame_is_the_aligned_face(people: Identities, tmp_path:
 
 
 def test_they_are_kept(people: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = frames(people, FRAMING, tmp_path)
-    monkeypatch.setattr(align, "decode_rgb", None)
-    again = frames(people, FRAMING, tmp_path)
+    first = frames(people, tmp_path)
+    monkeypatch.setattr(aligner, "decode_rgb", None)
+    again = frames(people, tmp_path)
     np.testing.assert_array_equal(again.images, first.images)
-    assert (again.identity, again.note) == (first.identity, first.note)
+    assert again.note == first.note
 
 
 def test_the_users_cache_is_used_unless_told_otherwise(
     people: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    frames(people, FRAMING)
+    frames(people)
     assert len(list((tmp_path / "lrjax" / "aligned").iterdir())) == 1
 
 
-@pytest.mark.parametrize("alignment", ["points", "resize"])
+@pytest.mark.parametrize("landmarks", ["points", "resize"])
 def test_streamed_faces_are_the_same_ones(
-    people: Identities, tmp_path: Path, alignment: str
+    people: Identities, tmp_path: Path, landmarks: str
 ) -> None:
-    framing = dataclasses.replace(FRAMING, alignment=alignment)
-    whole = frames(people, framing, tmp_path / "whole")
-    streamed = frames(people, dataclasses.replace(framing, streamed=True), tmp_path / "streamed")
+    whole = frames(people, tmp_path / "whole", landmarks=landmarks)
+    streamed = frames(people, tmp_path / "streamed", landmarks=landmarks, streamed=True)
     assert isinstance(streamed.images, MapDataset)
     assert len(streamed.images) == 4
-    assert streamed.identity == whole.identity
-    index = np.array([3, 1, 1])
-    np.testing.assert_array_equal(gather(streamed.images, index), whole.images[index])
+    for rows in (np.array([3, 1, 1]), np.arange(1, 3)):
+        np.testing.assert_array_equal(gather(streamed.images, rows), whole.images[rows])
     some = select(streamed.images, np.array([3, 0]))
     np.testing.assert_array_equal(gather(some, np.array([1])), whole.images[:1])
     assert not (tmp_path / "streamed").exists()
@@ -97,7 +96,9 @@ def test_what_a_network_has_aligned_is_streamed_from_the_disk(
     looked = []
 
     class Middle:
-        def detect(self, photos: list, boxes: np.ndarray, owner: np.ndarray) -> "Middle":
+        weights = SimpleNamespace(identity="middle")
+
+        def predict(self, photos: list, boxes: np.ndarray, owner: np.ndarray) -> "Middle":
             looked.append(len(photos))
             self.points = np.stack([FACE32.points] * len(photos))
             return self
@@ -105,19 +106,18 @@ def test_what_a_network_has_aligned_is_streamed_from_the_disk(
         def converted(self, points: str) -> "Middle":
             return self
 
-    monkeypatch.setattr(Detector, "load", lambda *_: Middle())
-    framing = dataclasses.replace(FRAMING, alignment="shipped", streamed=True)
-    made = frames(people, framing, tmp_path)
+    monkeypatch.setattr(LandmarkPredictor, "load", lambda *_: Middle())
+    made = frames(people, tmp_path, landmarks="pretrained", streamed=True)
     assert isinstance(made.images, MapDataset)
-    whole = frames(people, dataclasses.replace(framing, streamed=False), tmp_path)
+    whole = frames(people, tmp_path, landmarks="pretrained")
     for _ in range(2):
-        np.testing.assert_array_equal(gather(made.images, [2, 0]), whole.images[[2, 0]])
+        rows = np.array([2, 0])
+        np.testing.assert_array_equal(gather(made.images, rows), whole.images[rows])
     assert looked == [4]
 
 
 def test_missing_points_are_said(people: Identities, tmp_path: Path) -> None:
     bare = dataclasses.replace(people, points=None, visible=None)
     for streamed in (True, False):
-        framing = dataclasses.replace(FRAMING, streamed=streamed)
-        with pytest.raises(InputError, match="set alignment"):
-            frames(bare, framing, tmp_path)
+        with pytest.raises(InputError, match="set landmarks of the alignment"):
+            frames(bare, tmp_path, streamed=streamed)

@@ -11,9 +11,8 @@ from PIL import Image
 
 import lrjax
 from lrjax.errors import InputError
-from lrjax.inference import networks
-from lrjax.inference.api import _detector
-from lrjax.training.weights import load_variables, save_variables
+from lrjax.inference.landmarks import _predictor
+from lrjax.models import weights
 
 
 def test_importing_the_package_does_not_import_jax() -> None:
@@ -28,10 +27,11 @@ def test_one_call_from_a_file_name(tiny_weights: Path, tmp_path: Path) -> None:
     found = lrjax.predict(str(tmp_path / "a.png"), boxes, points="five", weights=tiny_weights)
     assert isinstance(found, lrjax.Prediction)
     assert found.points.shape == (2, 5, 2)
-    detector = lrjax.Detector.load(tiny_weights, lrjax.Inference())
-    np.testing.assert_array_equal(found.points, detector(pixels, boxes, "five").points)
+    predictor = lrjax.LandmarkPredictor.load(tiny_weights, lrjax.PredictConfig())
+    np.testing.assert_array_equal(found.points, predictor(pixels, boxes, "five").points)
     single = lrjax.predict(pixels, boxes, weights=tiny_weights, flip=False, passes=1, scales=[1.1])
-    other = lrjax.Detector.load(tiny_weights, lrjax.Inference(False, 1, (1.1,)))(pixels, boxes)
+    options = lrjax.PredictConfig(False, 1, (1.1,))
+    other = lrjax.LandmarkPredictor.load(tiny_weights, options)(pixels, boxes)
     np.testing.assert_array_equal(single.points, other.points)
 
 
@@ -39,15 +39,16 @@ def test_the_network_is_kept_until_its_file_changes(tiny_weights: Path, tmp_path
     run = shutil.copytree(tiny_weights, tmp_path / "run")
     face = np.zeros((24, 24, 3), np.uint8)
     face[8:12, 6:18] = 200
-    before = _detector.cache_info()
+    before = _predictor.cache_info()
     first = lrjax.predict(face, weights=run).points
     assert (lrjax.predict(face, weights=run).points == first).all()
-    after = _detector.cache_info()
+    after = _predictor.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)
     file = run / "last" / "g2.safetensors"
-    variables, metadata = load_variables(file)
+    found = weights.load(file, "g2", ("landmarks",))
+    variables = found.variables
     variables["params"]["maps"]["kernel"] = 3 - variables["params"]["maps"]["kernel"]
-    save_variables(file, variables, metadata)
+    weights.save(file, found.network.config, variables, {})
     assert np.abs(lrjax.predict(face, weights=run).points - first).max() > 1e-3
 
 
@@ -60,6 +61,6 @@ def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     face = np.zeros((24, 24, 3), np.uint8)
     with pytest.raises(InputError, match="There is no weights file"):
         lrjax.predict(face, weights=tmp_path / "absent.safetensors")
-    monkeypatch.setattr(networks, "SHIPPED", tmp_path / "shipped.safetensors")
-    with pytest.raises(InputError, match="lacks the shipped weights"):
+    monkeypatch.setattr(weights, "PRETRAINED", tmp_path / "pretrained.safetensors")
+    with pytest.raises(InputError, match=r"no weights file .*pretrained"):
         lrjax.predict(face)

@@ -9,7 +9,7 @@ import pytest
 from lrjax.errors import InputError
 from lrjax.geometry.points import AFLW19, FIVE, IBUG68, convert
 from lrjax.inference.landmarks import Prediction
-from lrjax.inference.rows import Row, image_rows, read_points, read_rows, table_text
+from lrjax.inference.tables import Row, image_rows, read_points, read_rows, table_text
 
 
 def written(tmp_path: Path, content: str | bytes) -> Path:

@@ -13,11 +13,14 @@ import tiny
 from PIL import Image
 
 from lrjax.errors import InputError
-from lrjax.inference import resolve
-from lrjax.inference.resolve import LARGEST, Resolver, load_resolver, resolve_files
-from lrjax.models.vdsr import VDSR
-from lrjax.tasks.super_resolution import SuperResolutionConfig
-from lrjax.training.weights import load_variables, save_variables
+from lrjax.inference import images as inference_images
+from lrjax.inference import upsampler as module
+from lrjax.inference.upsampler import LARGEST, Upsampler, upsample_files
+from lrjax.models import weights
+from lrjax.models.refiners import VDSR
+from lrjax.models.registry import Network, build
+from lrjax.models.upsamplers import DRRNConfig, SRCNNConfig, SRResNetConfig, VDSRConfig
+from lrjax.models.weights import Weights
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -33,9 +36,10 @@ class Repeat:
 
 
 @pytest.fixture
-def repeat() -> Resolver:
+def repeat() -> Upsampler:
     light = {"light": jnp.float32(2 / 255)}
-    return Resolver(SuperResolutionConfig(), Repeat(), light, (4.0, 4.0))
+    network = Network(SRResNetConfig(), "upsampler", Repeat(), ((32, 32, 3),))
+    return Upsampler(Weights(network, light, {}, Path("repeat"), "repeat"), (4.0, 4.0))
 
 
 def repeated(image: np.ndarray) -> np.ndarray:
@@ -48,12 +52,12 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def test_images_of_all_sizes_are_enlarged_in_their_order(
-    repeat: Resolver, monkeypatch: pytest.MonkeyPatch
+    repeat: Upsampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "_PIXELS", 3 * 32 * 32)
+    monkeypatch.setattr(module, "_PIXELS", 3 * 32 * 32)
     shapes: list[int] = []
-    views = repeat.views
-    monkeypatch.setattr(repeat, "views", lambda p: shapes.append(p.shape[:3]) or views(p))
+    whole = repeat.upsample_crops
+    monkeypatch.setattr(repeat, "upsample_crops", lambda p: shapes.append(p.shape[:3]) or whole(p))
     images = [noise(*size) for size in [(20, 16), (32, 32), (33, 5), (1, 1), *5 * [(7, 30)]]]
     found = repeat([*images, Image.fromarray(images[0])])
     for image, large in zip([*images, images[0]], found, strict=True):
@@ -62,18 +66,18 @@ def test_images_of_all_sizes_are_enlarged_in_their_order(
     assert sorted(shapes) == [(1, 64, 32), *3 * [(3, 32, 32)]]
 
 
-def test_nothing_in_nothing_out(repeat: Resolver) -> None:
+def test_nothing_in_nothing_out(repeat: Upsampler) -> None:
     assert repeat([]) == []
 
 
-def test_images_may_be_resized_first(repeat: Resolver) -> None:
+def test_images_may_be_resized_first(repeat: Upsampler) -> None:
     (large,) = repeat([noise(60, 45)], side=32)
     assert large.shape == (128, 96, 3)
     first = Image.fromarray(noise(60, 45)).resize((24, 32), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(large, repeated(np.asarray(first)))
 
 
-def test_huge_images_are_refused_unless_they_are_resized(repeat: Resolver) -> None:
+def test_huge_images_are_refused_unless_they_are_resized(repeat: Upsampler) -> None:
     huge = np.zeros((4, LARGEST + 1, 3), np.uint8)
     with pytest.raises(InputError, match="513x4 pixels is too large to be enlarged"):
         repeat([huge])
@@ -81,14 +85,14 @@ def test_huge_images_are_refused_unless_they_are_resized(repeat: Resolver) -> No
 
 
 def test_files_keep_their_order_and_their_problems(
-    repeat: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repeat: Upsampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "_FILES", 2)
+    monkeypatch.setattr(inference_images, "AT_ONCE", 2)
     files = [tmp_path / f"{i}.png" for i in range(5)]
     for i in (0, 1, 4):
         Image.fromarray(noise(9 + i, 12)).save(files[i])
     files[2].write_text("no image")
-    found = list(resolve_files(repeat, files))
+    found = list(upsample_files(repeat, files))
     assert [path for path, _ in found] == files
     for i in (0, 1, 4):
         np.testing.assert_array_equal(found[i][1], repeated(noise(9 + i, 12)))
@@ -97,23 +101,22 @@ def test_files_keep_their_order_and_their_problems(
 
 
 def test_a_run_is_loaded_and_does_what_its_network_does(tmp_path: Path) -> None:
-    run = tiny.resolver_run(tmp_path)
-    resolver = Resolver.load(run)
-    assert resolver.factors == (2.0, 2.0)
-    file = run / "last" / "resolver.safetensors"
-    _, module, variables = load_resolver(file)
+    run = tiny.upsampler_run(tmp_path)
+    upsampler = Upsampler.load(run)
+    assert (upsampler.factors, upsampler.size) == ((2.0, 2.0), (16, 16))
+    file, found = run / "last" / "upsampler.safetensors", upsampler.weights
     image = noise(32, 32)
-    apply = jax.jit(lambda v, x: module.apply(v, x, train=False))
-    wanted = apply(variables, image[None] / np.float32(127.5) - 1)[0]
+    apply = jax.jit(lambda v, x: found.network.module.apply(v, x, train=False))
+    wanted = apply(found.variables, image[None] / np.float32(127.5) - 1)[0]
     wanted = np.clip((wanted + 1) * 127.5, 0, 255)
-    (large,) = resolver([image])
+    (large,) = upsampler([image])
     assert large.dtype == np.uint8
     assert np.abs(large - wanted).max() < 0.51
     assert large.std() > 1
-    assert Resolver.load(file).identity == resolver.identity
-    other = jax.tree.map(lambda x: 2 * x, variables)
-    save_variables(tmp_path / "other.safetensors", other, load_variables(file)[1])
-    assert Resolver.load(tmp_path / "other.safetensors").identity != resolver.identity
+    assert Upsampler.load(file).identity == upsampler.identity
+    other = jax.tree.map(lambda x: 2 * x, found.variables)
+    weights.save(tmp_path / "other.safetensors", found.network.config, other, found.provenance)
+    assert Upsampler.load(tmp_path / "other.safetensors").identity != upsampler.identity
 
 
 def bicubic(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -121,16 +124,24 @@ def bicubic(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(jax.image.resize(image.astype(np.float32), (height, width, 3), "bicubic"))
 
 
-@pytest.mark.parametrize("network", ["srcnn", "vdsr", "drrn"])
-def test_images_of_any_size_are_enlarged_before_they_are_sharpened(
-    network: str, tmp_path: Path
+@pytest.mark.parametrize(
+    "network",
+    [
+        SRCNNConfig(width=4, image_size=(28, 24), size=(10, 10)),
+        VDSRConfig(width=4, layers=3, image_size=(28, 24), size=(10, 10)),
+        DRRNConfig(width=4, units=2, image_size=(28, 24), size=(10, 10)),
+    ],
+    ids=lambda network: network.name,
+)
+def test_images_of_any_size_are_enlarged_before_they_are_refined(
+    network: Any, tmp_path: Path
 ) -> None:
-    run = tiny.resolver_run(tmp_path, network=network, image_size=(28, 24), size=(10, 10))
-    resolver = Resolver.load(run)
-    assert resolver.factors == (2.8, 2.4)
-    _, module, variables = load_resolver(run / "last" / "resolver.safetensors")
+    file = tiny.network_file(tmp_path / "upsampler.safetensors", network)
+    upsampler = Upsampler.load(file)
+    assert upsampler.factors == (2.8, 2.4)
+    refine = upsampler.weights.network.module
     pictures = [noise(10, 10), noise(7, 13)]
-    found = resolver(pictures)
+    found = upsampler(pictures)
     for image, large, size in zip(pictures, found, [(28, 24), (20, 31)], strict=True):
         assert large.shape == (*size, 3)
         assert large.dtype == np.uint8
@@ -138,74 +149,63 @@ def test_images_of_any_size_are_enlarged_before_they_are_sharpened(
         enlarged = np.pad(
             bicubic(image, *size), ((0, 32 - size[0]), (0, 32 - size[1]), (0, 0)), mode="edge"
         )
-        wanted = module.apply(
-            variables, enlarged[None] / np.float32(127.5) - 1, train=False, method="sharpen"
-        )
+        given = enlarged[None] / np.float32(127.5) - 1
+        wanted = refine.apply(upsampler.weights.variables, given, train=False)
         wanted = np.clip((wanted[0] + 1) * 127.5, 0, 255)[: size[0], : size[1]]
         assert np.abs(large - wanted).max() < 0.51
         assert np.abs(large - enlarged[: size[0], : size[1]]).max() > 10
-    other = Resolver.load(run, factor=3)
+    other = Upsampler.load(file, factor=3)
     assert other([pictures[1]])[0].shape == (21, 39, 3)
-    assert other.identity != resolver.identity
+    assert other.identity != upsampler.identity
 
 
-def vdsr_file(path: Path, channels: int) -> Path:
+def published_vdsr(path: Path, channels: int) -> Path:
     """What `lrjax convert vdsr` writes."""
-    module = VDSR(channels=channels)
-    image = jnp.zeros((1, 8, 8, channels))
-    shapes = jax.eval_shape(module.init, jax.random.key(0), image)
-    variables = jax.tree.map(lambda kernel: np.sqrt(2) * kernel, tiny.filled(shapes))
-    variables["params"]["conv_19"]["kernel"] *= 0.1
-    options = {"channels": channels, "use_bias": False}
-    save_variables(path, variables, {"network": "vdsr", "options": options})
+    config = VDSRConfig(channels=channels, use_bias=False)
+    variables = tiny.filled(build(config).shapes())
+    variables = jax.tree.map(lambda kernel: np.float32(np.sqrt(2)) * kernel, variables)
+    variables["params"]["conv_19"]["kernel"] *= np.float32(0.1)
+    weights.save(path, config, variables, {"source": "vdsr.pth", "sha256": "0"})
     return path
 
 
-def test_published_vdsr_sharpens_luminance_alone(tmp_path: Path) -> None:
-    file = vdsr_file(tmp_path / "vdsr.safetensors", 1)
-    resolver = Resolver.load(file, factor=2.5)
+def test_published_vdsr_refines_luminance_alone(tmp_path: Path) -> None:
+    file = published_vdsr(tmp_path / "vdsr.safetensors", 1)
+    upsampler = Upsampler.load(file, factor=2.5)
+    assert upsampler.size is None
     image = noise(12, 12) // 4 + 96  # nothing is clipped
-    (large,) = resolver([image])
+    (large,) = upsampler([image])
     assert large.shape == (30, 30, 3)
     enlarged = bicubic(image, 30, 30)
     change = large - enlarged
     assert np.abs(change).max() > 5
     # The same in red, green and blue, to within their rounding.
     assert np.ptp(change, axis=-1).max() < 1.01
-    variables, _ = load_variables(file)
+    variables = upsampler.weights.variables
     grey = np.pad(enlarged, ((0, 2), (0, 2), (0, 0)), mode="edge") @ np.array(
         [0.299, 0.587, 0.114], np.float32
     )
     sharp = VDSR().apply(variables, grey[None, ..., None] / 127.5 - 1)[0, :30, :30]
     np.testing.assert_allclose(large, enlarged + (sharp + 1) * 127.5 - grey[:30, :30, None], atol=1)
     with pytest.raises(InputError, match="enlarges by any factor; say by which"):
-        Resolver.load(file)
+        Upsampler.load(file)
 
 
 def test_published_vdsr_for_colours_is_used_as_it_is(tmp_path: Path) -> None:
-    file = vdsr_file(tmp_path / "vdsr.safetensors", 3)
-    _, module, _ = load_resolver(file)
-    assert module.network == VDSR(channels=3)
-    assert Resolver.load(file, factor=2)([noise(16, 16)])[0].shape == (32, 32, 3)
+    upsampler = Upsampler.load(published_vdsr(tmp_path / "vdsr.safetensors", 3), factor=2)
+    assert upsampler.weights.network.module == VDSR(channels=3)
+    assert upsampler([noise(16, 16)])[0].shape == (32, 32, 3)
 
 
 def test_what_doubles_has_one_factor(tmp_path: Path) -> None:
-    run = tiny.resolver_run(tmp_path)
-    assert Resolver.load(run, factor=2).identity == Resolver.load(run).identity
+    run = tiny.upsampler_run(tmp_path)
+    assert Upsampler.load(run, factor=2).identity == Upsampler.load(run).identity
     with pytest.raises(InputError, match="enlarges 2 times, and not 3 times; leave the factor out"):
-        Resolver.load(run, factor=3)
+        Upsampler.load(run, factor=3)
 
 
-def test_what_is_no_resolver_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no trained super-resolution network"):
-        Resolver.load(tmp_path)
-    run = tiny.resolver_run(tmp_path)
-    variables, metadata = load_variables(run / "last" / "resolver.safetensors")
-    file = tmp_path / "x.safetensors"
-    save_variables(file, variables, metadata | {"network": "g2"})
-    with pytest.raises(InputError, match=r"holds 'g2'; name the resolver\.safetensors"):
-        load_resolver(file)
-    deeper = metadata["config"] | {"generator": {"width": 4, "blocks": 2, "growth": 2}}
-    save_variables(file, variables, metadata | {"config": deeper})
-    with pytest.raises(InputError, match="not those of the network"):
-        load_resolver(file)
+def test_what_enlarges_nothing_is_refused(tiny_weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no trained upsampler"):
+        Upsampler.load(tmp_path)
+    with pytest.raises(InputError, match=r"holds a landmark network .* name one with"):
+        Upsampler.load(tiny_weights / "last" / "g2.safetensors")
