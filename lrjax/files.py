@@ -45,10 +45,6 @@ def write_json(path: str | Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
-LARGEST_JSON = 64 << 20
-"""Bytes of the largest JSON file that is read."""
-
-
 def read_json(path: str | Path, remedy: str) -> Any:
     """Read a JSON file of which nothing is trusted.
 

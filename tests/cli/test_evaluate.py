@@ -14,8 +14,8 @@ from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import normaliser, summary
 from lrjax.geometry.points import IBUG68
 from lrjax.inference.landmarks import LandmarkPredictor
-from lrjax.tasks.measure import measure_degraded, measure_photographs
 from lrjax.report.results import Result as Report
+from lrjax.tasks.measure import measure_degraded, measure_photographs
 
 COUNT = 5
 
@@ -109,7 +109,9 @@ def test_the_error_is_that_of_the_prediction(predictor: LandmarkPredictor, data_
         np.testing.assert_allclose(found.errors("inter_ocular")[i], error / eyes, rtol=0.02)
 
 
-def test_shrunk_faces_keep_their_relative_truth(predictor: LandmarkPredictor, data_dir: Path) -> None:
+def test_shrunk_faces_keep_their_relative_truth(
+    predictor: LandmarkPredictor, data_dir: Path
+) -> None:
     small = measure_photographs(predictor, "w300:train", data_dir, size=24)
     np.testing.assert_allclose(np.sqrt(small.boxes[:, 2:].prod(1)), 24)
     large = measure_photographs(predictor, "w300:train", data_dir)

@@ -14,14 +14,14 @@ import pytest
 import tiny
 from click.testing import CliRunner, Result
 
-from lrjax.configs.landmarks import get_config
 from lrjax.cli.config import config
 from lrjax.cli.main import cli
-from lrjax.tasks.runs import find_config
 from lrjax.config import from_dict, to_dict
+from lrjax.configs.landmarks import get_config
 from lrjax.errors import InputError
 from lrjax.tasks import runs
 from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.tasks.runs import find_config
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.weights import load_variables
 

@@ -19,7 +19,6 @@ import people
 import pytest
 import tiny
 
-from lrjax.tasks.runs import find_config
 from lrjax.cli.prepare import prepare_dataset
 from lrjax.config import OptimizerConfig, to_dict
 from lrjax.errors import InputError
@@ -27,6 +26,7 @@ from lrjax.inference.framing import frames
 from lrjax.rng import drop_by_example
 from lrjax.tasks import recognition, recognition_data, runs
 from lrjax.tasks.recognition import RecognitionConfig
+from lrjax.tasks.runs import find_config
 from lrjax.training import loop, parallel
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.progress import read

@@ -16,7 +16,6 @@ import pytest
 import tiny
 from PIL import Image
 
-from lrjax.tasks.runs import find_config
 from lrjax.config import TrainConfig
 from lrjax.data.examples import Loaded
 from lrjax.data.identities import Identities
@@ -25,6 +24,7 @@ from lrjax.geometry.templates import TEMPLATES
 from lrjax.inference.upsampler import Upsampler
 from lrjax.tasks import runs, super_resolution, super_resolution_data
 from lrjax.tasks.recognition_data import Framing
+from lrjax.tasks.runs import find_config
 from lrjax.tasks.super_resolution import SuperResolutionConfig
 from lrjax.tasks.super_resolution_views import degrader, random_views, rows, to_bytes
 from lrjax.training import loop, parallel
