@@ -51,7 +51,8 @@ def find(name: str) -> Experiment:
     if wanted not in there:
         raise InputError(
             f"There is no experiment {wanted!r}{did_you_mean(wanted, there)}; there are "
-            f"{', '.join(sorted(there))}, or name one of a file, such as my_experiments/mine.py:first."
+            f"{', '.join(sorted(there))}, or name one of a file, such as "
+            "my_experiments/mine.py:first."
         )
     return there[wanted]
 
