@@ -26,7 +26,6 @@ from lrjax.models.encoders import EncoderConfig
 from lrjax.rng import drop_by_example
 from lrjax.tasks import data, recognition, runs
 from lrjax.tasks.recognition import RecognitionConfig
-from lrjax.tasks.runs import find_config
 from lrjax.training import loop, parallel
 from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.log import read
