@@ -12,6 +12,9 @@ from lrjax.config import TrainConfig, from_dict, override, to_dict
 from lrjax.configs import degradation as degradation_configs
 from lrjax.configs import landmarks as landmark_configs
 from lrjax.errors import InputError
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.s2ld import CriticConfig
+from lrjax.models.upsamplers import SRResNetConfig, UpsamplerConfig, VDSRConfig
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.tasks.landmarks import LandmarksConfig
 
@@ -42,12 +45,12 @@ def test_a_field_may_be_left_out_but_not_made_up() -> None:
         ({"train": {"steps": 2.5}}, "2.5 is not of type int.*steps"),
         ({"train": {"batch_size": True}}, "True is not of type int.*batch_size"),
         ({"train": {"parallel": "threads"}}, r"threads not in \['pmap', 'mesh'\] @ train.parallel"),
-        ({"sigma": "wide"}, "'wide' is not of type float.*sigma"),
-        ({"sigma": None}, "None is not of type float.*sigma"),
+        ({"g2": {"sigma": "wide"}}, "'wide' is not of type float.*g2.sigma"),
+        ({"g2": {"sigma": None}}, "None is not of type float.*g2.sigma"),
         ({"stage1": 3}, "3 is not of type str.*stage1"),
         ({"critics": ["heat"]}, r"heat not in \['heatmap', 'confidence'\] @ critics\[0\]"),
-        ({"generator": {"widths": [4, "x"]}}, "'x' is not of type int.*widths"),
-        ({"scheme": "sixty"}, "sixty not in .*scheme"),
+        ({"g2": {"widths": [4, "x"]}}, "'x' is not of type int.*g2.widths"),
+        ({"g2": {"points": "sixty"}}, "sixty not in .*g2.points"),
         ({"critics": "heatmap"}, "'heatmap' is not a list @ critics"),
         ({"train": [3]}, r"\[3\] is not an object with named fields @ train"),
     ],
@@ -62,8 +65,8 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
         LandmarksConfig(),
         [
             "train.steps=10",
-            "generator.widths=[8, 16]",
-            "sigma=1",
+            "g2.widths=[8, 16]",
+            "g2.sigma=1",
             "stage1=runs/degradation",
             "critics=[]",
             "average=null",
@@ -74,16 +77,34 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
     expected = dataclasses.replace(
         LandmarksConfig(),
         train=TrainConfig(steps=10),
-        generator=dataclasses.replace(LandmarksConfig().generator, widths=(8, 16)),
-        sigma=1.0,
+        g2=dataclasses.replace(LandmarksConfig().g2, widths=(8, 16), sigma=1.0),
         stage1="runs/degradation",
         labelled=("w300:train",),
         degradation="camera",
     )
     assert config == expected
-    assert isinstance(config.sigma, float)
+    assert isinstance(config.g2.sigma, float)
     assert override(config, []) == config
     assert override(DegradationConfig(), ["beta=2.5"]).beta == 2.5
+
+
+def test_types_are_told_apart_by_their_names() -> None:
+    assert from_dict(UpsamplerConfig, "vdsr") == VDSRConfig()
+    assert from_dict(UpsamplerConfig, {"name": "vdsr", "layers": 3}) == VDSRConfig(layers=3)
+    assert from_dict(SRResNetConfig, {"width": 8}) == SRResNetConfig(width=8)
+    config = LandmarksConfig(d3=CriticConfig("confidence_discriminator", hidden=4))
+    assert from_dict(LandmarksConfig, json.loads(json.dumps(to_dict(config)))) == config
+    for values, message in (
+        ({"name": "vdsr", "blocks": 3}, "blocks"),
+        ("lightcnn29", "no network 'lightcnn29'; choose one of .*vdsr"),
+        ({"width": 8}, "the field name is missing"),
+        ({"name": 3}, "the field name is missing"),
+        (3, "3 is neither a name nor fields of UpsamplerConfig"),
+    ):
+        with pytest.raises(InputError, match=message):
+            from_dict(UpsamplerConfig, values)
+    with pytest.raises(InputError, match="choose one of lightcnn29, "):
+        from_dict(EncoderConfig, "vdsr")
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,9 @@ class Runs:
                 discard(folder)
             multihost_utils.sync_global_devices("looked for a run")
             check_config(config, folder)
-            return self._train(config, self._with_runs(config), folder)
+            state = self._train(config, self._with_runs(config), folder)
+        multihost_utils.sync_global_devices("finished a run")  # what it wrote, all may read now
+        return state
 
     def _with_runs(self, config: Config) -> Config:
         """Put the folders of the runs that a configuration names in the places of their names."""
@@ -241,10 +243,14 @@ class Runs:
         check_data(everything, folder)
         steps = loop.total_steps(config.train, len(next(iter(parts.values()))))
         task = TASKS[name].make(complete, steps)
-        if jax.process_index() == 0:
+
+        def begin() -> None:
+            # What another run waits for is there when this one is finished, and not before.
+            shutil.rmtree(folder / "last", ignore_errors=True)
             write_json(folder / "environment.json", environment(everything))
             write_json(folder / "config.json", {"task": name, **to_dict(config)})
-        hooks = loop.Hooks(weights=weights_writer(folder, task, name))
+
+        hooks = loop.Hooks(begin=begin, weights=weights_writer(folder, task, name))
         if self.pictures is not None:
             draw = self.pictures
             hooks = dataclasses.replace(

@@ -46,10 +46,12 @@ class Hooks:
     """What the run wants done outside the engine.
 
     Attributes:
+      begin: called before the first step, when nothing is refused any more.
       pictures: called with (step, the task's pictures) at every evaluation.
       weights: called with (state, "last" or "best") when weights should be written.
     """
 
+    begin: Callable[[], None] = lambda: None
     pictures: Callable[[int, dict[str, Any]], None] = lambda step, pictures: None
     weights: Callable[[State, str], None] = lambda state, which: None
 
@@ -208,6 +210,7 @@ def fit(
         )
     first = jax.process_index() == 0
     hooks = hooks if first else Hooks()
+    hooks.begin()
     log = Log(folder, start) if first else Silence()
     progress = Progress(steps, start, shown=first)
     assess = _assessment(task, config, data, held_out, hooks, log, progress)

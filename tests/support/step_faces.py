@@ -12,9 +12,7 @@ import numpy as np
 import optax
 import tiny
 
-from lrjax.cli.options import find_config
 from lrjax.tasks import degradation, landmarks, runs, super_resolution
-from lrjax.tasks.faces import examples
 from lrjax.training import loop, parallel
 
 
@@ -22,13 +20,15 @@ def main(folder: Path, name: str) -> None:
     """Step."""
     # Adam would hide gradients that are wrong by a factor.
     for module in (degradation, landmarks, super_resolution):
-        module.make_optimizer = lambda config, steps: optax.sgd(1.0)
-    config = tiny.shrunk(find_config(name))
+        module.make_optimizer = lambda *about: optax.sgd(1.0)
+    config = tiny.shrunk(runs.find_config(name))
+    if getattr(config, "initial", None) is not None:
+        config = dataclasses.replace(config, initial=None)
     if getattr(config, "degradation", None) == "generator":
         config = dataclasses.replace(config, stage1=str(tiny.stage1_run(folder / "stage1")))
     task = runs.TASKS[runs.task_name(config)].make(config, 10)
     faces, _ = tiny.noise_sources(config)
-    data = {part: examples(faces[part]).arrays for part in task.batch}
+    data = {part: tiny.examples(faces[part]).arrays for part in task.batch}
     state = tiny.start(task)
     for devices, mode in ((1, "pmap"), (4, "pmap"), (4, "mesh")):
         mesh = parallel.make_mesh(jax.devices()[:devices])

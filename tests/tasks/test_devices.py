@@ -14,9 +14,9 @@ from lrjax.tasks.degradation import DegradationConfig
 # What learns. G1 is frozen while landmarks are learned.
 LEARNERS = {
     "landmarks:s4": {"g2", "d2", "d3"},
-    "landmarks:shipped": {"g2"},
+    "landmarks:pretrained": {"g2"},
     "degradation": {"g1", "d1"},
-    "super_resolution:esrgan-small": {"resolver", "discriminator"},
+    "super_resolution:esrgan-small": {"upsampler", "discriminator"},
 }
 
 
@@ -25,7 +25,7 @@ LEARNERS = {
     params=[
         "landmarks:s4",
         # The others need as long again, to compile.
-        pytest.param("landmarks:shipped", marks=pytest.mark.slow),
+        pytest.param("landmarks:pretrained", marks=pytest.mark.slow),
         pytest.param("degradation", marks=pytest.mark.slow),
         pytest.param("super_resolution:esrgan-small", marks=pytest.mark.slow),
     ],

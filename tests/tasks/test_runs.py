@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import subprocess
+import sys
+import textwrap
+import types
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 import tiny
 
 import lrjax
-from lrjax.config import TrainConfig
+from lrjax.config import AlignmentConfig, TrainConfig
+from lrjax.configs import degradation
+from lrjax.data.examples import Loaded
 from lrjax.data.faces import Faces
 from lrjax.errors import InputError
-from lrjax.tasks import runs
+from lrjax.files import exclusively
+from lrjax.models import weights
+from lrjax.models.s2ld import LandmarkConfig
+from lrjax.tasks import data, runs
 from lrjax.tasks.degradation import DegradationConfig
-from lrjax.tasks.faces import load_sources
 from lrjax.tasks.landmarks import LandmarksConfig
-from lrjax.training.progress import read
-from lrjax.training.weights import load_variables
+from lrjax.tasks.recognition import RecognitionConfig
+from lrjax.training import parallel
+from lrjax.training.log import read
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -39,7 +50,12 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def train(folder: Path, **changes: Any) -> Any:
     """Train for as long as CONFIG says, with other fields of its `train`."""
     config = dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
-    return runs.train(config, folder, data_dir=Path("nowhere"))
+    return start(config, folder)
+
+
+def start(config: LandmarksConfig, folder: Path, *, restart: bool = False) -> Any:
+    """Train in a folder."""
+    return runs.Runs(folder.parent, Path("nowhere")).train(config, folder, restart=restart)
 
 
 def test_a_run_folder_says_what_was_trained_on_what(tmp_path: Path) -> None:
@@ -63,11 +79,17 @@ def test_a_run_folder_says_what_was_trained_on_what(tmp_path: Path) -> None:
         "labelled": {"faces": 12, "fingerprint": "noise-12-128-ibug68-0"},
         "held_out": {"faces": 6, "fingerprint": "noise-6-128-ibug68-2"},
     }
-    variables, metadata = load_variables(tmp_path / "last" / "line.safetensors")
+    variables, about = weights.read(tmp_path / "last" / "line.safetensors")
     assert tiny.same(variables, state.nets["line"].evaluation_variables)
-    assert metadata["network"] == "line"
-    assert metadata["task"] == "landmarks"
-    assert metadata["step"] == 4
+    assert about == {
+        "network": {"name": "line"},
+        "provenance": {
+            "task": "landmarks",
+            "role": "line",
+            "step": 4,
+            "lrjax": lrjax.__version__,
+        },
+    }
     assert next((tmp_path / "tensorboard").glob("events*")).stat().st_size
 
 
@@ -75,8 +97,8 @@ def test_the_best_weights_are_those_of_the_best_record(tmp_path: Path) -> None:
     train(tmp_path, steps=12)
     records = [r for r in read(tmp_path / "metrics.jsonl") if "held_out/error" in r]
     best = min(records, key=lambda r: r["held_out/error"])
-    _, metadata = load_variables(tmp_path / "best" / "line.safetensors")
-    assert metadata["step"] == best["step"]
+    _, about = weights.read(tmp_path / "best" / "line.safetensors")
+    assert about["provenance"]["step"] == best["step"]
     assert best["best"] == best["held_out/error"]
 
 
@@ -109,7 +131,7 @@ def test_other_data_are_refused(
 
 @pytest.mark.parametrize(
     "change",
-    [{"sigma": 1.5}, {"train": {"seed": 1}}, {"train": {"batch_size": 4}}],
+    [{"g2": LandmarkConfig(sigma=1.5)}, {"train": {"seed": 1}}, {"train": {"batch_size": 4}}],
     ids=lambda change: str(change),
 )
 def test_other_settings_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
@@ -117,8 +139,10 @@ def test_other_settings_are_refused(change: dict[str, Any], tmp_path: Path) -> N
     if "train" in change:
         change = {"train": dataclasses.replace(CONFIG.train, **change["train"])}
     with pytest.raises(InputError, match=r"holds a run of another configuration.*--restart"):
-        runs.train(dataclasses.replace(CONFIG, **change), tmp_path, data_dir=Path("nowhere"))
-    assert runs.load_config(tmp_path).sigma == CONFIG.sigma
+        start(dataclasses.replace(CONFIG, **change), tmp_path)
+    assert runs.load_config(tmp_path) == dataclasses.replace(
+        CONFIG, train=dataclasses.replace(CONFIG.train, steps=2)
+    )
 
 
 def test_length_and_talk_may_change(tmp_path: Path) -> None:
@@ -131,13 +155,34 @@ def test_length_and_talk_may_change(tmp_path: Path) -> None:
     assert runs.load_config(tmp_path / "run").train.steps == 5
 
 
+@pytest.mark.parametrize("change", [{"steps": 2}, {"seed": 1}])
+def test_what_is_refused_leaves_a_run_as_it_was(change: dict[str, Any], tmp_path: Path) -> None:
+    train(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=r"has done 4 steps already|of another configuration"):
+        train(tmp_path, **change)
+    assert contents(tmp_path) == before
+
+
+def test_a_run_that_was_refused_may_be_begun_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        mesh = types.SimpleNamespace(size=3)
+        patch.setattr(parallel, "make_mesh", lambda: mesh)
+        with pytest.raises(InputError, match="batch size 8 is not a multiple of the 3 devices"):
+            train(tmp_path)
+    assert int(train(tmp_path, batch_size=6).step) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (None, "There is no run in .* name a run folder"),
-        ("{", "config.json is not a run's configuration"),
+        ("{", "config.json is not JSON that can be used .*; name another run folder, or discard"),
+        ("[3]", "config.json is not a run's configuration"),
         ('{"task": "cats"}', "config.json is not a run's configuration"),
-        ('{"task": "landmarks", "sigmas": 2}', "LandmarksConfig is not valid: .*sigmas"),
+        ('{"task": "landmarks", "sigmas": 2}', "config.json is not valid: .*sigmas"),
     ],
 )
 def test_what_is_no_run_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
@@ -147,35 +192,38 @@ def test_what_is_no_run_is_refused(text: str | None, message: str, tmp_path: Pat
         runs.load_config(tmp_path)
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch, count: int, **changes: Any) -> tuple[Any, Any]:
-    """`load_sources` of a configuration, with so many faces of noise in every dataset."""
-    monkeypatch.undo()
+def loaded(monkeypatch: pytest.MonkeyPatch, count: int, **changes: Any) -> Loaded:
+    """The data of a configuration, with so many faces of noise in every dataset."""
 
     def load(spec: tuple[str, ...], crop_size: int, scheme: str, **_: Any) -> Faces:
         names = tuple(f"{spec[0]}-{i}" for i in range(count))
         return dataclasses.replace(tiny.faces(count, crop_size, scheme), names=names)
 
-    monkeypatch.setattr("lrjax.tasks.faces.load_faces", load)
-    config = dataclasses.replace(CONFIG, scheme="five", image_size=16, size=8, **changes)
-    return load_sources(config, Path("nowhere"))
+    monkeypatch.setattr("lrjax.data.faces.load_faces", load)
+    g2 = LandmarkConfig(points="five", size=8)
+    return data.load_faces(
+        dataclasses.replace(CONFIG, g2=g2, image_size=16, **changes), Path("nowhere")
+    )
 
 
 def test_a_part_of_the_labelled_faces_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    faces, held_out = loaded(monkeypatch, 50, holdout=0.2, critics=("confidence",))
-    assert set(faces) == {"labelled", "real"}
+    parts, held_out, _ = loaded(monkeypatch, 50, holdout=0.2, critics=("confidence",))
+    assert set(parts) == {"labelled", "real"}
     assert 2 < len(held_out) < 25
-    names = {*faces["labelled"].names, *held_out.names}
-    assert len(names) == len(faces["labelled"]) + len(held_out) == 50
-    assert faces["labelled"].images.shape[1:3] == (24, 24)
-    assert faces["real"].images.shape[1:3] == (12, 12)
-    assert faces["real"].names[0] == "wider_face_crops:lr-0"
-    again = loaded(monkeypatch, 50, holdout=0.2, critics=("confidence",))[1]
-    assert again.names == held_out.names
+    assert len(parts["labelled"]) + len(held_out) == 50
+    # Every face has points of its own.
+    found = np.concatenate([parts["labelled"].arrays["points"], held_out.arrays["points"]])
+    assert len({points.tobytes() for points in found}) == 50
+    assert parts["labelled"].arrays["images"].shape[1:3] == (24, 24)
+    assert parts["real"].arrays["images"].shape == (50, 12, 12, 3)
+    again = loaded(monkeypatch, 50, holdout=0.2, critics=("confidence",)).held_out
+    assert again.fingerprint == held_out.fingerprint
+    assert tiny.same(dict(again.arrays), dict(held_out.arrays))
 
 
 def test_real_faces_are_read_where_a_step_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    faces, held_out = loaded(monkeypatch, 5, holdout=0.0)
-    assert set(faces) == {"labelled"}
+    parts, held_out, _ = loaded(monkeypatch, 5, holdout=0.0)
+    assert set(parts) == {"labelled"}
     assert held_out is None
 
 
@@ -191,7 +239,7 @@ def test_discard_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
     other.mkdir()
     (other / "file").touch()
     runs.discard(run)
-    assert not run.exists()
+    assert list(run.iterdir()) == []  # what is locked stays
     runs.discard(run)
     runs.discard(empty)
     with pytest.raises(InputError, match="holds no run but other files"):
@@ -202,3 +250,223 @@ def test_discard_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
 def test_configurations_know_their_task() -> None:
     assert runs.task_name(LandmarksConfig()) == "landmarks"
     assert runs.task_name(DegradationConfig(train=TrainConfig(steps=1))) == "degradation"
+
+
+# One run after another ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Configurations by name, `landmarks:NAME`; the toy notes what it is made of."""
+    files = types.ModuleType("named")
+    configs: dict[str, Any] = {
+        "first": CONFIG,
+        "second": dataclasses.replace(CONFIG, initial="landmarks:first"),
+        "third": dataclasses.replace(CONFIG, initial="landmarks:second", stage1="landmarks:first"),
+        "made": [],
+    }
+    files.get_config = lambda variant="first": configs[variant]
+    monkeypatch.setitem(sys.modules, "lrjax.configs.landmarks", files)
+    toy = tiny.toy_entry()
+
+    def make(config: LandmarksConfig, steps: int) -> Any:
+        configs["made"].append(config)
+        return toy.make(config, steps)
+
+    monkeypatch.setitem(runs.TASKS, "landmarks", toy._replace(make=make))
+    return configs
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of every file in a folder."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_runs_that_a_configuration_names_are_trained_once(
+    named: dict[str, Any], tmp_path: Path
+) -> None:
+    there = runs.Runs(tmp_path, Path("nowhere"))
+    assert there.ensure("landmarks:third") == tmp_path / "landmarks-third"
+    first, second, third = (tmp_path / f"landmarks-{n}" for n in ("first", "second", "third"))
+    assert set(tmp_path.iterdir()) == {first, second, third}
+    # In the order in which they need each other; each task is told folders.
+    assert named["made"] == [
+        CONFIG,
+        dataclasses.replace(CONFIG, initial=str(first)),
+        dataclasses.replace(CONFIG, initial=str(second), stage1=str(first)),
+    ]
+    # Their names are what the run folder keeps.
+    assert runs.load_config(third) == named["third"]
+    before = contents(tmp_path)
+    assert there.ensure("landmarks:third") == third
+    assert there.ensure("landmarks:first") == first
+    assert contents(tmp_path) == before
+    assert len(named["made"]) == 3
+
+
+def test_a_run_that_was_not_finished_is_finished_before_others_need_it(
+    named: dict[str, Any], tmp_path: Path
+) -> None:
+    first = tmp_path / "landmarks-first"
+    train(first, steps=2)
+    there = runs.Runs(tmp_path, Path("nowhere"))
+    there.ensure("landmarks:second")
+    assert runs.load_config(first) == CONFIG
+    assert read(first / "metrics.jsonl")[-1]["step"] == 4
+
+
+def test_a_longer_run_that_was_broken_off_is_finished_before_others_need_it(
+    named: dict[str, Any], tmp_path: Path
+) -> None:
+    first = tmp_path / "landmarks-first"
+    train(first, steps=2)
+    assert weights.read(first / "last" / "line.safetensors")[1]["provenance"]["step"] == 2
+
+    def break_off(folder: Path, step: int, shown: dict[str, Any]) -> None:
+        raise RuntimeError(f"at {step}")
+
+    there = runs.Runs(tmp_path, Path("nowhere"), pictures=break_off)
+    with pytest.raises(RuntimeError, match="at 3"):
+        there.train(CONFIG, first)
+    runs.Runs(tmp_path, Path("nowhere")).ensure("landmarks:second")
+    assert weights.read(first / "last" / "line.safetensors")[1]["provenance"]["step"] == 4
+
+
+def test_settings_are_those_of_every_run_that_is_named(
+    named: dict[str, Any], tmp_path: Path
+) -> None:
+    there = runs.Runs(tmp_path, Path("nowhere"), ("train.steps=3",))
+    there.ensure("landmarks:second")
+    for name in ("first", "second"):
+        assert runs.load_config(tmp_path / f"landmarks-{name}").train.steps == 3
+
+
+def test_folders_and_files_are_no_names(named: dict[str, Any], tmp_path: Path) -> None:
+    train(tmp_path / "mine")
+    config = dataclasses.replace(CONFIG, initial=str(tmp_path / "mine"), stage1="not/there")
+    start(config, tmp_path / "run")
+    assert named["made"][-1] == config
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "run"}
+
+
+def test_fields_of_fields_may_name_runs(
+    named: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = tiny.toy_entry()
+    made: list[RecognitionConfig] = []
+
+    def load(config: RecognitionConfig, *about: Any) -> Loaded:
+        made.append(config)
+        return toy.load(LandmarksConfig(), *about)._replace(config=config)
+
+    entry = toy._replace(config=RecognitionConfig, load=load)
+    monkeypatch.setitem(runs.TASKS, "recognition", entry)
+    alignment = AlignmentConfig("landmarks:first", fit="affine")
+    config = RecognitionConfig(alignment=alignment, train=CONFIG.train)
+    runs.Runs(tmp_path, Path("nowhere")).train(config, tmp_path / "run")
+    folder = str(tmp_path / "landmarks-first")
+    assert made == [
+        dataclasses.replace(config, alignment=dataclasses.replace(alignment, landmarks=folder))
+    ]
+    assert (tmp_path / "landmarks-first" / "last" / "line.safetensors").is_file()
+    assert runs.load_config(tmp_path / "run") == config
+
+
+def test_configurations_are_found_by_name_and_in_files(tmp_path: Path) -> None:
+    assert runs.find_config("degradation:small") == degradation.get_config("small")
+    assert runs.find_config("degradation") == degradation.get_config()
+    assert {"degradation", "landmarks", "recognition", "super_resolution", "csri"} <= set(
+        runs.config_names()
+    )
+    file = tmp_path / "mine.py"
+    file.write_text(
+        textwrap.dedent(
+            """
+            from lrjax.tasks.degradation import DegradationConfig
+
+            VARIANTS = ("strong",)
+
+            def get_config(variant="strong"):
+                return {"strong": DegradationConfig(beta=3.0)}[variant]
+            """
+        )
+    )
+    assert runs.find_config(f"{file}:strong") == DegradationConfig(beta=3.0)
+    assert runs.find_config(str(file)) == DegradationConfig(beta=3.0)
+    assert runs.folder_of(f"{file}:strong", Path("runs")) == Path("runs/mine-strong")
+    assert runs.folder_of("landmarks", Path("runs")) == Path("runs/landmarks")
+    for name, message in (
+        (f"{file}:weak", "has no variant 'weak'; there are strong"),
+        ("landmarks:cats", "has no variant 'cats'; there are s1-paper, "),
+        ("cats", "no configuration 'cats'; there are .*degradation, .*or name a file"),
+        (str(tmp_path / "absent.py"), "There is no file .*absent.py"),
+    ):
+        with pytest.raises(InputError, match=message):
+            runs.find_config(name)
+
+
+# Two at once --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_second_trainer_changes_no_file_of_the_first(restart: bool, tmp_path: Path) -> None:
+    train(tmp_path, steps=2)
+    before = contents(tmp_path)
+    others = (CONFIG, dataclasses.replace(CONFIG, g2=LandmarkConfig(sigma=1.5)))
+    with exclusively(tmp_path, "training"):
+        for config in others:
+            with pytest.raises(InputError, match=r"Another process is training in .*wait for it"):
+                start(config, tmp_path, restart=restart)
+    assert contents(tmp_path) == before
+    assert int(start(CONFIG, tmp_path, restart=restart).step) == 4
+
+
+def test_a_second_process_is_refused_while_the_first_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path, steps=2)
+    toy, refused = tiny.toy_entry(), []
+    script = """
+        import sys
+        from pathlib import Path
+        from lrjax.errors import InputError
+        from lrjax.tasks import runs
+        folder = Path(sys.argv[1])
+        config = runs.load_config(folder)
+        try:
+            runs.Runs(folder.parent, Path("nowhere")).train(config, folder, restart=True)
+        except InputError as error:
+            print(error)
+    """
+
+    def make(config: LandmarksConfig, steps: int) -> Any:
+        before = contents(tmp_path)
+        command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert contents(tmp_path) == before
+        refused.append(found.stdout)
+        return toy.make(config, steps)
+
+    monkeypatch.setitem(runs.TASKS, "landmarks", toy._replace(make=make))
+    assert int(train(tmp_path).step) == 4
+    assert len(refused) == 1
+    assert re.match("Another process is training in", refused[0])
+
+
+def test_restart_discards_the_run_of_another_configuration(tmp_path: Path) -> None:
+    train(tmp_path, steps=2)
+    other = dataclasses.replace(CONFIG, g2=LandmarkConfig(sigma=1.5))
+    assert int(start(other, tmp_path, restart=True).step) == 4
+    assert runs.load_config(tmp_path) == other
+    assert [r["step"] for r in read(tmp_path / "metrics.jsonl") if "fit" in r] == [1, 2, 3, 4]
+
+
+def test_restart_removes_nothing_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="holds no run but other files"):
+        start(CONFIG, tmp_path, restart=True)
+    assert contents(tmp_path).keys() == {"thesis.tex"}
