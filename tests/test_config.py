@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from lrjax.config import TrainConfig, from_dict, override, to_dict
 from lrjax.configs import degradation as degradation_configs
 from lrjax.configs import landmarks as landmark_configs
-from lrjax.config import TrainConfig, from_dict, override, to_dict
 from lrjax.errors import InputError
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.tasks.landmarks import LandmarksConfig

@@ -40,11 +40,11 @@ Parts = Mapping[str, Mapping[str, Any]]
 
 
 class Pictures(NamedTuple):
-    """What the pictures of a dataset are like: pixels, and how many people they show."""
+    """What the pictures of a dataset are like: pixels, and how many identities they show."""
 
     width: int
     height: int
-    people: int
+    identities: int
 
 
 # Those of TinyFace differ in size, and so do SynLR's: this is the mean that the paper names. Of the
@@ -100,9 +100,9 @@ def prepare(config: Config, count: int, folder: Path) -> Workload:
     else:
         config.validate()
         # Every picture is learnt from, and most people of a large dataset have none in memory.
-        classes = config.classes or pictures_of(config).people
+        classes = config.classes or pictures_of(config).identities
         config = dataclasses.replace(config, holdout=0.0, classes=classes)
-        fed = _aligned_by_feed(config, random_people(config, count), folder)
+        fed = _aligned_by_feed(config, random_identities(config, count), folder)
     task = runs.TASKS[runs.task_name(config)].make(config, FOREVER)
     return Workload(config, task, init_state(task, jax.random.key(config.train.seed)), fed)
 
@@ -155,13 +155,13 @@ def pictures_of(config: RecognitionConfig) -> Pictures:
     return PICTURES[name]
 
 
-def random_people(config: RecognitionConfig, count: int) -> Identities:
+def random_identities(config: RecognitionConfig, count: int) -> Identities:
     """Draw `count` JPEG pictures, with five points where faces are aligned by points.
 
     Raises:
       InputError: nothing is known of the dataset's pictures.
     """
-    width, height, people = pictures_of(config)
+    width, height, identities = pictures_of(config)
     random = np.random.default_rng(0)
 
     def encoded() -> bytes:
@@ -174,7 +174,7 @@ def random_people(config: RecognitionConfig, count: int) -> Identities:
         return stream.getvalue()
 
     images = [encoded() for _ in range(count)]
-    label = random.integers(0, config.classes or people, count).astype(np.int32)
+    label = random.integers(0, config.classes or identities, count).astype(np.int32)
     points = visible = None
     if config.alignment.landmarks == "points":
         template = config.template

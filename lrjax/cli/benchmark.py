@@ -6,6 +6,7 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import click
 import jax
@@ -13,75 +14,49 @@ from tqdm import tqdm
 
 from lrjax.benchmark import identification, tables, training
 from lrjax.benchmark.timing import Announce
-from lrjax.cli.options import settings_option
+from lrjax.cli.options import FOLDER, Click, Settings, choice, command
 from lrjax.config import override
+from lrjax.configs import SIZES
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.report.results import Result
 from lrjax.tasks import runs
 
-SIZES = ("paper", "w300", "small", "quick")
 # Task -> name of its result's file.
 MEASURED = {"landmarks": "benchmark", "recognition": "benchmark-recognition"}
 
 
-@click.command()
-@click.argument("name", metavar="[CONFIG:VARIANT | recognition | identification]", required=False)
-@click.option(
-    "--size",
-    type=click.Choice(SIZES),
-    show_default="w300 on an accelerator, small on a CPU",
-    help="Of K&C's setting S4, where no CONFIG is named.",
-)
-@settings_option
-@click.option(
-    "--torch/--no-torch",
-    "with_torch",
-    default=None,
-    show_default="where it is installed and the setting is S4",
-    help="Run a twin in PyTorch in turns with JAX.",
-)
-@click.option("--rounds", default=7, show_default=True, help="Samples of each contender.")
-@click.option("--seconds", default=2.0, show_default=True, help="About how long a sample takes.")
-@click.option("--faces", default=1024, show_default=True, help="Random faces in memory.")
-@click.option(
-    "--distractors",
-    type=click.IntRange(min=1),
-    default=identification.Sizes.distractors,
-    show_default=True,
-    help="Of identification: embeddings behind TinyFace's 4,443 that 3,728 probes are ranked in.",
-)
-@click.option(
-    "--largest",
-    type=click.IntRange(min=4),
-    default=1_000_000,
-    show_default=True,
-    help="Of identification: distractors streamed for the measurement of memory.",
-)
-@click.option(
-    "--profile",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write a trace of five steps here, for TensorBoard or Perfetto.",
-)
-@click.option(
-    "--results-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    help="Where results go, such as benchmark.json, for `lrjax report`, and all samples.",
+@command(
+    size="Of K&C's setting S4, where no CONFIG is named.  [default: w300 on an accelerator, small "
+    "on a CPU]",
+    with_torch="Run a twin in PyTorch in turns with JAX.  [default: where it is installed and the "
+    "setting is S4]",
+    rounds="Samples of each contender.",
+    seconds="About how long a sample takes.",
+    faces="Random faces in memory.",
+    distractors="Of identification: embeddings behind TinyFace's 4,443 that 3,728 probes are "
+    "ranked in.",
+    largest="Of identification: distractors streamed for the measurement of memory.",
+    profile="Write a trace of five steps here, for TensorBoard or Perfetto.",
+    results_dir="Where results go, such as benchmark.json, for `lrjax report`, and all samples.",
 )
 def benchmark(
-    name: str | None,
-    size: str | None,
-    settings: tuple[str, ...],
-    with_torch: bool | None,
-    rounds: int,
-    seconds: float,
-    faces: int,
-    distractors: int,
-    largest: int,
-    profile: Path | None,
-    results_dir: Path,
+    name: Annotated[
+        str | None, Click(metavar="[CONFIG:VARIANT | recognition | identification]")
+    ] = None,
+    *,
+    size: Annotated[str, choice(SIZES)] | None = None,
+    settings: Settings = (),
+    with_torch: Annotated[bool, Click(flag="--torch")] | None = None,
+    rounds: int = 7,
+    seconds: float = 2.0,
+    faces: int = 1024,
+    distractors: Annotated[int, Click(type=click.IntRange(min=1))] = (
+        identification.Sizes.distractors
+    ),
+    largest: Annotated[int, Click(type=click.IntRange(min=4))] = 1_000_000,
+    profile: Annotated[Path, FOLDER] | None = None,
+    results_dir: Annotated[Path, FOLDER] = Path("results"),
 ) -> None:
     """Measure the training step and G2's forward pass, on random faces: no data is needed.
 

@@ -95,17 +95,19 @@ class RPCNRefinerConfig(RefinerConfig):
     shared: float = 0.5
 
 
+_FACTORS = tuple(2**n for n in range(1, 8))
+
+
 def _upsampler(kind: type[nn.Module]) -> Callable[[Any, str | None], Network]:
     def make(config: UpsamplerConfig, axis_name: str | None) -> Network:
         height, width = config.factors
-        if height != width or not height.is_integer():
+        if height != width or height not in _FACTORS:
             raise InputError(
                 f"The network {config.name!r} doubles height and width together, but from size "
                 f"{config.size} to image_size {config.image_size} the factors are {height:g} and "
                 f"{width:g}; set image_size to 2, 4, 8, ... times size, or name one of srcnn, vdsr "
                 "and drrn, which enlarge by any factor."
             )
-        super_resolution.doublings(round(height))
         module = make_module(kind, config, axis_name, factor=round(height))
         return Network(config, "upsampler", module, ((*config.size, 3),))
 

@@ -42,6 +42,7 @@ WORDS: dict[Kind, str] = {
     "encoder": "a face encoder",
     "upsampler": "a network that enlarges faces",
     "refiner": "a network that sharpens enlarged faces",
+    "critic": "a critic",
     "features": "the convolutions of VGG-19",
 }
 
@@ -130,7 +131,7 @@ def load(
     network = build(config, axis_name)
     if network.kind not in kinds:
         raise InputError(
-            f"The weights file {path} holds {WORDS.get(network.kind, network.kind)} "
+            f"The weights file {path} holds {WORDS[network.kind]} "
             f"({config.name}); name one with {' or '.join(WORDS[kind] for kind in kinds)}."
         )
     unfit = misfit(variables, network.shapes())

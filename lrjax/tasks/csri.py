@@ -251,7 +251,7 @@ def losses(
         identity, terms = identity_loss(
             branch,
             by_branch[name],
-            nets(CLASSIFIERS[name]),
+            nets.params(CLASSIFIERS[name]),
             labels,
             branch.classes,
             state.losses[name],
@@ -310,7 +310,7 @@ def evaluate(config: CSRIConfig, nets: Nets, part: dict[str, jax.Array]) -> Metr
     name, branch = list(branches(config).items())[-1]
     sharp, enlarged = _centre_crops(config, name, part)
     refined = nets("upsampler", enlarged)
-    weights = nets(CLASSIFIERS[name])
+    weights = nets.params(CLASSIFIERS[name])
     guessed = predict_label(branch, nets("encoder", refined), weights, branch.classes)
     wrong = (guessed != part["label"]) & part["valid"]
     sums = {"error": wrong.sum(), "count": part["valid"].sum()}

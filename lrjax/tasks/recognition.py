@@ -169,7 +169,7 @@ def losses(
     total, metrics = identity_loss(
         config,
         features,
-        nets("classifier"),
+        nets.params("classifier"),
         part["label"],
         config.classes,
         state.losses,
@@ -201,7 +201,7 @@ def evaluate(config: RecognitionConfig, nets: Nets, part: dict[str, jax.Array]) 
     template = config.template
     crops = center_crop(part["images"], template.height, template.width)
     features = nets("encoder", preprocess(config, crops))
-    guessed = predict_label(config, features, nets("classifier"), config.classes)
+    guessed = predict_label(config, features, nets.params("classifier"), config.classes)
     wrong = (guessed != part["label"]) & part["valid"]
     return {"error": wrong.sum(), "count": part["valid"].sum()}
 

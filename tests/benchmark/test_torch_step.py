@@ -95,6 +95,8 @@ def test_weights_that_do_not_fit_are_refused(s4, state) -> None:
         torch_networks.load(module, extra)
 
 
+# PyTorch's compiler looks for a gradient wherever there is a tensor, and warns of itself.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize("mode", ["eager", pytest.param("compile", marks=pytest.mark.slow)])
 def test_steps_are_alike(mode, s4, g1, task, state) -> None:
     data = workload.random_faces(s4, 6)

@@ -71,9 +71,9 @@ def config() -> RecognitionConfig:
     )
 
 
-def test_random_people_are_pictures_with_points_in_them(config: RecognitionConfig) -> None:
+def test_random_identities_are_pictures_with_points_in_them(config: RecognitionConfig) -> None:
     region = AlignmentConfig("points", region=(0.25, 0.3, 0.5, 0.5))
-    found = workload.random_people(dataclasses.replace(config, alignment=region), 5)
+    found = workload.random_identities(dataclasses.replace(config, alignment=region), 5)
     photos = [Image.open(io.BytesIO(data)) for data in found.images]
     assert [(photo.format, photo.size) for photo in photos] == [("JPEG", (112, 112))] * 5
     # Photographs take 0.1 to 0.4 bytes a pixel; noise would take two.
@@ -85,7 +85,7 @@ def test_random_people_are_pictures_with_points_in_them(config: RecognitionConfi
     np.testing.assert_allclose(found.points, np.broadcast_to(mean, (5, 5, 2)), atol=5)
     assert np.ptp(found.points, axis=0).min() > 0.1
     resized = dataclasses.replace(config, alignment=AlignmentConfig("resize"))
-    assert workload.random_people(resized, 1).points is None
+    assert workload.random_identities(resized, 1).points is None
 
 
 def test_host_and_device_feed_the_same_crops(config: RecognitionConfig, tmp_path: Path) -> None:
@@ -121,4 +121,4 @@ def test_host_and_device_feed_the_same_crops(config: RecognitionConfig, tmp_path
 def test_pictures_that_nothing_is_known_of_are_refused(config: RecognitionConfig) -> None:
     other = dataclasses.replace(config, labelled=("lfw:test",))
     with pytest.raises(InputError, match="pictures of 'lfw'"):
-        workload.random_people(other, 1)
+        workload.random_identities(other, 1)

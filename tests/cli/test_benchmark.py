@@ -4,7 +4,6 @@ from pathlib import Path
 import people
 import pytest
 from click.testing import CliRunner
-from lrjax.inference.aligner import decode_identity
 from measured import RANKED
 from PIL import Image
 
@@ -12,6 +11,7 @@ from lrjax.benchmark import identification, training
 from lrjax.cli.benchmark import benchmark
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
+from lrjax.inference.aligner import decode_identity
 from lrjax.report.results import Result
 
 FED = ("constant batch", "device feed", "host feed")

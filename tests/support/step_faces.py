@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import optax
 import tiny
-from lrjax.tasks.faces import examples
 
 from lrjax.cli.options import find_config
 from lrjax.tasks import degradation, landmarks, runs, super_resolution
+from lrjax.tasks.faces import examples
 from lrjax.training import loop, parallel
 
 

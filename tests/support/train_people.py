@@ -16,6 +16,7 @@ import people
 from lrjax.tasks import recognition
 from lrjax.training import loop, parallel
 from lrjax.training.state import State
+from lrjax.training.step import init_state
 
 WAYS = ((1, "mesh", False), (4, "pmap", False), (4, "mesh", True))
 
@@ -37,7 +38,7 @@ def stepped(config: recognition.RecognitionConfig, devices: int) -> dict[str, np
     mesh = parallel.make_mesh(jax.devices()[:devices])
     data = {"labelled": dict(people.examples(config).arrays)}
     step = loop.compile_step(task, config.train, mesh)
-    state = task.init(jax.random.key(0))
+    state = init_state(task, jax.random.key(0))
     state = parallel.place(state, mesh, loop.partition(task, mesh))
     data = parallel.replicate(data, mesh)
     for _ in range(2):

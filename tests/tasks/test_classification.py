@@ -9,12 +9,28 @@ import people
 import pytest
 
 from lrjax.errors import InputError
+from lrjax.models.registry import Network, build
 from lrjax.tasks import classification
+from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.training.parallel import AXIS
 
 RANDOM = np.random.default_rng(5)
 FEATURES = RANDOM.normal(size=(8, 5)).astype(np.float32)
 LABELS = np.array([0, 0, 1, 2, 2, 2, 1, 0])
+
+
+people.use_small()
+
+
+def encoder(config: RecognitionConfig) -> Network:
+    """The network whose five features are told apart."""
+    return build(config.network)
+
+
+def class_weights(config: RecognitionConfig) -> dict[str, jax.Array]:
+    """Class weights as they are drawn."""
+    drawn = classification.classifier(config, config.classes, encoder(config))
+    return drawn.init(jax.random.key(0))["params"]
 
 
 def softmax_error(logits: np.ndarray) -> np.ndarray:
@@ -27,10 +43,10 @@ def test_centres_and_pairs_add_their_weighted_terms() -> None:
     config = people.config(
         classes=3, head="softmax", focal=0.0, centre=0.1, verification=0.2, verification_margin=3.0
     )
-    weights = classification.new_classifier(config, 5, jax.random.key(0))
+    weights = class_weights(config)
     centres = RANDOM.normal(size=(3, 5)).astype(np.float32)
-    total, values = classification.asked(
-        config, FEATURES, weights, LABELS, {"centres": centres}, jnp.zeros((), jnp.int32)
+    total, values = classification.identity_loss(
+        config, FEATURES, weights, LABELS, 3, {"centres": centres}, jnp.zeros((), jnp.int32)
     )
     logits = FEATURES @ np.asarray(weights["kernel"]) + np.asarray(weights["bias"])
     centre = 0.5 * np.square(FEATURES - centres[LABELS]).sum(1).mean()
@@ -50,7 +66,7 @@ def test_the_margin_of_sphereface_grows_with_the_steps() -> None:
     config = people.config(
         classes=3, head="sphereface", focal=0.0, easing=(5.0, 1000.0, 1.0), bias=False
     )
-    weights = classification.new_classifier(config, 5, jax.random.key(0))
+    weights = class_weights(config)
     assert set(weights) == {"kernel"}
     unit = np.asarray(weights["kernel"], np.float64)
     unit = unit / np.linalg.norm(unit, axis=0)
@@ -64,20 +80,23 @@ def test_the_margin_of_sphereface_grows_with_the_steps() -> None:
     for step, ease in ((0, 1000.0), (9, 100.0), (10_000, 5.0)):
         moved = logits.copy()
         moved[rows, LABELS] = length * (ease * cosine + lowered) / (1 + ease)
-        total, _ = classification.asked(config, FEATURES, weights, LABELS, {}, jnp.asarray(step))
+        total, _ = classification.identity_loss(
+            config, FEATURES, weights, LABELS, 3, {}, jnp.asarray(step)
+        )
         assert float(total) == pytest.approx(softmax_error(moved).mean(), rel=1e-4)
-    found = classification.guesses(config, FEATURES, weights)
+    found = classification.predict_label(config, FEATURES, weights, 3)
     assert found.tolist() == logits.argmax(1).tolist()
 
 
 def test_centres_move_by_what_all_devices_see() -> None:
     config = people.config(classes=4, centre=0.1, centre_rate=0.5)
-    losses = classification.new_centres(config, 5)
-    assert losses["centres"].shape == (4, 5)
-    losses = {"centres": losses["centres"] + 1.0, "other": 3}
+    centres = classification.new_centres(config, 4, encoder(config))
+    assert centres["centres"].shape == (4, 5)
+    assert not centres["centres"].any()
+    centres = {"centres": centres["centres"] + 1.0}
     # Two devices with four examples each, here as two lanes.
     moved = jax.vmap(
-        lambda x, y: classification.moved_centres(config, losses, x, y)["centres"], axis_name=AXIS
+        lambda x, y: classification.update_centres(config, centres, x, y)["centres"], axis_name=AXIS
     )(FEATURES.reshape(2, 4, 5), LABELS.reshape(2, 4))
     expected = np.ones((4, 5))
     for person in range(4):
@@ -86,11 +105,11 @@ def test_centres_move_by_what_all_devices_see() -> None:
     np.testing.assert_allclose(moved[0], expected, rtol=1e-5)
     np.testing.assert_allclose(moved[1], expected, rtol=1e-5)
     plain = people.config(classes=4)
-    assert classification.new_centres(plain, 5) == {}
-    assert classification.moved_centres(plain, {}, FEATURES, LABELS) == {}
+    assert classification.new_centres(plain, 4, encoder(plain)) == {}
+    assert classification.update_centres(plain, {}, FEATURES, LABELS) == {}
 
 
 def test_centres_of_classes_over_devices_are_refused() -> None:
-    config = people.config(classes=4, network="mobilefacenet", centre=0.1, shard_classes=True)
+    config = people.config(classes=4, centre=0.1, shard_classes=True)
     with pytest.raises(InputError, match="set shard_classes to false, or centre to 0"):
         config.validate()

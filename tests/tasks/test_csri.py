@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,16 @@ import tiny
 from PIL import Image
 
 from lrjax.errors import InputError
-from lrjax.inference import embed
-from lrjax.inference.embed import Recogniser
-from lrjax.tasks import csri, recognition, runs
-from lrjax.tasks.csri_networks import CSRIConfig, branches, build
-from lrjax.tasks.resolvers import ResolverConfig
+from lrjax.inference.encoder import FaceEncoder
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.registry import build
+from lrjax.models.upsamplers import SRCNNConfig
+from lrjax.tasks import csri, data, runs
+from lrjax.tasks.csri import CSRIConfig, branches
 from lrjax.training import parallel
+from lrjax.training.nets import Nets
 from lrjax.training.parallel import AXIS
+from lrjax.training.step import init_state, make_step
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -32,25 +34,18 @@ CONFIG = CSRIConfig(
     native=("tinyface:train",),
     native_classes=2,
     holdout=0.2,
-    size=(5, 4),
-    sharpener="srcnn",
-    generator=ResolverConfig(width=4, residual=True),
-    network="small",
-    dropout=0.3,
+    refiner=SRCNNConfig(width=4, residual=True, size=(5, 4), image_size=(16, 16)),
+    network=EncoderConfig("small", dropout=0.3),
     shift=1 / 16,
     optimizer=dataclasses.replace(people.DESCENT, weight_decay=0.0, groups=()),
     train=tiny.train_config(batch_size=8, parallel="mesh"),
 )
-PLAIN = dataclasses.replace(CONFIG, dropout=0.0, shift=0.0, mirror=0.0)
+PLAIN = dataclasses.replace(
+    CONFIG, network=EncoderConfig("small", dropout=0.0), shift=0.0, mirror=0.0
+)
 
 
-@pytest.fixture(autouse=True)
-def small() -> Iterator[None]:
-    """ "small" is a network."""
-    before = recognition.RECOGNISERS, recognition.TEMPLATES
-    people.use_small()
-    yield
-    recognition.RECOGNISERS, recognition.TEMPLATES = before
+people.use_small()
 
 
 def batch(config: CSRIConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
@@ -65,15 +60,15 @@ def batch(config: CSRIConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
 def stepped(config: CSRIConfig, state: Any = None) -> tuple[Any, Any, dict[str, Any]]:
     """(state before, state after, metrics) of one step, and what it saw."""
     task = csri.make(config, 10)
-    state = task.init(jax.random.key(3)) if state is None else state
+    state = init_state(task, jax.random.key(3)) if state is None else state
     mesh = parallel.make_mesh()
-    step = parallel.parallelise(task.step, mesh, "mesh", sharded=True, donate=False)
+    step = parallel.parallelise(make_step(task), mesh, "mesh", sharded=True, donate=False)
     seen = batch(config, next(iter(task.batch.values())))
     new, metrics = step(parallel.replicate(state, mesh), seen)
     return state, new, jax.device_get(metrics)
 
 
-def coarse(images: np.ndarray) -> np.ndarray:
+def down_up(images: np.ndarray) -> np.ndarray:
     """Shrunk to 5 × 4 pixels and enlarged again by Pillow."""
 
     def one(channel: np.ndarray) -> np.ndarray:
@@ -88,14 +83,13 @@ def coarse(images: np.ndarray) -> np.ndarray:
 def test_a_step_adds_both_branches_and_the_weighted_pixels() -> None:
     state, new, values = stepped(PLAIN)
     parts = batch(PLAIN, 4)
-    shown = np.concatenate([coarse(parts["labelled"]["images"]), parts["native"]["images"]])
-    modules = build(PLAIN, axis_name=None)
+    shown = np.concatenate([down_up(parts["labelled"]["images"]), parts["native"]["images"]])
     nets = state.nets
-    resolved = modules.resolver.apply(
-        nets["resolver"].variables, shown / 127.5 - 1, train=False, method="sharpen"
+    refined = build(PLAIN.refiner).module.apply(
+        nets["upsampler"].variables, shown / 127.5 - 1, train=False
     )
-    features, _ = modules.recogniser.apply(
-        nets["recogniser"].variables, resolved, train=True, mutable=["batch_stats"]
+    features, _ = build(PLAIN.network).module.apply(
+        nets["encoder"].variables, refined, train=True, mutable=["batch_stats"]
     )
 
     def error(features: Any, name: str, labels: np.ndarray) -> float:
@@ -108,7 +102,7 @@ def test_a_step_adds_both_branches_and_the_weighted_pixels() -> None:
     native = error(features[4:], "native_classifier", parts["native"]["label"])
     sharp = parts["labelled"]["images"] / 127.5 - 1
     # Caffe: half of the sum over the batch, by its size, of pixels (x - 127.5) / 128.
-    pixels = 0.5 * np.square((np.asarray(resolved[:4]) - sharp) * 127.5 / 128).sum() / 4
+    pixels = 0.5 * np.square((np.asarray(refined[:4]) - sharp) * 127.5 / 128).sum() / 4
     assert values["labelled/cross_entropy"] == pytest.approx(synthetic, rel=1e-3)
     assert values["native/cross_entropy"] == pytest.approx(native, rel=1e-3)
     assert values["sr"] == pytest.approx(pixels, rel=1e-3)
@@ -116,7 +110,7 @@ def test_a_step_adds_both_branches_and_the_weighted_pixels() -> None:
     assert values["weighted/sr_to_identity"] == pytest.approx(
         0.003 * pixels / (synthetic + native), rel=1e-3
     )
-    for name in ("resolver", "recogniser", "classifier", "native_classifier"):
+    for name in ("upsampler", "encoder", "classifier", "native_classifier"):
         before, after = jax.device_get((nets[name].params, new.nets[name].params))
         assert any(
             (a != b).any() for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True)
@@ -126,9 +120,9 @@ def test_a_step_adds_both_branches_and_the_weighted_pixels() -> None:
 def test_two_devices_learn_as_one() -> None:
     # Two lanes stand for devices.
     task = csri.make(dataclasses.replace(CONFIG, centre=0.1), 10)
-    state = task.init(jax.random.key(3))
+    state = init_state(task, jax.random.key(3))
     seen = batch(CONFIG, 4)
-    lanes = jax.jit(jax.vmap(task.step, (None, 0), axis_name=AXIS))
+    lanes = jax.jit(jax.vmap(make_step(task), (None, 0), axis_name=AXIS))
     found = []
     for count in (1, 2):
         split = jax.tree.map(lambda x, n=count: x.reshape(n, -1, *x.shape[1:]), seen)
@@ -161,14 +155,14 @@ def test_without_native_faces_it_is_the_first_step_which_others_go_on_from(
     joint = dataclasses.replace(PLAIN, native=(), native_classes=None)
     task = csri.make(joint, 10)
     assert task.batch == {"labelled": 8}
-    state = task.init(jax.random.key(3))
-    assert set(state.nets) == {"resolver", "recogniser", "classifier"}
-    runs.weights_writer(tmp_path, joint)(state, "last")
+    state = init_state(task, jax.random.key(3))
+    assert set(state.nets) == {"upsampler", "encoder", "classifier"}
+    runs.weights_writer(tmp_path, task, "csri")(state, "last")
 
     both = csri.make(dataclasses.replace(PLAIN, initial=str(tmp_path)), 10)
     assert both.batch == {"labelled": 4, "native": 4}
-    second = both.init(jax.random.key(4))
-    for name in ("resolver", "recogniser", "classifier"):
+    second = init_state(both, jax.random.key(4))
+    for name in ("upsampler", "encoder", "classifier"):
         for a, b in zip(
             *(jax.tree.leaves(s.nets[name].params) for s in (state, second)), strict=True
         ):
@@ -178,18 +172,18 @@ def test_without_native_faces_it_is_the_first_step_which_others_go_on_from(
         PLAIN, labelled=(), classes=None, frozen=True, initial=str(tmp_path)
     )
     before, after, values = stepped(tuned)
-    assert set(before.nets) == {"resolver", "recogniser", "native_classifier"}
-    assert before.nets["resolver"].opt_state == ()
-    pairs = [jax.device_get(s.nets["resolver"].params) for s in (state, after)]
+    assert set(before.nets) == {"upsampler", "encoder", "native_classifier"}
+    assert before.nets["upsampler"].opt_state == ()
+    pairs = [jax.device_get(s.nets["upsampler"].params) for s in (state, after)]
     for a, b in zip(*map(jax.tree.leaves, pairs), strict=True):
         np.testing.assert_array_equal(a, b)
     assert "sr" not in values
-    moved = jax.device_get((before.nets["recogniser"].params, after.nets["recogniser"].params))
+    moved = jax.device_get((before.nets["encoder"].params, after.nets["encoder"].params))
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, moved), strict=True))
 
     other = dataclasses.replace(PLAIN, initial=str(tmp_path), classes=4)
-    with pytest.raises(InputError, match=r"these people's classifier.*set initial to"):
-        csri.make(other, 10).init(jax.random.key(0))
+    with pytest.raises(InputError, match=r"do not fit the classifier of .*set initial to"):
+        csri.make(other, 10)
 
 
 def test_held_out_faces_are_those_of_the_last_branch() -> None:
@@ -198,14 +192,14 @@ def test_held_out_faces_are_those_of_the_last_branch() -> None:
         (dataclasses.replace(PLAIN, native=(), native_classes=None), {"psnr", "psnr_bicubic"}),
     ):
         task = csri.make(config, 10)
-        state = task.init(jax.random.key(3))
+        nets = Nets(task.modules, init_state(task, jax.random.key(3)).nets)
         name = list(branches(config))[-1]
         part = batch(config, 4)[name] | {"valid": np.array([True, True, True, False])}
-        sums = jax.device_get(task.evaluate(state, part))
+        sums = jax.device_get(task.evaluate(nets, part))
         assert set(sums) == {"error", "count"} | more
         assert sums["count"] == 3
         assert 0 <= sums["error"] <= 3
-        shown = jax.device_get(task.pictures(state, batch(config, 4)))
+        shown = jax.device_get(task.pictures(nets, batch(config, 4)))
         rows = {"labelled": 3, "native": 2}
         for branch, sheet in shown.items():
             assert sheet["images"].shape == (4, 16 * rows[branch], 16, 3)
@@ -214,34 +208,37 @@ def test_held_out_faces_are_those_of_the_last_branch() -> None:
 def test_data_are_two_datasets_and_the_networks_of_a_run_look_at_faces_together(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(embed, "RECOGNISERS", recognition.RECOGNISERS)
     people.prepared(monkeypatch, people.portraits([0, 1, 1, 2, 0, 2, 1, 0] * 3))
     config = dataclasses.replace(CONFIG, classes=None, native_classes=None)
-    loaded = csri.load(config, tmp_path, people.darkened)
+    loaded = data.load_csri(config, tmp_path)
     assert list(loaded.parts) == ["labelled", "native"]
     assert (loaded.config.classes, loaded.config.native_classes) == (3, 3)
     assert loaded.held_out is not None
-    state = runs.train(config, tmp_path / "run", data_dir=tmp_path, align=people.darkened)
-    found = Recogniser.load(tmp_path / "run", "last")
+    state = runs.Runs(tmp_path, tmp_path).train(config, tmp_path / "run")
+    found = FaceEncoder.load(tmp_path / "run", "last")
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    modules = build(config, axis_name=None)
-    resolved = modules.resolver.apply(
-        state.nets["resolver"].variables, images / 127.5 - 1, train=False, method="sharpen"
+    refined = build(config.refiner).module.apply(
+        state.nets["upsampler"].variables, images / 127.5 - 1, train=False
     )
-    expected = modules.recogniser.apply(state.nets["recogniser"].variables, resolved, train=False)
+    encoder = build(config.network).module
+    expected = encoder.apply(state.nets["encoder"].variables, refined, train=False)
     np.testing.assert_allclose(found.embed(images, "none", 4), expected, rtol=1e-4, atol=1e-5)
-    sharp = np.clip(np.round((np.asarray(resolved) + 1) * 127.5), 0, 255)
-    assert np.abs(found.sharpened(images).astype(int) - sharp).max() <= 1
+    sharp = np.clip(np.round((np.asarray(refined) + 1) * 127.5), 0, 255)
+    assert np.abs(found.refined(images).astype(int) - sharp).max() <= 1
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"labelled": (), "native": ()}, "set labelled, native, or both"),
-        ({"initial": "a", "resolver": "b"}, "names both networks"),
+        ({"initial": "a", "initial_refiner": "b"}, "names both networks"),
         ({"frozen": True}, "must have learned before"),
+        (
+            {"refiner": SRCNNConfig(size=(5, 4), image_size=(16, 12))},
+            r"sees \(16, 16\) pixels and the refiner makes \(16, 12\); set refiner.image_size",
+        ),
         ({"train": tiny.train_config(batch_size=7)}, "to an even number, not 7"),
-        ({"network": "nobody"}, "no network 'nobody'"),
+        ({"network": EncoderConfig("nobody")}, "no network 'nobody'"),
     ],
 )
 def test_configurations_that_mean_nothing_are_refused(
@@ -255,4 +252,4 @@ def test_recognition_data_are_those_of_each_branch() -> None:
     found = branches(CONFIG)
     assert found["labelled"].labelled == ("celeba:all",)
     assert found["native"].labelled == ("tinyface:train",)
-    assert found["native"].region == (0.0, 0.0, 1.0, 1.0)
+    assert found["native"].alignment.region == (0.0, 0.0, 1.0, 1.0)

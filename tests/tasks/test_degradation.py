@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import pytest
 import tiny
 
-from lrjax.config import HighToLowConfig
 from lrjax.errors import InputError
-from lrjax.tasks import degradation
+from lrjax.models import weights
+from lrjax.models.registry import NetworkConfig, build
+from lrjax.models.s2ld import CriticConfig, DegraderConfig
+from lrjax.tasks import degradation, landmarks, runs
 from lrjax.tasks.degradation import DegradationConfig
-from lrjax.training.state import State
-from lrjax.training.weights import write_json
+from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.training.nets import Nets
+from lrjax.training.state import Net
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -26,24 +29,24 @@ def test_the_error_is_equation_4_on_valid_faces(monkeypatch: pytest.MonkeyPatch)
     made, wanted = rng.uniform(-1, 1, (2, 3, 8, 8, 3)).astype(np.float32)
     shown = {"generated": made, "subsampled": wanted}
     monkeypatch.setattr(degradation, "rows", lambda *args: shown)
-    state = State.create({"g1": None}, {}, jax.random.key(0))
     part = {"images": None, "example_index": None, "valid": np.array([True, False, True])}
-    sums = degradation._evaluate(DegradationConfig(), None, state, part)
+    sums = degradation.evaluate(DegradationConfig(), Nets({}, {}), part)
     expected = ((made - wanted) ** 2).mean((1, 2, 3))
     assert sums["count"] == 2
     assert float(sums["pixel"]) == pytest.approx(expected[0] + expected[2], rel=1e-5)
 
 
+def nets_of(run: Path) -> Nets:
+    """The frozen G1 of a run."""
+    g1 = degradation.player(str(run))
+    variables = dict(g1.variables)
+    return Nets({"g1": g1.network.module}, {"g1": Net(variables.pop("params"), variables)})
+
+
 def test_rows_are_the_face_its_mean_and_what_g1_makes_of_it(tmp_path: Path) -> None:
     config = tiny.shrunk(DegradationConfig())
-    net = degradation.load_net(tiny.stage1_run(tmp_path), "g1")
     frames = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
-    module = degradation.generator_module(config)
-
-    @jax.jit
-    def rows(frames: np.ndarray, place: np.ndarray) -> dict[str, jax.Array]:
-        return degradation.rows(config, module, net, frames, place)
-
+    rows = jax.jit(partial(degradation.rows, config, nets_of(tiny.stage1_run(tmp_path))))
     shown = rows(frames, np.arange(2))
     sharp = frames[:, 8:40, 8:40] / 127.5 - 1
     np.testing.assert_allclose(shown["sharp"], sharp, atol=1e-5)
@@ -56,47 +59,67 @@ def test_rows_are_the_face_its_mean_and_what_g1_makes_of_it(tmp_path: Path) -> N
     assert (rows(frames, np.arange(2) + 5)["generated"] != shown["generated"]).any()
 
 
-def test_a_run_degrades_with_the_states_weights_and_the_keys_noise(tmp_path: Path) -> None:
-    run = tiny.stage1_run(tmp_path)
-    degrade = jax.jit(degradation.degrader(run))
-    net = degradation.load_net(run, "g1")
-    state = State.create({"g1": net}, {}, jax.random.key(0))
-    views = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+def test_a_run_degrades_with_its_weights_and_the_keys_noise(tmp_path: Path) -> None:
+    nets = nets_of(tiny.stage1_run(tmp_path))
+    degrade = jax.jit(partial(degradation.degrade, nets))
+    crops = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     keys = jax.random.split(jax.random.key(0), 3)
-    images = degrade(state, views, keys[:2])
+    images = degrade(crops, keys[:2])
     assert images.shape == (2, 16, 16, 3)
-    np.testing.assert_array_equal(degrade(state, views, keys[:2]), images)
-    assert (np.asarray(degrade(state, views, keys[1:])) != images).any()
-    other = net.replace(params=jax.tree.map(lambda p: 2 * p, net.params))
-    state = State.create({"g1": other}, {}, jax.random.key(0))
-    assert (np.asarray(degrade(state, views, keys[:2])) != images).any()
+    np.testing.assert_array_equal(degrade(crops, keys[:2]), images)
+    assert (np.asarray(degrade(crops, keys[1:])) != images).any()
+    noise = np.stack([jax.random.normal(key, (4,)) for key in keys[:2]])
+    config = tiny.shrunk(DegradationConfig()).g1
+    variables = tiny.filled(build(config).shapes())
+    by_hand = jax.jit(partial(build(config).module.apply, train=False))(variables, crops, noise)
+    np.testing.assert_allclose(images, by_hand, atol=1e-5)
 
 
-def test_sizes_must_fit_the_generator() -> None:
-    with pytest.raises(InputError, match="divides image_size 128 by 4, which is not the size 16"):
-        degradation.make(DegradationConfig(size=16), 10)
-    deeper = HighToLowConfig(decoder=(256, 128))
-    degradation.make(DegradationConfig(size=16, generator=deeper), 10)
+def test_sizes_must_fit_the_generator(tmp_path: Path) -> None:
+    assert DegraderConfig().size == 32
+    deeper = DegradationConfig(g1=DegraderConfig(decoder=(256, 128)))
+    assert (deeper.image_size, deeper.size) == (128, 16)
+    task = degradation.make(deeper, 10)
+    assert task.players["d1"].network.inputs == ((16, 16, 3),)
+    made = jax.eval_shape(
+        partial(task.modules["g1"].apply, train=False),
+        task.players["g1"].network.shapes(),
+        *(np.zeros((1, *shape), np.float32) for shape in task.players["g1"].network.inputs),
+    )
+    assert made.shape == (1, 16, 16, 3)
+
+    config = LandmarksConfig(image_size=64, stage1=str(tiny.stage1_run(tmp_path)))
+    with pytest.raises(
+        InputError, match="generator in stage1 makes 16 pixels of 32, and not 32 of 64"
+    ):
+        landmarks.make(config, 10)
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("network", "message"),
     [
-        (None, "no trained degradation in .* set stage1 to its run folder"),
-        ({"task": "landmarks"}, "is not a degradation; set stage1 to one that is"),
-        ({"task": "degradation", "alpa": 1}, "DegradationConfig is not valid: .*alpa"),
+        (None, r"holds no trained g1 \(best/g1.safetensors or last/g1.safetensors\); name the"),
+        (
+            tiny.shrunk(LandmarksConfig()).g2,
+            r"holds a landmark network .*; name one with a network that degrades faces",
+        ),
+        (CriticConfig(), r"holds a critic \(image_discriminator\); name one with"),
     ],
 )
 def test_what_is_no_stage_one_is_refused(
-    values: dict[str, Any] | None, message: str, tmp_path: Path
+    network: NetworkConfig | None, message: str, tmp_path: Path
 ) -> None:
-    if values is not None:
-        write_json(tmp_path / "config.json", values)
+    if network is not None:
+        weights.save(tmp_path / "last" / "g1.safetensors", network, {"params": {}}, {})
     with pytest.raises(InputError, match=message):
-        degradation.degrader(tmp_path)
+        degradation.player(str(tmp_path))
 
 
 def test_its_configuration_is_read_back(tmp_path: Path) -> None:
     config = tiny.shrunk(DegradationConfig())
-    assert degradation.run_config(tiny.stage1_run(tmp_path)) == config
+    assert runs.load_config(tiny.stage1_run(tmp_path)) == config
     assert json.loads((tmp_path / "config.json").read_text())["task"] == "degradation"
+    assert degradation.player(str(tmp_path)).network.config == config.g1
+    (tmp_path / "config.json").write_text('{"task": "degradation", "alpa": 1}')
+    with pytest.raises(InputError, match=r"is not valid: .*alpa"):
+        runs.load_config(tmp_path)

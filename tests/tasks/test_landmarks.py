@@ -13,22 +13,25 @@ import numpy as np
 import pytest
 import tiny
 
-from lrjax.configs.landmarks import get_config
 from lrjax.config import AugmentConfig, CameraConfig
+from lrjax.configs.landmarks import get_config
 from lrjax.data import degrade
 from lrjax.errors import InputError
 from lrjax.geometry.points import FIVE
-from lrjax.tasks import landmark_views, landmarks
-from lrjax.tasks.faces import examples
+from lrjax.models import weights
+from lrjax.models.registry import build
+from lrjax.models.s2ld import LandmarkConfig
+from lrjax.tasks import landmark_crops, landmarks
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training import loop, parallel
+from lrjax.training.nets import Nets
 from lrjax.training.state import State
+from lrjax.training.step import init_state
 from lrjax.training.task import Task
-from lrjax.training.weights import save_variables
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-OFF = AugmentConfig(rotation=0.0, scale=(1.0, 1.0), translation=0.0)
+NOBODY = Nets({}, {})  # where nothing is asked of any network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Stepped:
     metrics: dict[str, float]
 
 
-# S4, the shipped network and stage 1 step in test_devices.
+# S4, the pretrained network and stage 1 step in test_devices.
 @pytest.fixture(
     scope="module", params=["s1", "s2", "hr", pytest.param("s3", marks=pytest.mark.slow)]
 )
@@ -55,9 +58,9 @@ def stepped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         config = dataclasses.replace(config, stage1=str(run))
     task = landmarks.make(config, 10)
     faces, _ = tiny.noise_sources(config)
-    data = {name: examples(faces[name]).arrays for name in task.batch}
+    data = {name: tiny.examples(faces[name]).arrays for name in task.batch}
     # The true initialisation takes long to compile: once is enough.
-    state = task.init(jax.random.key(0)) if request.param == "s1" else tiny.start(task)
+    state = init_state(task, jax.random.key(0)) if request.param == "s1" else tiny.start(task)
     before = jax.device_get(state)
     step = loop.compile_step(task, config.train, parallel.make_mesh())
     after, metrics = step(parallel.replicate(state, parallel.make_mesh()), data)
@@ -103,11 +106,12 @@ def test_the_loss_is_equation_10(stepped: Stepped) -> None:
     config, state = stepped.config, stepped.before
     chosen = loop.batches.draw(loop.batches.order_key(state.key, "labelled"), 0, 12, 4)
     part = {name: value[chosen] for name, value in stepped.data["labelled"].items()}
-    views, points, visible = jax.jit(partial(landmark_views.labelled_views, config))(
-        state.key, 0, part | {"example_index": jnp.arange(4)}
+    sharp = dataclasses.replace(config, degradation="none")
+    crops, points, visible = jax.jit(partial(landmark_crops.labelled, sharp, NOBODY))(
+        state, part | {"example_index": jnp.arange(4)}
     )
-    images = degrade.subsample(views, config.factor) / 127.5 - 1
-    module = landmarks.generator_module(config, axis_name=None)
+    images = degrade.subsample((crops + 1) * 127.5, config.factor) / 127.5 - 1
+    module = build(config.g2).module
     forward = jax.jit(partial(module.apply, train=True, mutable=["batch_stats"]))
     maps, _ = forward(state.nets["g2"].variables, images)
     size, count = config.size, points.shape[1]
@@ -117,7 +121,7 @@ def test_the_loss_is_equation_10(stepped: Stepped) -> None:
     for face in range(4):
         for n, (a, b) in enumerate(np.asarray(points[face])):
             inside = min(a, b) > -0.5 and max(a, b) < size - 0.5
-            light = np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * config.sigma**2))
+            light = np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * config.g2.sigma**2))
             target[face, :, :, n] = np.where(light < 0.01, 0, light)
             mask[face, n] = visible[face, n] and inside
         target[face, :, :, -1] = np.maximum(1 - target[face, :, :, :-1].max(-1), 0)
@@ -132,7 +136,10 @@ def test_pictures_are_what_the_network_sees(stepped: Stepped) -> None:
         name: {field: value[:2] for field, value in part.items()} | {"example_index": np.arange(2)}
         for name, part in stepped.data.items()
     }
-    shown = jax.eval_shape(stepped.task.pictures, stepped.before, samples)
+    task = stepped.task
+    shown = jax.eval_shape(
+        lambda nets: task.pictures(Nets(task.modules, nets), samples), stepped.before.nets
+    )
     size = stepped.config.size
     assert set(shown) == set(stepped.data)
     for sheet in shown.values():
@@ -159,9 +166,8 @@ def centroids(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_points_stay_on_the_pixels_from_frame_to_network(flip: float) -> None:
     config = LandmarksConfig(
-        scheme="five",
         image_size=64,
-        size=16,
+        g2=LandmarkConfig(points="five", size=16),
         degradation="subsample",
         augment=AugmentConfig(rotation=30, scale=(0.8, 1.25), translation=0.05, flip=flip),
     )
@@ -173,29 +179,28 @@ def test_points_stay_on_the_pixels_from_frame_to_network(flip: float) -> None:
         "visible": np.eye(5, dtype=bool),
         "example_index": np.arange(5),
     }
-    views, moved, visible = jax.jit(partial(landmark_views.labelled_views, config))(
-        jax.random.key(0), 0, part
-    )
-    shown = landmark_views.degrader(config)(None, views, None)
+    crops = jax.jit(partial(landmark_crops.labelled, config, NOBODY))
+    shown, moved, visible = crops(State.create({}, {}, jax.random.key(0)), part)
     assert shown.shape == (5, 16, 16, 3)
     point = np.asarray(FIVE.flip) if flip else each
     np.testing.assert_array_equal(visible, np.eye(5, dtype=bool)[:, point])
     np.testing.assert_allclose(centroids(shown + 1), moved[each, point], atol=0.1)
-    turned = jax.jit(partial(landmark_views.labelled_views, config))(jax.random.key(1), 0, part)
+    turned = crops(State.create({}, {}, jax.random.key(1)), part)
     assert np.abs(turned[1] - moved).max() > 1
 
 
 def test_evaluation_sees_the_middle_of_the_frame() -> None:
-    config = LandmarksConfig(image_size=64, size=16, degradation="subsample")
+    config = LandmarksConfig(image_size=64, g2=LandmarkConfig(size=16), degradation="subsample")
     points = np.random.default_rng(0).uniform(30, 66, (3, 1, 2)).astype(np.float32)
     part = {"images": dots(points[:, 0], 96), "points": points, "example_index": np.arange(3)}
-    shown, target = landmark_views.plain_views(config, landmark_views.degrader(config), None, part)
+    shown, target = landmark_crops.unaugmented(config, NOBODY, part)
     np.testing.assert_allclose(target, (points - 16 + 0.5) / 4 - 0.5, atol=1e-4)
     np.testing.assert_allclose(centroids(shown + 1), target[:, 0], atol=0.05)
 
 
 def test_the_error_is_over_visible_points_and_valid_faces(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = LandmarksConfig(image_size=32, size=16, context=1.25, degradation="subsample")
+    g2 = LandmarkConfig(size=16, context=1.25)
+    config = LandmarksConfig(image_size=32, g2=g2, degradation="subsample")
     points = np.random.default_rng(0).uniform(10, 30, (4, 68, 2)).astype(np.float32)
     truth = (points - 8 + 0.5) / 2 - 0.5
     off = np.zeros((4, 68, 2))
@@ -215,8 +220,7 @@ def test_the_error_is_over_visible_points_and_valid_faces(monkeypatch: pytest.Mo
         "example_index": np.arange(4),
         "valid": np.array([True, True, True, False]),
     }
-    state = State.create({"g2": None}, {}, jax.random.key(0))
-    sums = landmarks._evaluate(config, None, landmark_views.degrader(config), state, part)
+    sums = landmarks.evaluate(config, NOBODY, part)
     side = 16 / 1.25
     assert sums["count"] == 2
     assert float(sums["nme"]) == pytest.approx((5 + 2) / side, rel=1e-5)
@@ -227,22 +231,22 @@ def test_degradations_give_the_networks_range(way: str) -> None:
     config = LandmarksConfig(
         degradation=way,
         image_size=32,
-        size=32 if way == "none" else 16,
+        g2=LandmarkConfig(size=32 if way == "none" else 16),
         camera=CameraConfig(noise=0.0, jpeg=0.0),  # either would leave white a little less than it
     )
-    views = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
-    views[0] = 255.0
+    crops = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    crops[0] = 255.0
     keys = jax.random.split(jax.random.key(0), 2)
-    images = np.asarray(jax.jit(partial(landmark_views.degrader(config), None))(views, keys))
+    degraded = jax.jit(partial(landmark_crops.degraded, config, NOBODY))
+    images = np.asarray(degraded(crops, keys))
     assert images.shape == (2, config.size, config.size, 3)
     assert images.min() >= -1.0001
     assert images.max() == pytest.approx(1.0, abs=1e-3)
 
 
 def test_consistency_is_the_distance_to_the_teachers_points() -> None:
-    config = LandmarksConfig(
-        scheme="five", size=16, decoder="soft", objective="integral", degradation="camera"
-    )
+    g2 = LandmarkConfig(points="five", size=16, decoder="soft")
+    config = LandmarksConfig(g2=g2, objective="integral", degradation="camera")
     middle = np.array([11.5, 11.5])  # of the frame of 24 pixels
     y, x = np.mgrid[:16, :16]
 
@@ -251,17 +255,22 @@ def test_consistency_is_the_distance_to_the_teachers_points() -> None:
         return jnp.asarray(-np.concatenate([squares, squares[..., :1]], -1)[None], jnp.float32)
 
     plain = np.random.default_rng(0).uniform(5, 10, (5, 2))
-    # The view that the network sees is twice as large around the middle.
-    view_to_frame = jnp.asarray([[[0.5, 0, 0], [0, 0.5, 0]]]) + jnp.asarray(
+    # The crop that the network sees is twice as large around the middle.
+    crop_to_frame = jnp.asarray([[[0.5, 0, 0], [0, 0.5, 0]]]) + jnp.asarray(
         [[[0, 0, middle[0] - 3.75], [0, 0, middle[1] - 3.75]]]
     )
     seen = (plain + 4 - (middle - 3.75)) / 0.5
     frames = np.zeros((1, 24, 24, 3), np.uint8)
 
+    class Teacher(Nets):
+        """Sees the points where they are in the plain crop."""
+
+        def fixed(self, name: str, *inputs: jax.Array, **options: Any) -> jax.Array:
+            assert (name, inputs[0].shape) == ("g2", (1, 16, 16, 3))
+            return peaks(plain)
+
     def loss(maps: jax.Array) -> jax.Array:
-        return landmarks.consistency_loss(
-            config, lambda images: peaks(plain), maps, view_to_frame, frames
-        )
+        return landmarks.consistency_loss(config, Teacher({}, {}), maps, crop_to_frame, frames)
 
     run = jax.jit(
         jax.shard_map(
@@ -280,25 +289,26 @@ def test_consistency_is_the_distance_to_the_teachers_points() -> None:
 
 def test_a_warm_start_takes_weights_and_not_moments(tmp_path: Path) -> None:
     config = tiny.shrunk(LandmarksConfig(degradation="subsample", average=0.9))
-    shapes = jax.eval_shape(landmarks.make(config, 1).init, jax.random.key(0)).nets["g2"]
-    variables = tiny.filled(shapes.variables, seed=5)
-    save_variables(tmp_path / "last" / "g2.safetensors", variables, {})
+    variables = tiny.filled(build(config.g2).shapes(), seed=5)
+    weights.save(tmp_path / "last" / "g2.safetensors", config.g2, variables, {})
     warm = dataclasses.replace(config, initial=str(tmp_path))
-    net = landmarks._warm(
-        shapes.replace(opt_state="fresh"), landmarks.degradation.load_net(tmp_path, "g2")
-    )
+    state = init_state(landmarks.make(warm, 1), jax.random.key(0))
+    net = state.nets["g2"]
     assert tiny.same(net.variables, variables)
     assert tiny.same(net.average, variables["params"])
-    assert net.opt_state == "fresh"
-    started = jax.eval_shape(landmarks.make(warm, 1).init, jax.random.key(0)).nets["g2"]
-    assert jax.tree.structure(started) == jax.tree.structure(shapes)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(net.opt_state))
+    cold = jax.eval_shape(partial(init_state, landmarks.make(config, 1)), jax.random.key(0))
+    assert jax.tree.map(jnp.shape, state.nets) == jax.tree.map(jnp.shape, cold.nets)
+    wider = dataclasses.replace(warm, g2=dataclasses.replace(warm.g2, stem=5))
+    with pytest.raises(InputError, match=r"do not fit the heatmap_generator .* set initial to"):
+        landmarks.make(wider, 1)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"degradation": "generator"}, "stage1 is empty but degradation is 'generator'"),
-        ({"degradation": "none"}, "image_size and size must be equal"),
+        ({"degradation": "none"}, r"image_size and g2\.size must be equal"),
         (
             {"degradation": "camera", "critics": ("heatmap",), "objective": "integral"},
             "set objective to 'heatmap'",
@@ -306,7 +316,7 @@ def test_a_warm_start_takes_weights_and_not_moments(tmp_path: Path) -> None:
         ({"degradation": "camera", "consistency": 1.0}, "needs an averaged teacher; set average"),
         (
             {"degradation": "generator", "stage1": "/nowhere"},
-            "no trained degradation in /nowhere .* `lrjax train degradation`",
+            r"no weights file /nowhere; name a \.safetensors file",
         ),
     ],
 )

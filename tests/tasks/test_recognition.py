@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,29 +18,24 @@ import people
 import pytest
 import tiny
 
-from lrjax.cli.options import find_config
 from lrjax.cli.prepare import prepare_dataset
-from lrjax.config import OptimizerConfig, to_dict
+from lrjax.config import AlignmentConfig, OptimizerConfig, from_dict, to_dict
 from lrjax.errors import InputError
-from lrjax.inference.framing import frames
+from lrjax.models import weights as weights_files
+from lrjax.models.encoders import EncoderConfig
 from lrjax.rng import drop_by_example
-from lrjax.tasks import recognition, recognition_data, runs
+from lrjax.tasks import data, recognition, runs
 from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.training import loop, parallel
 from lrjax.training.checkpoint import Checkpoints
-from lrjax.training.progress import read
-from lrjax.training.weights import load_variables, save_variables
+from lrjax.training.log import read
+from lrjax.training.nets import Nets
+from lrjax.training.step import init_state, make_step
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-
-@pytest.fixture(autouse=True)
-def small() -> Iterator[None]:
-    """ "small" is a network."""
-    before = recognition.RECOGNISERS, recognition.TEMPLATES
-    people.use_small()
-    yield
-    recognition.RECOGNISERS, recognition.TEMPLATES = before
+people.use_small()
+STILL = EncoderConfig("small", dropout=0.0)
 
 
 # What a step does ---------------------------------------------------------------------------------
@@ -91,20 +85,20 @@ def test_one_device_continues_what_four_began_with_split_classes(
 
 
 def test_a_step_of_gradient_descent_by_hand() -> None:
-    config = people.config(classes=3, head="softmax", focal=0.0, dropout=0.0, shift=0.0, mirror=0.0)
+    config = people.config(classes=3, focal=0.0, network=STILL, shift=0.0, mirror=0.0)
     config = dataclasses.replace(
         config, optimizer=dataclasses.replace(people.DESCENT, weight_decay=0.0, groups=())
     )
     task = recognition.make(config, 10)
-    state = task.init(jax.random.key(3))
+    state = init_state(task, jax.random.key(3))
     part = {k: v[:8] for k, v in people.examples(config).arrays.items()}
     part["example_index"] = np.arange(8)
     mesh = parallel.make_mesh()
-    step = parallel.parallelise(task.step, mesh, "mesh", sharded=True, donate=False)
+    step = parallel.parallelise(make_step(task), mesh, "mesh", sharded=True, donate=False)
     new, metrics = step(parallel.replicate(state, mesh), {"labelled": part})
 
     def features(train: bool) -> np.ndarray:
-        variables = state.nets["recogniser"].variables
+        variables = state.nets["encoder"].variables
         images = part["images"] / np.float32(127.5) - 1
         apply = jax.jit(partial(people.Small().apply, train=train, mutable=["batch_stats"]))
         return np.asarray(apply(variables, images)[0])
@@ -122,13 +116,15 @@ def test_a_step_of_gradient_descent_by_hand() -> None:
     expected = np.asarray(weights["kernel"]) - 0.05 * x.T @ slope
     np.testing.assert_allclose(moved["kernel"], expected, atol=1e-6)
     np.testing.assert_allclose(moved["bias"], weights["bias"] - 0.05 * slope.sum(0), atol=1e-6)
-    nets = jax.device_get((new.nets, state.nets))
-    changed = jax.tree.map(lambda a, b: bool((a != b).any()), *nets)
-    assert all(jax.tree.leaves(changed["recogniser"].params["last"]))
-    assert all(jax.tree.leaves(changed["recogniser"].stats))
+    changed = jax.tree.map(
+        lambda a, b: bool((a != b).any()), *jax.device_get((new.nets, state.nets))
+    )
+    assert all(jax.tree.leaves(changed["encoder"].params["last"]))
+    assert all(jax.tree.leaves(changed["encoder"].stats))
     assert int(new.step) == 1
 
-    sums = task.evaluate(state, part | {"valid": np.arange(8) < 6})
+    nets = Nets(task.modules, state.nets)
+    sums = task.evaluate(nets, part | {"valid": np.arange(8) < 6})
     logits = features(False) @ np.asarray(weights["kernel"]) + np.asarray(weights["bias"])
     assert int(sums["error"]) == (logits.argmax(1) != part["label"])[:6].sum()
     assert int(sums["count"]) == 6
@@ -139,7 +135,7 @@ def test_dropout_depends_on_the_example_and_not_on_its_company() -> None:
     keys = jax.random.split(jax.random.key(1), 12)
 
     def dropped(keys: jax.Array, x: jax.Array) -> np.ndarray:
-        with nn.intercept_methods(lambda *call: drop_by_example(keys, *call)):
+        with nn.intercept_methods(partial(drop_by_example, keys)):
             return np.asarray(layer.apply({}, x))
 
     x = jnp.ones((12, 50))
@@ -156,7 +152,7 @@ def test_the_sheet_shows_aligned_training_faces() -> None:
     config = people.config(classes=6)
     task = recognition.make(config, 1)
     part = people.examples(config, 5).arrays
-    ((name, shown),) = task.pictures(None, {"labelled": part}).items()
+    ((name, shown),) = task.pictures(Nets({}, {}), {"labelled": part}).items()
     assert name == "labelled"
     np.testing.assert_array_equal(shown["images"], part["images"][:, 1:-1, 1:-1])
 
@@ -166,7 +162,7 @@ def test_the_sheet_shows_aligned_training_faces() -> None:
 
 def load(config: RecognitionConfig) -> Any:
     """The data of a run, of which every dataset is what `people.prepared` said."""
-    return recognition_data.load(config, Path("nowhere"), people.darkened)
+    return data.load_recognition(config, Path("nowhere"))
 
 
 def test_a_part_of_the_pictures_is_held_out_but_never_all_of_a_person(
@@ -187,7 +183,7 @@ def test_a_part_of_the_pictures_is_held_out_but_never_all_of_a_person(
     assert again.held_out.fingerprint == held_out.fingerprint
     np.testing.assert_array_equal(again.held_out.arrays["images"], held_out.arrays["images"])
     # All that examples depend on is in their fingerprint.
-    other = load(people.config(holdout=0.3, alignment="points"))
+    other = load(people.config(holdout=0.3, alignment=AlignmentConfig("points")))
     assert other.held_out.fingerprint != held_out.fingerprint
     assert held_out.fingerprint != parts["labelled"].fingerprint
     assert load(people.config(holdout=0.0)).held_out is None
@@ -206,7 +202,7 @@ def test_a_part_of_the_pictures_is_held_out_but_never_all_of_a_person(
         ),
         ([0, 1, 2], {"classes": 9}, "There are 3 people in people:train, but classes is 9"),
         ([0, 1, 2], {"holdout": 0.5}, "The share 0.5 holds out none of the 3 pictures"),
-        ([0, 1], {"network": "large"}, "no network 'large'; set network to one of lightcnn29, "),
+        ([0, 1], {"network": EncoderConfig("large")}, "no network 'large'; choose one of .*rpcn"),
     ],
 )
 def test_pictures_that_cannot_be_learnt_from_are_refused(
@@ -247,38 +243,36 @@ def test_settings_that_mean_nothing_are_refused(changes: dict[str, Any], message
 
 def test_training_starts_from_given_weights(tmp_path: Path) -> None:
     config = people.config(classes=4)
-    given = recognition.make(config, 1).init(jax.random.key(9)).nets["recogniser"]
-    path = tmp_path / "last" / "recogniser.safetensors"
-    save_variables(path, given.variables, {"network": "small"})
+    given = init_state(recognition.make(config, 1), jax.random.key(9)).nets["encoder"].variables
+    path = tmp_path / "last" / "encoder.safetensors"
+    weights_files.save(path, config.network, given, {})
     for initial in (path, tmp_path):
         task = recognition.make(dataclasses.replace(config, initial=str(initial)), 1)
-        nets = task.init(jax.random.key(0)).nets
-        jax.tree.map(np.testing.assert_array_equal, nets["recogniser"].variables, given.variables)
-    plain = recognition.make(config, 1).init(jax.random.key(0)).nets
-    np.testing.assert_array_equal(
-        nets["classifier"].params["kernel"], plain["classifier"].params["kernel"]
-    )
+        nets = init_state(task, jax.random.key(0)).nets
+        assert tiny.same(nets["encoder"].variables, given)
+    plain = init_state(recognition.make(config, 1), jax.random.key(0)).nets
+    assert tiny.same(nets["classifier"].params, plain["classifier"].params)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    config = people.config(classes=4, width=2.0)
+    config = people.config(classes=4, network=EncoderConfig("small", 2.0))
     path = tmp_path / "wide.safetensors"
-    net = recognition.make(config, 1).init(jax.random.key(9)).nets["recogniser"]
-    save_variables(path, net.variables, {})
-    narrow = dataclasses.replace(config, width=1.0, initial=str(path))
+    given = init_state(recognition.make(config, 1), jax.random.key(9)).nets["encoder"].variables
+    weights_files.save(path, config.network, given, {})
+    narrow = dataclasses.replace(config, network=STILL, initial=str(path))
     with pytest.raises(InputError) as refusal:
-        recognition.make(narrow, 1).init(jax.random.key(0))
+        recognition.make(narrow, 1)
     assert (
-        f"The weights in {path} do not fit small of width 1: batch_stats.norm.mean is of shape "
-        in str(refusal.value)
+        f"The weights in {path} do not fit the small of this configuration: "
+        "batch_stats.norm.mean is of shape [8] there and of shape [4] here, as the first of 6; "
+        "set initial" in str(refusal.value)
     )
-    assert "[8] there and of shape [4] here, as the first of 6; set initial" in str(refusal.value)
-    save_variables(path, {"params": net.params}, {})
+    weights_files.save(path, config.network, {"params": given["params"]}, {})
     with pytest.raises(InputError, match=r"norm.mean is missing there and of shape \[8\] here"):
-        recognition.make(dataclasses.replace(config, initial=str(path)), 1).init(jax.random.key(0))
+        recognition.make(dataclasses.replace(config, initial=str(path)), 1)
     absent = dataclasses.replace(config, initial=str(tmp_path / "absent.safetensors"))
     with pytest.raises(InputError, match=r"no weights file .*absent\.safetensors"):
-        recognition.make(absent, 1).init(jax.random.key(0))
+        recognition.make(absent, 1)
 
 
 def test_a_run_learns_to_tell_people_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +280,7 @@ def test_a_run_learns_to_tell_people_apart(tmp_path: Path, monkeypatch: pytest.M
     # Softmax on brightness.
     config = people.config(
         focal=0.0,
-        dropout=0.0,
+        network=STILL,
         optimizer=OptimizerConfig(learning_rate=0.03, b1=0.9, b2=0.99),
         train=tiny.train_config(batch_size=16, parallel="mesh", log_every=20),
     )
@@ -294,7 +288,7 @@ def test_a_run_learns_to_tell_people_apart(tmp_path: Path, monkeypatch: pytest.M
     def train(folder: Path, steps: int) -> Any:
         length = dataclasses.replace(config.train, steps=steps, evaluate_every=20)
         changed = dataclasses.replace(config, train=length)
-        return runs.train(changed, folder, data_dir=Path("nowhere"), align=people.darkened)
+        return runs.Runs(tmp_path, Path("nowhere")).train(changed, folder)
 
     train(tmp_path / "run", 40)
     state = train(tmp_path / "run", 60)
@@ -306,12 +300,16 @@ def test_a_run_learns_to_tell_people_apart(tmp_path: Path, monkeypatch: pytest.M
     assert environment["data"]["labelled"]["note"] == "3 of 4 faces aligned"
     for which in ("last", "best"):
         folder = tmp_path / "run" / which
-        assert {p.stem for p in folder.iterdir()} == {"recogniser", "classifier"}
-    variables, metadata = load_variables(tmp_path / "run" / "last" / "recogniser.safetensors")
-    jax.tree.map(np.testing.assert_array_equal, variables, state.nets["recogniser"].variables)
-    assert metadata["network"] == "recogniser"
-    assert metadata["task"] == "recognition"
-    assert metadata["config"]["network"] == "small"
+        assert {p.stem for p in folder.iterdir()} == {"encoder", "classifier"}
+    variables, about = weights_files.read(tmp_path / "run" / "last" / "encoder.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, variables, state.nets["encoder"].variables)
+    assert about["network"] == to_dict(STILL)
+    assert about["provenance"] | {"lrjax": "any"} == {
+        "task": "recognition",
+        "role": "encoder",
+        "step": 60,
+        "lrjax": "any",
+    }
     # Other faces, or the same ones aligned otherwise, are other data.
     people.prepared(monkeypatch, people.portraits([i % 4 for i in range(47)]))
     with pytest.raises(InputError, match=r"The labelled faces of the run in .* have changed"):
@@ -320,8 +318,12 @@ def test_a_run_learns_to_tell_people_apart(tmp_path: Path, monkeypatch: pytest.M
 
 def test_configurations_are_their_json() -> None:
     config = people.config(classes=4)
-    assert runs.from_dict(RecognitionConfig, json.loads(json.dumps(to_dict(config)))) == config
+    assert from_dict(RecognitionConfig, json.loads(json.dumps(to_dict(config)))) == config
     assert runs.task_name(config) == "recognition"
+    named = from_dict(RecognitionConfig, {"network": "rpcn"})
+    assert named == RecognitionConfig(network=EncoderConfig("rpcn"))
+    with pytest.raises(InputError, match=r"no network 'g1'; choose one of lightcnn29, "):
+        from_dict(RecognitionConfig, {"network": "g1"})
 
 
 @pytest.mark.slow
@@ -332,15 +334,15 @@ def test_people_of_real_pictures_are_learnt(tmp_path: Path) -> None:
     if folder is None:
         pytest.skip("LRJAX_DATA holds no tinyface")
     prepare_dataset("tinyface", tmp_path / "data", folder)
-    config = find_config("recognition:l1-small")
+    config = runs.find_config("recognition:l1-small")
     config = dataclasses.replace(
         config,
-        width=1 / 8,
-        alignment="resize",
+        network=dataclasses.replace(config.network, width=1 / 8),
+        alignment=AlignmentConfig("resize"),
         train=dataclasses.replace(config.train, steps=3, evaluate_every=3, samples=4),
     )
-    align = partial(frames, cache=tmp_path / "cache")
-    state = runs.train(config, tmp_path / "run", data_dir=tmp_path / "data", align=align)
+    there = runs.Runs(tmp_path, tmp_path / "data", cache=tmp_path / "cache")
+    state = there.train(config, tmp_path / "run")
     assert int(state.step) == 3
     records = read(tmp_path / "run" / "metrics.jsonl")
     people_in_it = state.nets["classifier"].params["kernel"].shape[1]

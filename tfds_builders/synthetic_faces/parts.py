@@ -22,9 +22,9 @@ HAIR = {
     "curly": ("short", 3, 1.5, 22, 14), "bob": ("long", 3, 1.5, 11, 8),
     "long": ("long", 3, 1.5, 10, 8), "beanie": ("beanie", 0.8, 0, 8, 8),
 }  # fmt: skip
-# Depth of the parting; depth and number (rows, columns) of the locks; number of strands or ribs.
+# Depth of the parting; depth and number (rows, columns) of the locks; number of strands.
 _COMBED = (0.35, 0.12, (5, 40), (7, 150))
-_TEXTURE = {"curly": (0, 0.13, (26, 40), (36, 60)), "beanie": (0, 0, (5, 40), (1, 90))}
+_TEXTURE = {"curly": (0, 0.13, (26, 40), (36, 60)), "beanie": (0, 0, (1, 1), (1, 1))}
 # Half the height, thickness (mm) and squareness of the frames.
 _GLASSES = {"thin": (15, 1.6, 3.2), "round": (19, 2.2, 2.1), "thick": (17, 4.4, 3.4)}
 # Row of the neckline in the middle, its slope to the sides, and how common the clothes are.
@@ -66,12 +66,15 @@ def hair(mesh: Chart, head: Array, person: Identity) -> tuple[Array, list[Array]
     normals /= np.maximum(np.sqrt((normals**2).sum(0)), np.float32(1e-6))
     # The rows at the very top are points: their normals are up.
     normals[:, :2] = np.float32([0, -1, 0]).reshape(3, 1, 1)
-    dye = linear(rng.uniform(15, 210, 3)) if hat else person.hair
-    fine, colour = _strands(rng, shape, strands, dye)
-    gloss = 0.0 if hat else 0.12 * np.clip(1 + fine, 0, 2)
+    if hat:
+        ribs = 0.85 + 0.15 * np.cos(np.arange(shape[1]) * 1.3)
+        colour, gloss = tint(linear(rng.uniform(15, 210, 3)), height) * ribs, 0.0
+    else:
+        fine, colour = _strands(rng, shape, strands, person.hair)
+        gloss = 0.12 * np.clip(1 + fine, 0, 2)
     if person.hair_style == "buzz":
         colour = 0.75 * colour + 0.25 * tint(person.skin, height)
-    colour *= 0.55 + 0.45 * inwards
+    colour = colour * (0.55 + 0.45 * inwards)
     outside = head + normals * np.maximum(height, 0)
     clouds = [from_mesh(outside, colour, opacity=covered, gloss=gloss)]
     if person.hair_style in ("long", "bob"):
