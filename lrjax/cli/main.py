@@ -81,8 +81,17 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(lrjax.__version__, prog_name="lrjax")
-def cli() -> None:
+@click.option(
+    "--import",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Run a Python file of yours first, which registers the networks that weights are of.",
+)
+def cli(files: tuple[Path, ...]) -> None:
     """Landmarks on, and recognition of, faces of 15 to 40 pixels."""
+    for file in files:
+        importlib.import_module("lrjax.tasks.runs").import_file(file)
 
 
 def main() -> None:

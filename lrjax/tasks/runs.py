@@ -123,8 +123,8 @@ def find_config(name: str) -> Config:
 def import_file(path: Path) -> ModuleType:
     """Import a Python file that stands in no package, such as one of a user's configurations.
 
-    It is run once, however often it is named, and known to Python by its whole path: dataclasses
-    look up their types there.
+    It is run once, however often it is named, and may import what lies beside it. Python knows it
+    by its whole path, where dataclasses look up their types.
 
     Raises:
       InputError: there is no such file.
@@ -136,6 +136,8 @@ def import_file(path: Path) -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
+        if str(path.resolve().parent) not in sys.path:
+            sys.path.append(str(path.resolve().parent))
         try:
             spec.loader.exec_module(module)
         except BaseException:
