@@ -101,7 +101,5 @@ def test_a_damaged_checkpoint_gives_way_to_an_older_one(
     for file in (tmp_path / "checkpoints").rglob("*"):
         if file.is_file():
             file.write_bytes(b"\x00" * 7)
-    with pytest.raises(
-        InputError, match=r"No checkpoint in .* reads whole; begin anew"
-    ):
+    with pytest.raises(InputError, match=r"No checkpoint in .* reads whole; begin anew"):
         Checkpoints(tmp_path, 3).restore_latest(like())
