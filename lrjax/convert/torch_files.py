@@ -122,7 +122,7 @@ def _read_zip(data: bytes) -> Any:
     written = archive.part("byteorder") if "byteorder" in archive.entries else b"little"
     order = ">" if written.strip() == b"big" else "<"
     for key, storage in storages.items():
-        storage.fill(archive.part(f"data/{key}", storage.bytes), order)
+        storage.fill(archive.part(f"data/{key}", storage.nbytes), order)
     return tree
 
 
@@ -153,5 +153,5 @@ def _read_legacy(data: bytes) -> Any:
         storage = storages[key]
         if file.read(8) != struct.pack(f"{order}q", storage.values.size):
             raise Refused(DAMAGED)
-        storage.fill(file.read(storage.bytes), order)
+        storage.fill(file.read(storage.nbytes), order)
     return tree

@@ -200,7 +200,7 @@ def _box_sides(name: str, boxes: ArrayLike | None, count: int) -> Errors:
             f"{count} images."
         )
     sides = boxes[:, 2:]
-    bad = ~(np.isfinite(sides) & (sides > 0)).all(axis=-1)
+    bad = ~np.all(np.isfinite(sides) & (sides > 0), axis=-1)
     if bad.any():
         raise InputError(
             f"The box of {_which(bad)} has a width or height that is not positive; remove such "
