@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 
+Order = Literal["<", ">"]
+
 # Classes of `torch`, and what they hold. bfloat16 is the upper half of a float32.
 BFLOAT16 = "BFloat16Storage"
 STORAGES: Mapping[str, str] = {
@@ -77,7 +79,7 @@ class Storage:
         """Return how many bytes they take in a file."""
         return self.values.size * np.dtype(STORAGES[self.kind]).itemsize
 
-    def fill(self, data: bytes, order: Literal["<", ">"]) -> None:
+    def fill(self, data: bytes, order: Order) -> None:
         """Take the values from `data`, whose byte order is `order`."""
         if len(data) != self.nbytes:
             raise Refused(DAMAGED)

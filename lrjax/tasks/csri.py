@@ -179,7 +179,7 @@ def make(config: CSRIConfig, steps: int) -> Task:
     config.validate()
     parts = branches(config)
     encoder = build(config.network, AXIS)
-    networks = {"upsampler": build(config.refiner, AXIS), "encoder": encoder}
+    networks: dict[str, Network] = {"upsampler": build(config.refiner, AXIS), "encoder": encoder}
     for name, branch in parts.items():
         if branch.classes is None or branch.classes < 2:
             raise InputError(

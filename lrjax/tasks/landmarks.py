@@ -37,6 +37,8 @@ from lrjax.training.parallel import AXIS, mean
 from lrjax.training.state import Metrics, State
 from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 
+Degradation = Literal["none", "subsample", "generator", "camera"]
+
 
 @dataclasses.dataclass(frozen=True)
 class LandmarksConfig:
@@ -47,7 +49,7 @@ class LandmarksConfig:
     # Paper: the 4,386 test faces also serve for validation. Ours: a part of the training faces.
     holdout: float = 0.05
     image_size: int = 128  # pixels of the high-resolution crop
-    degradation: Literal["none", "subsample", "generator", "camera"] = "generator"
+    degradation: Degradation = "generator"
     stage1: str | None = None  # run of G1; needed by "generator"
     initial: str | None = None  # run whose G2 training starts from
     critics: tuple[Literal["heatmap", "confidence"], ...] = ()

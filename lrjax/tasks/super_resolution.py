@@ -95,6 +95,7 @@ class SuperResolutionConfig:
         "alignment.upsample",
     )
     needs_real: ClassVar[bool] = False
+    real: ClassVar[tuple[str, ...]] = ()
     scheme: ClassVar[str] = "five"  # points are not used, and every dataset has these
 
     @property

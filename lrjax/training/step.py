@@ -45,7 +45,7 @@ def _new_net(player: Player, name: str, key: jax.Array) -> Net:
 
 def make_step(task: Task) -> Step:
     """Make the task's step `(state, batch) -> (state, metrics)`, for one of the devices."""
-    learning = task.optimizers
+    learning = list(task.optimizers)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         def losses(params: dict[str, Any]) -> tuple[Losses, Any]:
@@ -56,12 +56,10 @@ def make_step(task: Task) -> Step:
         params = {name: state.nets[name].params for name in learning}
         gradients, (stats, metrics, loss_state) = players_gradients(losses, params)
         gradients = parallel.mean_gradients(gradients, task.split)
-        nets = state.nets | {
-            name: _updated(
-                optimizer, task.players[name].average, state.nets[name], gradients[name], stats[name]
-            )
-            for name, optimizer in learning.items()
-        }
+        nets = dict(state.nets)
+        for name, optimizer in task.optimizers.items():
+            decay = task.players[name].average
+            nets[name] = _updated(optimizer, decay, nets[name], gradients[name], stats[name])
         state = dataclasses.replace(state, step=state.step + 1, nets=nets, losses=loss_state)
         return state, jax.lax.pmean(metrics, parallel.AXIS)
 
