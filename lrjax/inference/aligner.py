@@ -211,7 +211,8 @@ class Aligner:
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         factors = np.ones_like(sizes)
         if self.upsampler is not None:
-            large = self.upsampler(photos, self.upsampler.side)
+            learned = self.upsampler.size
+            large = self.upsampler(photos, side=max(learned) if learned else None)
             photos = [Image.fromarray(image) for image in large]
             factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / sizes
             boxes = boxes * np.tile(factors, 2)

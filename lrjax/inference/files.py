@@ -125,7 +125,7 @@ def predict_files(
             photos = [photo for opened in part for photo in opened.photos]
             found = predictor.predict(photos, boxes, np.arange(len(photos))).converted(points)
         for number, opened in enumerate(part):
-            own = found.take(owner == number) if found and opened.faces else None
+            own = found.take(owner == number) if found is not None and opened.faces else None
             where = list(opened.faces)
             yield FilePrediction(next(files), opened.photo, where, own, opened.problems)
 

@@ -57,11 +57,6 @@ class Upsampler:
         self.identity = f"{weights.identity} {factors[0]:g} {factors[1]:g}"
         self._refines = weights.network.kind == "refiner"
 
-    @property
-    def side(self) -> int | None:
-        """Longer side of the small faces that it has learned with; None: others trained it."""
-        return None if self.size is None else max(self.size)
-
     @classmethod
     def load(
         cls, source: str | Path, which: str | None = None, factor: float | None = None
