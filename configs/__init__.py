@@ -31,8 +31,14 @@ def variants(settings: Iterable[str]) -> tuple[str, ...]:
 
 
 def split(variant: str) -> tuple[str, str]:
-    """Split a variant into setting and size, which is the paper's if nothing is said."""
+    """Split a variant into setting and size, which is the paper's if nothing is said.
+
+    Raises:
+      KeyError: there is no such size.
+    """
     setting, _, size = variant.partition("-")
+    if size not in ("", *SIZES):
+        raise KeyError(size)
     return setting, size or "paper"
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lrjax.config import OptimizerConfig, TrainConfig
-from lrjax.configs import SIZES, variants
+from lrjax.configs import SIZES, split, variants
 from lrjax.models.s2ld import CriticConfig, DegraderConfig
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.tasks.landmarks import LandmarksConfig
@@ -49,10 +49,8 @@ def get_config(variant: str = "paper") -> DegradationConfig:
     """Make the configuration of a variant: a size, "tinyface", or "tinyface" and a size."""
     if variant in BY_SIZE:
         return BY_SIZE[variant]
-    setting, _, size = variant.partition("-")
-    if setting != "tinyface":
-        raise KeyError(variant)
-    return on_tinyface(BY_SIZE[size or "paper"], size)
+    setting, size = split(variant)
+    return {"tinyface": on_tinyface}[setting](BY_SIZE[size], size)
 
 
 def on_tinyface(config: Native, size: str) -> Native:

@@ -46,8 +46,9 @@ def get_config(variant: str = "s4") -> LandmarksConfig:
     if variant == "pretrained":
         return _PRETRAINED
     setting, size = split(variant)
-    resize = {"paper": lambda config: config, "w300": _w300, "small": _small, "quick": _quick}[size]
-    config = resize(SETTINGS[setting])
+    config = SETTINGS[setting]
+    if size != "paper":
+        config = {"w300": _w300, "small": _small, "quick": _quick}[size](config)
     if setting in ("tinyface", "end_to_end"):
         config = on_tinyface(config, size)
     return with_sized_runs(config, size)

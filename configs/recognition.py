@@ -193,14 +193,13 @@ def _small(setting: str, config: RecognitionConfig) -> RecognitionConfig:
         optimizer=SHORT,
         train=TrainConfig(batch_size=32, steps=500, evaluate_every=250, checkpoint_every=250),
     )
+    if setting in ("casia", "arcface"):
+        small = replace(small, labelled=("celeba:train",), holdout=0.05)
     if setting == "casia":
-        network = replace(small.network, name="lightcnn29_32")
-        return replace(small, labelled=("celeba:train",), network=network, holdout=0.05)
+        return replace(small, network=replace(small.network, name="lightcnn29_32"))
     if setting == "arcface":
         return replace(
             small,
-            labelled=("celeba:train",),
-            holdout=0.05,
             network=EncoderConfig("mobilefacenet", width=1 / 2, dropout=0.2),
             alignment=AlignmentConfig(region=_MIDDLE),
             # The published scale and margin ask too much of so few pictures.
@@ -208,18 +207,13 @@ def _small(setting: str, config: RecognitionConfig) -> RecognitionConfig:
             margin=0.2,
         )
     name, _, tuned = setting.partition("_")
-    return _small_generic(name, bool(tuned), small) if name in GENERIC else small
-
-
-# A few minutes, of training and of fine-tuning: those of RPCN's kernels of 9×9 pixels are long.
-_STEPS = {"deepid2": (4000, 1000), "rpcn": (100, 100)}
-
-
-def _small_generic(name: str, tuned: bool, small: RecognitionConfig) -> RecognitionConfig:
+    if name not in GENERIC:
+        return small
     # Half as high and wide, which is still more than the pictures have.
     halved = "" if name in ("deepid2", "rpcn") else "_56"
     width = 1 / 4 if name == "rpcn" else 1 / 6  # as super_resolution:rpcn's short variants
-    steps = _STEPS.get(name, (500, 300))[tuned]
+    # A few minutes, of training and of fine-tuning: those of RPCN's kernels of 9×9 pixels are long.
+    steps = {"deepid2": (4000, 1000), "rpcn": (100, 100)}.get(name, (500, 300))[bool(tuned)]
     return replace(
         small,
         network=EncoderConfig(f"{small.network.name}{halved}", width, dropout=0.0),

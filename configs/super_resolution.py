@@ -151,8 +151,9 @@ def get_config(variant: str = "srresnet") -> SuperResolutionConfig:
     """Make the configuration of a variant: a setting, or a setting and a size."""
     setting, size = split(variant)
     config = SETTINGS[setting]
-    resize = {"paper": lambda config: config, "w300": _w300, "small": _small, "quick": _quick}[size]
-    return with_sized_runs(resize(config), size)
+    if size != "paper":
+        config = {"w300": _w300, "small": _small, "quick": _quick}[size](config)
+    return with_sized_runs(config, size)
 
 
 def _w300(config: SuperResolutionConfig) -> SuperResolutionConfig:

@@ -66,6 +66,7 @@ TESTS: dict[Size, TestSets] = {
         wild="synthetic_faces:lr_test",
         sharp={"Synthetic": "synthetic_faces:hr_test"},
         identities="synthetic_identities",
+        shrunk="synthetic_identities",
     ),
 }
 

@@ -231,9 +231,14 @@ def write(
 
 
 def experiments_of(
-    tables: Mapping[str, IdentificationTable],
+    tables: Mapping[str, IdentificationTable], paper: str = ""
 ) -> dict[str, Callable[[Context], Result]]:
-    """Make an experiment of each table, which trains what is missing and measures its settings."""
+    """Make an experiment of each table, which trains what is missing and measures its settings.
+
+    Args:
+      tables: by the experiment's name.
+      paper: whose they are, where their titles do not say it.
+    """
 
     def experiment(name: str, table: IdentificationTable) -> Callable[[Context], Result]:
         def run(context: Context) -> Result:
@@ -243,7 +248,7 @@ def experiments_of(
             }
             return write(context, name, table, measured)
 
-        run.__doc__ = f"{table.title}."
+        run.__doc__ = f"{paper} {table.title}.".strip()
         return run
 
     return {name: experiment(name, table) for name, table in tables.items()}

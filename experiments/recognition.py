@@ -74,4 +74,4 @@ TABLES = {
         "Ours: all of them by HR-LD.",
     ),
 }
-EXPERIMENTS = experiments_of(TABLES)
+EXPERIMENTS = experiments_of(TABLES, "K&C")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lrjax import experiments
-from lrjax.errors import InputError
+from lrjax.errors import InputError, did_you_mean
 from lrjax.experiments.context import Context, hardware
 from lrjax.report.results import Result, stamp
 from lrjax.tasks.runs import import_file
@@ -50,8 +50,9 @@ def find(name: str) -> Experiment:
     there = getattr(import_file(Path(file)), "EXPERIMENTS", {}) if file else known()
     if wanted not in there:
         raise InputError(
-            f"There is no experiment {wanted!r}; there are {', '.join(sorted(there))}, or name one "
-            "of a file, such as my_experiments/mine.py:first."
+            f"There is no experiment {wanted!r}{did_you_mean(wanted, there)}; there are "
+            f"{', '.join(sorted(there))}, or name one of a file, such as "
+            "my_experiments/mine.py:first."
         )
     return there[wanted]
 

@@ -19,18 +19,25 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
     The bytes go to a hidden neighbour first and reach the disk before the rename, so that neither
     a crash of the program nor of the machine leaves half a file under the real name.
+
+    Raises:
+      OSError: it cannot be written; its `filename` is `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        # A full disk names no file, and the neighbour's name says nothing to a user.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -1,14 +1,16 @@
-"""What is measured, made in memory: random faces, and a first stage with random weights.
+"""What is measured, made in memory: a task, its state, and random faces that feed it.
 
-A step takes as long on noise as on faces, so that a measurement needs no data. Decoding does not:
-random pictures of people are as large, and about as long in bytes, as those of the datasets.
+A step takes as long on noise as on faces, and with random weights as with trained ones, so that a
+measurement needs neither data nor runs. Decoding does not: random pictures of people are as large,
+and about as long in bytes, as those of the datasets.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
-from functools import partial
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,25 +18,33 @@ import jax
 import numpy as np
 from PIL import Image
 
-from lrjax.config import to_dict
+from lrjax.config import override
 from lrjax.data.faces import FRAME
 from lrjax.data.identities import Identities
 from lrjax.data.records import digest
 from lrjax.errors import InputError
 from lrjax.geometry.points import SCHEMES
-from lrjax.inference.framing import frames
-from lrjax.tasks import degradation, recognition_data
+from lrjax.models import weights
+from lrjax.models.registry import NetworkConfig, build
+from lrjax.tasks import data, runs
 from lrjax.tasks.landmarks import LandmarksConfig
-from lrjax.tasks.recognition import RecognitionConfig, face_template
-from lrjax.training.weights import save_variables, write_json
+from lrjax.tasks.recognition import RecognitionConfig
+from lrjax.training.state import State
+from lrjax.training.step import init_state
+from lrjax.training.task import Task
+
+FOREVER = 10**9  # steps that no measurement reaches
+
+Config = LandmarksConfig | RecognitionConfig
+Parts = Mapping[str, Mapping[str, Any]]
 
 
 class Pictures(NamedTuple):
-    """What the pictures of a dataset are like: pixels, and how many people they show."""
+    """What the pictures of a dataset are like: pixels, and how many identities they show."""
 
     width: int
     height: int
-    people: int
+    identities: int
 
 
 # Those of TinyFace differ in size, and so do SynLR's: this is the mean that the paper names. Of the
@@ -48,51 +58,93 @@ PICTURES = {
     "tinyface": Pictures(16, 20, 2_570),
 }
 
-Parts = dict[str, dict[str, Any]]
+# Fields that name a run -> field of that run's configuration that describes the network needed.
+NETWORK_OF = {"stage1": "g1", "alignment.landmarks": "g2", "alignment.upsample": "network"}
 
 
-def faces_to_feed(
-    config: LandmarksConfig | RecognitionConfig, count: int, folder: Path
-) -> tuple[Any, dict[str, Parts]]:
-    """The configuration with what it leaves to its data, and feed ("device", "host") -> data.
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """A task that can be trained at once.
+
+    Attributes:
+      config: its configuration, complete.
+      task: made of it.
+      state: before the first step.
+      data: feed ("device", "host") -> what a run with that feed would have loaded.
+    """
+
+    config: Config
+    task: Task
+    state: State
+    data: Mapping[str, Parts]
+
+
+def prepare(config: Config, count: int, folder: Path) -> Workload:
+    """Make a configuration's task, and `count` random faces for each part of its batches.
 
     The host feed of landmarks is of the arrays that the device holds; that of recognition of
     pictures, which are decoded and aligned when they are read, where no network aligns them.
 
     Args:
-      count: faces for each part of a batch.
-      folder: for aligned faces.
+      config: landmarks or recognition; runs that it names are replaced by random networks.
+      count: of faces.
+      folder: for those networks and for aligned faces; it is read as long as the workload is used.
 
     Raises:
-      InputError: see `random_people`.
+      InputError: the configuration is not valid, or nothing is known of its dataset's pictures.
     """
+    config = without_runs(config, folder)
     if isinstance(config, LandmarksConfig):
         faces = random_faces(config, count)
-        return config, {"device": faces, "host": faces}
-    config.validate()
-    portraits = random_people(config, count)
-    # Every picture is learnt from, and most people of a large dataset have none in memory.
-    classes = config.classes or pictures_of(config).people
-    config = dataclasses.replace(config, holdout=0.0, classes=classes)
-    data = {}
+        fed = {"device": faces, "host": faces}
+    else:
+        config.validate()
+        # Every picture is learnt from, and most people of a large dataset have none in memory.
+        classes = config.classes or pictures_of(config).identities
+        config = dataclasses.replace(config, holdout=0.0, classes=classes)
+        fed = _aligned_by_feed(config, random_identities(config, count), folder)
+    task = runs.TASKS[runs.task_name(config)].make(config, FOREVER)
+    return Workload(config, task, init_state(task, jax.random.key(config.train.seed)), fed)
+
+
+def without_runs(config: Config, folder: Path) -> Config:
+    """Put files of random networks into `folder`, and their names in the place of runs' names."""
+    if config.initial is not None and runs.names_run(config.initial):
+        config = dataclasses.replace(config, initial=None)
+    for field, network in NETWORK_OF.items():
+        value: Any = config
+        for name in field.split("."):
+            value = getattr(value, name, None)
+        if value and runs.names_run(value):
+            path = random_network(getattr(runs.find_config(value), network), folder)
+            config = override(config, [f"{field}={json.dumps(str(path))}"])
+    return config
+
+
+def random_network(config: NetworkConfig, folder: Path) -> Path:
+    """Write the weights file of a network as it is before training."""
+    path = folder / f"{config.name}.safetensors"
+    weights.save(path, config, build(config).init(jax.random.key(0)), {"step": 0})
+    return path
+
+
+def _aligned_by_feed(
+    config: RecognitionConfig, identities: Identities, folder: Path
+) -> dict[str, Parts]:
+    fed = {}
     for feed in ("device", "host"):
-        fed = dataclasses.replace(config, train=dataclasses.replace(config.train, feed=feed))
-        parts, _ = recognition_data.framed(
-            fed,
-            portraits,
-            recognition_data.framing_of(fed),
-            partial(frames, cache=folder),
-            {"label": portraits.label},
-        )
-        data[feed] = {name: dict(part.arrays) for name, part in parts.items()}
-    return config, data
+        one = dataclasses.replace(config, train=dataclasses.replace(config.train, feed=feed))
+        label = {"label": identities.label}
+        parts, _ = data.aligned(one, one.alignment, identities, one.template, label, folder)
+        fed[feed] = {name: dict(part.arrays) for name, part in parts.items()}
+    return fed
 
 
 def pictures_of(config: RecognitionConfig) -> Pictures:
-    """What the pictures of the first dataset in `labelled` are like.
+    """Look up what the pictures of the first dataset in `labelled` are like.
 
     Raises:
-      InputError: nobody has said.
+      InputError: nothing is known of them.
     """
     name = config.labelled[0].partition(":")[0]
     if name not in PICTURES:
@@ -103,13 +155,13 @@ def pictures_of(config: RecognitionConfig) -> Pictures:
     return PICTURES[name]
 
 
-def random_people(config: RecognitionConfig, count: int) -> Identities:
-    """`count` JPEG pictures, with five points where the configuration is aligned by points.
+def random_identities(config: RecognitionConfig, count: int) -> Identities:
+    """Draw `count` JPEG pictures, with five points where faces are aligned by points.
 
     Raises:
       InputError: nothing is known of the dataset's pictures.
     """
-    width, height, people = pictures_of(config)
+    width, height, identities = pictures_of(config)
     random = np.random.default_rng(0)
 
     def encoded() -> bytes:
@@ -122,29 +174,28 @@ def random_people(config: RecognitionConfig, count: int) -> Identities:
         return stream.getvalue()
 
     images = [encoded() for _ in range(count)]
-    label = random.integers(0, config.classes or people, count).astype(np.int32)
+    label = random.integers(0, config.classes or identities, count).astype(np.int32)
     points = visible = None
-    if config.alignment == "points":
-        template = face_template(config)
-        left, top, *side = np.array(config.region) * (width, height, width, height)
+    if config.alignment.landmarks == "points":
+        template = config.template
+        left, top, *side = np.array(config.alignment.region) * (width, height, width, height)
         share = (template.points + 0.5) / (template.width, template.height)
         where = (left, top) + share * side - 0.5
         points = where + random.normal(scale=0.02, size=(count, 5, 2)) * side
         points, visible = points.astype(np.float32), np.ones((count, 5), bool)
     names = tuple(f"{index}.jpg" for index in range(count))
-    fingerprint = digest(images)
-    return Identities(images, label, names, fingerprint, points, visible)
+    return Identities(images, label, names, digest(images), points, visible)
 
 
 def random_faces(config: LandmarksConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
-    """`count` faces for each part of the batch, as `faces.examples` gives them."""
+    """Draw `count` faces for each part of a batch, as a run loads them."""
     random = np.random.default_rng(0)
     points = SCHEMES[config.scheme].count
 
-    def faces(view: int) -> dict[str, np.ndarray]:
-        frame = round(view * FRAME)
-        margin = (frame - view) / 2
-        where = random.uniform(margin, margin + view - 1, (count, points, 2))
+    def faces(size: int) -> dict[str, np.ndarray]:
+        frame = round(size * FRAME)
+        margin = (frame - size) / 2
+        where = random.uniform(margin, margin + size - 1, (count, points, 2))
         return {
             "images": random.integers(0, 256, (count, frame, frame, 3), dtype=np.uint8),
             "points": where.astype(np.float32),
@@ -155,10 +206,3 @@ def random_faces(config: LandmarksConfig, count: int) -> dict[str, dict[str, np.
     if config.needs_real:
         parts["real"] = faces(config.size)
     return parts
-
-
-def untrained_degradation(config: degradation.DegradationConfig, folder: Path) -> None:
-    """Make `folder` a run folder of G1 as it is before training, for `stage1`."""
-    state: Any = jax.jit(degradation.make(config, 1).init)(jax.random.key(0))
-    write_json(folder / "config.json", {"task": "degradation", **to_dict(config)})
-    save_variables(folder / "last" / "g1.safetensors", state.nets["g1"].evaluation_variables, {})

@@ -1,4 +1,4 @@
-"""`lrjax align`: faces laid onto a template, as recognisers want them."""
+"""`lrjax align`: lay faces onto a template, as face encoders want them."""
 
 from __future__ import annotations
 
@@ -8,71 +8,46 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePath
+from typing import Annotated
 
 import click
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from lrjax.cli.inference import (
-    Alignment,
-    alignment_options,
-    inference_options,
-    output_file,
-    which_option,
-)
-from lrjax.cli.options import data_dir_option
+from lrjax.cli.faces import output_file, refuse_outside, report_problems, save_picture
+from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Flag, Which, choice, command
+from lrjax.config import AlignmentConfig
 from lrjax.data.examples import read_ahead
 from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.geometry.templates import TEMPLATES
-from lrjax.inference.align import decode
-from lrjax.inference.align_files import Crop, Wanted, align_wanted
-from lrjax.inference.images import read_rgb, walk_images
-from lrjax.inference.landmarks import Inference
-from lrjax.inference.rows import read_points
+from lrjax.inference.aligner import Aligner, open_identity
+from lrjax.inference.files import AlignedFace, FaceRequest, align_files
+from lrjax.inference.images import list_images, open_image
+from lrjax.inference.landmarks import PredictConfig
+from lrjax.inference.tables import read_points
 
 TABLE = "aligned.csv"
 """Written beside the crops: which face is where, its points, and whether it was aligned."""
 
 
-@click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="IMAGE|FOLDER|DATASET:SPLIT...")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    metavar="DIR",
-    help="Folder for the aligned faces.",
+@command(
+    out="Folder for the aligned faces.",
+    template="Size of the aligned faces, and where their points are.",
+    points="CSV file as `lrjax predict` writes it: align its faces by its points.",
 )
-@click.option(
-    "--template",
-    type=click.Choice(list(TEMPLATES)),
-    default="arcface112",
-    show_default=True,
-    help="Size of the aligned faces, and where their points are.",
-)
-@click.option(
-    "--points",
-    "table",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="CSV file as `lrjax predict` writes it: align its faces by its points.",
-)
-@alignment_options
-@which_option
-@inference_options
-@data_dir_option
 def align(
-    sources: tuple[str, ...],
-    out: Path,
-    template: str,
-    table: Path | None,
-    alignment: Alignment,
-    which: str | None,
-    options: Inference,
-    data_dir: Path,
+    sources: Annotated[tuple[str, ...], Click(metavar="IMAGE|FOLDER|DATASET:SPLIT...")],
+    *,
+    out: Annotated[Path, FOLDER],
+    template: Annotated[str, choice(TEMPLATES)] = "arcface112",
+    points: Annotated[Path, FILE] | None = None,
+    allow_outside: Flag = False,
+    alignment: AlignmentConfig,
+    which: Which = None,
+    options: PredictConfig,
+    data_dir: DataDir,
 ) -> None:
     """Lay faces onto a template, one PNG file each, and list them in aligned.csv.
 
@@ -82,52 +57,32 @@ def align(
 
     An image that cannot be used is named at the end; the exit status is then 1.
     """
-    if table is not None and alignment.landmarks != "shipped":
-        raise InputError("--points says where the points are; leave it out, or --landmarks.")
-    wanted = _from_table(table, sources) if table else _from_sources(sources, out, data_dir)
-    if table is not None:
+    if points is not None:
+        if alignment.landmarks != AlignmentConfig.landmarks:
+            raise InputError("--points says where the points are; leave it out, or --landmarks.")
         alignment = dataclasses.replace(alignment, landmarks="points")
-    aligner = alignment.load(template, which=which, options=options)
-    if table is not None:
-        aligner = dataclasses.replace(aligner, words=f"by {table}")
-    elif alignment.landmarks == "points" and any(face.points is None for face in wanted):
-        raise InputError(
-            "These images come without points; name their table with --points, or let --landmarks "
-            "find them."
-        )
-    taken: set[Path] = set()
-    names = [
-        None if f.problem else output_file(out, str(PurePath(f.file).with_suffix(".png")), taken)
-        for f in wanted
-    ]
-    problems: dict[int, str] = {}
-    crops: dict[int, Crop] = {}
-
-    def done() -> Iterator[tuple[int, Crop]]:
-        for i, found in align_wanted(aligner, wanted):
-            bar.update(1)
-            if isinstance(found, str):
-                problems[i] = found
-            else:
-                crops[i] = dataclasses.replace(found, image=found.image[:0])
-                yield i, found
-
-    with tqdm(total=len(wanted), desc="align", unit="face", dynamic_ncols=True) as bar:
-        for _ in read_ahead(lambda item: _save(names[item[0]], item[1]), done()):
-            pass
-    write_atomically(out / TABLE, _table_text(wanted, names, crops, out))
-    click.echo(f"{aligner.note(np.array([crop.aligned for crop in crops.values()], bool))}: {out}")
-    for i, problem in sorted(problems.items()):
-        click.echo(f"lrjax: {wanted[i].file}: {problem}", err=True)
-    if problems:
-        raise InputError(
-            f"{len(problems)} of {len(wanted)} faces have no image to be cut from; each is named "
-            "above with the reason."
-        )
+        requests = _from_table(points, sources, allow_outside)
+    else:
+        requests = _from_sources(sources, out, data_dir)
+        if alignment.landmarks == "points" and any(face.points is None for face in requests):
+            raise InputError(
+                "These images come without points; name their table with --points, or let "
+                "--landmarks find them."
+            )
+    aligner = Aligner.load(alignment, template, which=which, options=options)
+    if points is not None:
+        aligner = dataclasses.replace(aligner, description=f"by {points}")
+    names = _names(requests, out)
+    faces, problems = _align(aligner, requests, names)
+    write_atomically(out / TABLE, _table_text(requests, names, faces, out))
+    aligned = np.array([face.aligned for face in faces.values()], bool)
+    click.echo(f"{aligner.note(aligned)}: {out}")
+    named = [f"{requests[i].file}: {problem}" for i, problem in sorted(problems.items())]
+    report_problems((named, len(requests), "faces have no aligned image"))
 
 
-def _from_sources(sources: Sequence[str], out: Path, data_dir: Path) -> list[Wanted]:
-    wanted = []
+def _from_sources(sources: Sequence[str], out: Path, data_dir: Path) -> list[FaceRequest]:
+    requests = []
     for source in sources:
         path = Path(source)
         if path.is_dir():
@@ -135,40 +90,40 @@ def _from_sources(sources: Sequence[str], out: Path, data_dir: Path) -> list[Wan
                 raise InputError(
                     f"The output {out} is in the folder {path} of images; name another --out."
                 )
-            names = walk_images(path)
-            wanted += [_of_file(path / name, name) for name in names]
+            requests += [_of_file(path / name, name) for name in list_images(path, deep=True)]
         elif ":" in source and not path.exists():
-            wanted += _from_split(source, data_dir)
+            requests += _from_split(source, data_dir)
         else:
-            wanted.append(_of_file(path, path.name))
-    return wanted
+            requests.append(_of_file(path, path.name))
+    return requests
 
 
-def _of_file(path: Path, name: str) -> Wanted:
-    return Wanted(name, str(path), partial(read_rgb, path))
+def _of_file(path: Path, name: str) -> FaceRequest:
+    return FaceRequest(name, str(path), partial(open_image, path))
 
 
-def _from_split(spec: str, data_dir: Path) -> list[Wanted]:
-    portraits = load_identities(spec, data_dir)
+def _from_split(spec: str, data_dir: Path) -> list[FaceRequest]:
+    identities = load_identities(spec, data_dir)
     faces = [
-        Wanted(name, f"{spec}:{i}", partial(decode, portraits, i))
-        for i, name in enumerate(portraits.names)
+        FaceRequest(name, f"{spec}:{i}", partial(open_identity, identities, i))
+        for i, name in enumerate(identities.names)
     ]
-    if portraits.points is None:
+    if identities.points is None:
         return faces
-    own = zip(faces, portraits.points, portraits.visible, strict=True)
+    own = zip(faces, identities.points, identities.visible, strict=True)
     return [dataclasses.replace(face, points=p, visible=v) for face, p, v in own]
 
 
-def _from_table(table: Path, sources: Sequence[str]) -> list[Wanted]:
+def _from_table(table: Path, sources: Sequence[str], allow_outside: bool) -> list[FaceRequest]:
     if len(sources) != 1:
         raise InputError("With --points name one folder, or one image, that its files are in.")
     path = Path(sources[0])
     if not path.exists():
         raise InputError(f"There are no images in {path}, which does not exist; check its name.")
     root = path.parent if path.is_file() else path
-    wanted = []
-    for row, points, visible in zip(*read_points(table), strict=True):
+    rows, points, visible = read_points(table)
+    requests = []
+    for row, own, seen in zip(refuse_outside(rows, allow_outside), points, visible, strict=True):
         problem = row.problem
         if path.is_file() and row.file != path.name:
             problem = problem or f"the image given is {path.name}"
@@ -176,30 +131,68 @@ def _from_table(table: Path, sources: Sequence[str]) -> list[Wanted]:
             problem = f"{table} line {row.line}: {problem}"
         box = None if row.box is None else np.array(row.box)
         face = _of_file(root / row.file, row.file)
-        own = {"box": box, "points": points, "visible": visible, "problem": problem}
-        wanted.append(dataclasses.replace(face, **own))
-    return wanted
+        fields = {"box": box, "points": own, "visible": seen, "problem": problem}
+        requests.append(dataclasses.replace(face, **fields))
+    return requests
 
 
-def _save(path: Path, crop: Crop) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(crop.image).save(stream, "PNG")
-    write_atomically(path, stream.getvalue())
+def _names(requests: Sequence[FaceRequest], out: Path) -> dict[int, Path]:
+    """The file that each aligned face goes to, by its place."""
+    taken: set[Path] = set()
+    files = {i: PurePath(face.file) for i, face in enumerate(requests) if not face.problem}
+    return {
+        i: output_file(out, str(file.parent / f"{file.stem}.png"), taken)
+        for i, file in files.items()
+    }
+
+
+def _align(
+    aligner: Aligner, requests: Sequence[FaceRequest], names: dict[int, Path]
+) -> tuple[dict[int, AlignedFace], dict[int, str]]:
+    """Align and write the faces: what is written, without its pixels, and what is wrong, by place.
+
+    They are written on threads, while the next ones are aligned.
+    """
+    problems: dict[int, str] = {}
+    faces: dict[int, AlignedFace] = {}
+
+    def aligned() -> Iterator[tuple[int, AlignedFace]]:
+        for i, found in align_files(aligner, requests):
+            bar.update()
+            if isinstance(found, str):
+                problems[i] = found
+            else:
+                yield i, found
+
+    def save(item: tuple[int, AlignedFace]) -> tuple[int, AlignedFace, str | None]:
+        i, face = item
+        problem = save_picture(names[i], face.image)
+        return i, dataclasses.replace(face, image=face.image[:0]), problem
+
+    with tqdm(total=len(requests), desc="align", unit="face", dynamic_ncols=True) as bar:
+        for i, face, problem in read_ahead(save, aligned()):
+            if problem is None:
+                faces[i] = face
+            else:
+                problems[i] = problem
+    return faces, problems
 
 
 def _table_text(
-    wanted: Sequence[Wanted], names: Sequence[Path | None], crops: dict[int, Crop], out: Path
+    requests: Sequence[FaceRequest],
+    names: dict[int, Path],
+    faces: dict[int, AlignedFace],
+    out: Path,
 ) -> bytes:
     """One line per face: its file, its aligned image, whether it is aligned (1, 0), its points."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["file", "image", "aligned", *(f"{a}{i}" for i in range(5) for a in "xy")])
-    for i, face in enumerate(wanted):
-        if i not in crops:
-            writer.writerow([face.file, *[""] * 12])
+    for i, request in enumerate(requests):
+        if i not in faces:
+            writer.writerow([request.file, *[""] * 12])
             continue
-        crop = crops[i]
-        numbers = ["" if np.isnan(v) else f"{v:.2f}" for v in crop.points.ravel()]
+        numbers = ["" if np.isnan(v) else f"{v:.2f}" for v in faces[i].points.ravel()]
         image = names[i].relative_to(out).as_posix()
-        writer.writerow([face.file, image, int(crop.aligned), *numbers])
+        writer.writerow([request.file, image, int(faces[i].aligned), *numbers])
     return stream.getvalue().encode("utf-8", "surrogateescape")

@@ -1,24 +1,25 @@
-"""`lrjax convert`: weights that others published as a file for lrjax."""
+"""`lrjax convert`: read weights that others published."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
 import click
 import jax
 
+from lrjax.cli.options import FILE, choice, command
 from lrjax.convert.networks import CONVERSIONS, convert_state
 from lrjax.convert.torch_files import read_state
 from lrjax.errors import InputError
 from lrjax.models import weights
 
 
-@click.command(short_help="Read weights that others published.")
-@click.argument("network", type=click.Choice(list(CONVERSIONS)))
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
-def convert(network: str, file: Path, out: Path) -> None:
+@command(out="The .safetensors file to write.")
+def convert(
+    network: Annotated[str, choice(CONVERSIONS)], file: Path, *, out: Annotated[Path, FILE]
+) -> None:
     """Write the published weights in FILE as one .safetensors file of lrjax.
 
     FILE is a PyTorch state dict (.pt, .pth) or a .safetensors file: LightCNN-29 as of

@@ -1,25 +1,22 @@
-"""`lrjax evaluate`: the error of a landmark network, with the normaliser named."""
+"""`lrjax evaluate`: measure a landmark network on a dataset."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import click
-import jax
+from matplotlib.figure import Figure
 
-from lrjax.cli.given import command_line
-from lrjax.cli.inference import inference_options, which_option
-from lrjax.cli.options import data_dir_option
+from lrjax.cli.options import FILE, Click, DataDir, Which, command
+from lrjax.cli.results import command_line, save_result
 from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import summary
-from lrjax.files import write_atomically
-from lrjax.inference.landmarks import Detector, Inference
-from lrjax.inference.measure import Measured, measure_degraded, measure_photographs
-from lrjax.inference.networks import locate
-from lrjax.report.plots import ced_curves, to_svg
-from lrjax.report.results import Figure, Result
+from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
+from lrjax.report.plots import ced_curves
 from lrjax.report.tables import Table
+from lrjax.tasks.measure import Measured, measure_degraded, measure_photographs
 
 SHOWN = ("nrmse", "std", "median", "auc@0.07", "auc@0.08", "failure@0.07", "failure@0.08")
 HEADINGS = ("NRMSE", "std", "median", "AUC@0.07", "AUC@0.08", "failures@0.07", "failures@0.08")
@@ -31,49 +28,29 @@ NOTE = (
 )
 
 
-@click.command()
-@click.argument("network", metavar="RUN_OR_WEIGHTS")
-@click.argument("specs", nargs=-1, required=True, metavar="DATASET:SPLIT...")
-@which_option
-@click.option(
-    "--degradation",
-    type=click.Choice(["none", "subsample", "generator", "camera"]),
-    default="none",
-    show_default=True,
-    help="none: the photographs as they are. Else the network sees sharp faces made small in that "
-    "way.",
+@command(
+    degradation="none: the photographs as they are. Else the network sees sharp faces made small "
+    "in that way.",
+    stage1="Run or weights of the generator for --degradation generator.  "
+    "[default: what the network learned from]",
+    sizes="Shrink the photographs until each face box has this side, in pixels. May be repeated.",
 )
-@click.option(
-    "--stage1",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Run folder of the generator for --degradation generator.  [default: the network's own]",
-)
-@click.option(
-    "--size",
-    "sizes",
-    type=click.FloatRange(min=4),
-    multiple=True,
-    help="Shrink the photographs until each face box has this side, in pixels. May be repeated.",
-)
-@data_dir_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write the table as JSON, which `lrjax report` reads, and error curves beside it.",
-)
-@inference_options
 def evaluate(
-    network: str,
-    specs: tuple[str, ...],
-    which: str | None,
-    degradation: str,
-    stage1: Path | None,
-    sizes: tuple[float, ...],
-    data_dir: Path,
-    out: Path | None,
-    options: Inference,
+    network: Annotated[str, Click(metavar="RUN_OR_WEIGHTS")],
+    specs: Annotated[tuple[str, ...], Click(metavar="DATASET:SPLIT...")],
+    *,
+    which: Which = None,
+    degradation: Literal["none", "subsample", "generator", "camera"] = "none",
+    stage1: Path | None = None,
+    sizes: Annotated[
+        tuple[float, ...],
+        Click(flag="--size", type=click.FloatRange(min=4), multiple=True),
+    ] = (),
+    data_dir: DataDir,
+    out: Annotated[Path, FILE] | None = None,
+    options: PredictConfig,
 ) -> None:
-    """Measure the landmark network RUN_OR_WEIGHTS ("shipped" for the one that comes along).
+    """Measure the landmark network RUN_OR_WEIGHTS ("pretrained" for the one that comes along).
 
     Each face is looked at in its photograph, given its annotated box, exactly as `lrjax predict`
     would. With --degradation, the network is given the small images themselves, as in the tables
@@ -81,36 +58,24 @@ def evaluate(
     """
     if sizes and degradation != "none":
         raise InputError("--size shrinks photographs; leave it out, or --degradation.")
-    weights = locate(None if network == "shipped" else network, which)
-    detector = Detector.load(weights, options)
+    predictor = LandmarkPredictor.load(network, options, which)
     if degradation == "none":
         found = [
-            measure_photographs(detector, spec, data_dir, size)
+            measure_photographs(predictor, spec, data_dir, size)
             for spec in specs
             for size in sizes or (None,)
         ]
     else:
-        generator = _generator(detector, degradation, stage1)
-        found = [
-            measure_degraded(detector, spec, data_dir, degradation, generator) for spec in specs
-        ]
-    about = {"command": command_line(click.get_current_context()), "note": NOTE}
-    table = error_table(found, f"Errors of {weights}", **about)
+        found = [measure_degraded(predictor, spec, data_dir, degradation, stage1) for spec in specs]
+    about = {"command": command_line(), "note": NOTE}
+    table = error_table(found, f"Errors of {predictor.weights.path}", **about)
     click.echo(table.to_markdown())
     if out is not None:
-        figures = save_curves(found, out)
-        Result(
-            title=table.title,
-            tables=(table,),
-            figures=figures,
-            command=table.command,
-            data="; ".join(part.data for part in found),
-            hardware=jax.devices()[0].device_kind,
-        ).save(out)
+        save_result(out, table, "; ".join(part.data for part in found), _curves(found))
 
 
-def error_table(found: list[Measured], title: str, **about: Any) -> Table:
-    """One row for each data set and normaliser."""
+def error_table(found: Sequence[Measured], title: str, **about: Any) -> Table:
+    """Make a table with one row for each data set and normaliser."""
     rows = []
     for part in found:
         for normaliser in part.normalisers:
@@ -121,22 +86,13 @@ def error_table(found: list[Measured], title: str, **about: Any) -> Table:
     return Table(title, columns, tuple(rows), digits=2, **about)
 
 
-def save_curves(found: list[Measured], out: Path) -> tuple[Figure, ...]:
-    """Cumulative error distributions as SVG files beside `out`, one for each usual normaliser."""
-    figures = []
+def _curves(found: Sequence[Measured]) -> Iterator[tuple[str, str, Figure]]:
+    """Cumulative error distributions, one drawing for each usual normaliser."""
     for normaliser in dict.fromkeys(part.normalisers[0] for part in found):
-        curves = {
+        errors = {
             part.label: part.errors(normaliser)
             for part in found
             if part.normalisers[0] == normaliser
         }
-        file = out.with_name(f"{out.stem}-{normaliser}.svg")
-        write_atomically(file, to_svg(ced_curves(curves, normaliser)))
-        figures.append(Figure(file.name, f"Cumulative error distribution, normaliser {normaliser}"))
-    return tuple(figures)
-
-
-def _generator(detector: Detector, degradation: str, stage1: Path | None) -> str | None:
-    if degradation != "generator":
-        return None
-    return str(stage1) if stage1 is not None else detector.config.stage1
+        caption = f"Cumulative error distribution, normaliser {normaliser}"
+        yield normaliser, caption, ced_curves(errors, normaliser)

@@ -1,68 +1,47 @@
-"""`lrjax experiment`: the papers' tables and figures, one after the other."""
+"""`lrjax experiment`: run experiments of the papers, or of yours."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
+from typing import Annotated
 
 import click
 
-from lrjax.cli.options import data_dir_option
-
-NAMES = (
-    *("shipped", "dlib68", "figure4", "table1a", "table1b", "figure6", "table4", "figure8"),
-    *("table2a", "table2b", "table3"),
-    *("csri_table3", "csri_table4", "csri_table5", "csri_table6", "csri_table7", "csri_figure8"),
-)
+from lrjax.cli.options import FOLDER, Click, DataDir, RunsDir, Settings, choice, command
+from lrjax.configs import SIZES
 
 
-@click.command()
-@click.argument("names", nargs=-1, type=click.Choice(NAMES), required=True)
-@click.option(
-    "--size",
-    type=click.Choice(["paper", "w300", "small", "quick"]),
-    default="paper",
-    show_default=True,
-    help="Widths, schedules and data: the paper's, or less.",
+@command(
+    size="Widths, schedules and data: the paper's, or less.",
+    results_dir="Where tables and pictures go, for `lrjax report`.",
+    encoder="Weights (of `lrjax convert`) or run that table2b and table3 use; else one is trained.",
 )
-@click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Where runs are kept; what is there is not trained again.",
-)
-@click.option(
-    "--results-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    help="Where tables and pictures go, for `lrjax report`.",
-)
-@data_dir_option
-@click.option(
-    "--recogniser",
-    type=click.Path(path_type=Path, exists=True),
-    help="Weights (of `lrjax convert`) or run that table2b and table3 use; else one is trained.",
-)
-@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field.")
 def experiment(
-    names: tuple[str, ...],
-    size: str,
-    runs_dir: Path,
-    results_dir: Path,
-    data_dir: Path,
-    recogniser: Path | None,
-    settings: tuple[str, ...],
+    names: tuple[str, ...] = (),
+    *,
+    size: Annotated[str, choice(SIZES)] = "paper",
+    runs_dir: RunsDir,
+    results_dir: Annotated[Path, FOLDER] = Path("results"),
+    data_dir: DataDir,
+    encoder: Annotated[Path, Click(type=click.Path(path_type=Path, exists=True))] | None = None,
+    settings: Settings = (),
 ) -> None:
     """Train what the experiments NAMES need and is missing, measure, and write their results.
 
-    table1a to table4 and figure4 to figure8 are Kumar and Chellappa's; csri_table3 to csri_table7
-    and csri_figure8 those of CSRI, whose Figure 7 is drawn with csri_table5.
+    Without NAMES, all are listed. table1a to table4 and figure4 to figure8 are Kumar and
+    Chellappa's; csri_table3 to csri_table7 and csri_figure8 those of CSRI, whose Figure 7 is drawn
+    with csri_table5. One of your own is named my_experiments/mine.py:first, a file whose
+    EXPERIMENTS holds functions from a Context to a Result by their names.
     """
-    from lrjax.experiments.common import Context
+    from lrjax.experiments import runner
+    from lrjax.experiments.context import Context
 
+    if not names:
+        for name, about in runner.names().items():
+            click.echo(f"{name:14}  {about}")
+        return
     for name in names:
-        context = Context(size, runs_dir, results_dir, data_dir, settings, recogniser)
-        result = importlib.import_module(f"experiments.{name}").run(context)
-        click.echo(result.to_markdown())
+        runner.find(name)  # refused now rather than after hours
+    context = Context.create(size, runs_dir, results_dir, data_dir, settings, encoder)
+    for name in names:
+        click.echo(runner.run(name, context).to_markdown())

@@ -1,27 +1,27 @@
-"""`lrjax identify`: closed-set identification of low-resolution faces, as TinyFace measures it."""
+"""`lrjax identify`: find people again by TinyFace's protocol, closed-set identification."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import click
-import jax
 import numpy as np
+from matplotlib.figure import Figure
 
-from lrjax.cli.given import command_line
-from lrjax.cli.inference import Alignment, alignment_options, which_option
-from lrjax.cli.options import data_dir_option
+from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Which, command
+from lrjax.cli.results import command_line, save_result
+from lrjax.config import AlignmentConfig
 from lrjax.data.cache import default_folder
 from lrjax.data.identities import Identities, load_identities
 from lrjax.errors import InputError
 from lrjax.evaluation.identification import RANKS, Identification, identify, random_halves
-from lrjax.evaluation.scores import METRICS, Metric
-from lrjax.files import write_atomically
-from lrjax.inference.align import Aligner
-from lrjax.inference.embed import BATCH, FLIPS, Features, Flip, Recogniser, cached_embeddings
-from lrjax.report.plots import cmc_curves, precision_recall_curves, to_svg
-from lrjax.report.results import Figure, Result
-from lrjax.report.tables import Table
+from lrjax.evaluation.scores import Metric
+from lrjax.inference.aligner import Aligner
+from lrjax.inference.encoder import BATCH, FaceEncoder, Features, Flip, cached_embeddings
+from lrjax.report.plots import cmc_curves, precision_recall_curves
+from lrjax.report.tables import Cell, Table
 
 PROBE, GALLERY, DISTRACTORS = "probe", "gallery_match", "distractors"
 NOTE = (
@@ -31,121 +31,75 @@ NOTE = (
 )
 
 
-@click.command("identify")
-@click.argument("network", metavar="RECOGNISER")
-@click.argument("dataset")
-@which_option
-@alignment_options
-@click.option(
-    "--distractors/--no-distractors",
-    default=True,
-    show_default=True,
-    help="Put the pictures of nobody into the gallery.",
-)
-@click.option(
-    "--metric",
-    type=click.Choice(METRICS),
-    default="cosine",
-    show_default=True,
-    help="How features are compared; the official script does by the Euclidean distance.",
-)
-@click.option(
-    "--flip",
-    type=click.Choice(FLIPS),
-    default="sum",
-    show_default=True,
-    help="What becomes of the features of a face and of its mirror image.",
-)
-@click.option(
-    "--halves",
-    type=int,
-    metavar="SEED",
-    help="Share each person's pictures out by chance, one half probes, instead of officially.",
-)
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=BATCH,
-    show_default=True,
-    help="Faces in one forward pass.",
-)
-@data_dir_option
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=default_folder,
-    show_default="lrjax in $XDG_CACHE_HOME or ~/.cache",
-    help="Where aligned faces and features are kept, so that they are made once.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write the table as JSON, which `lrjax report` reads, and the curves beside it.",
+@command(
+    distractors="Put the pictures of nobody into the gallery.",
+    metric="How features are compared; the official script does by the Euclidean distance.",
+    mirror="What becomes of the features of a face and of its mirror image: those of the face "
+    "alone, as the official script takes them, or both in one of three ways.",
+    halves="Share each person's pictures out by chance, one half probes, instead of officially.",
+    batch="Faces in one forward pass.",
+    cache="Where aligned faces and features are kept, so that they are made once.",
 )
 def identify_command(
-    network: str,
+    network: Annotated[str, Click(metavar="ENCODER")],
     dataset: str,
-    which: str | None,
-    alignment: Alignment,
-    distractors: bool,
-    metric: Metric,
-    flip: Flip,
-    halves: int | None,
-    batch: int,
-    data_dir: Path,
-    cache: Path,
-    out: Path | None,
+    *,
+    which: Which = None,
+    alignment: AlignmentConfig,
+    distractors: bool = True,
+    metric: Metric = "euclidean",
+    mirror: Flip = "none",
+    halves: Annotated[int, Click(metavar="SEED")] | None = None,
+    batch: Annotated[int, Click(type=click.IntRange(min=1))] = BATCH,
+    data_dir: DataDir,
+    cache: Annotated[
+        Path,
+        FOLDER,
+        Click(default=default_folder, show_default="lrjax in $XDG_CACHE_HOME or ~/.cache"),
+    ],
+    out: Annotated[Path, FILE] | None = None,
 ) -> None:
-    """Rank the gallery of DATASET for each of its probes by the features of RECOGNISER.
+    """Rank the gallery of DATASET for each of its probes by the features of ENCODER.
 
-    RECOGNISER is a run folder of `lrjax train recognition` or a file of `lrjax convert`. DATASET is
-    prepared, with splits like TinyFace's: probe, gallery_match and distractors. All faces are
-    aligned in the same way to what the recogniser has learned with.
+    ENCODER is a run folder of `lrjax train recognition` or `csri`, or a file of `lrjax convert`.
+    DATASET is prepared, with splits like TinyFace's: probe, gallery_match and distractors. All
+    faces are aligned in the same way to what the encoder has learned with.
     """
-    recogniser = Recogniser.load(network, which)
+    encoder = FaceEncoder.load(network, which)
     splits = [PROBE, GALLERY] + [DISTRACTORS] * distractors
-    portraits = {split: _portraits(f"{dataset}:{split}", data_dir) for split in splits}
-    aligner = alignment.load(recogniser.template)
+    identities = {split: _load(f"{dataset}:{split}", data_dir) for split in splits}
+    aligner = Aligner.load(alignment, encoder.template)
     features = {
-        split: cached_embeddings(recogniser, aligner, part, flip=flip, batch=batch, cache=cache)
-        for split, part in portraits.items()
+        split: cached_embeddings(encoder, aligner, part, flip=mirror, batch=batch, cache=cache)
+        for split, part in identities.items()
     }
-    found = rank(portraits, features, metric, halves)
+    found = rank(identities, features, metric, halves)
     aligned = np.concatenate([part.aligned for part in features.values()])
-    note = f"{NOTE} {_parts(portraits)}. {aligner.note(aligned)}."
+    sizes = ", ".join(f"{len(part):,} {split}" for split, part in identities.items())
+    note = f"{NOTE} {sizes}. {aligner.note(aligned)}."
     if halves is not None:
         note += f" Probes and gallery are random halves (seed {halves}), not the official ones."
-    command = command_line(click.get_current_context())
     row = {
-        "recogniser": f"{recogniser.name} ({Path(network).name})",
-        "alignment": _how(aligner, alignment),
-        "not aligned": _missing(aligner, aligned),
-        "flip": flip,
+        "encoder": f"{encoder.name} ({Path(network).name})",
+        **_alignment(aligner, aligned),
+        "mirror": mirror,
         **found.summary(),
     }
-    table = identification_table([row], f"Identification on {dataset}", command, note)
+    table = identification_table([row], f"Identification on {dataset}", command_line(), note)
     click.echo(table.to_markdown())
     if out is not None:
-        figures = save_curves({recogniser.name: found}, out)
-        Result(
-            title=table.title,
-            tables=(table,),
-            figures=figures,
-            command=command,
-            data=f"{dataset}: {_parts(portraits)}",
-            hardware=jax.devices()[0].device_kind,
-        ).save(out)
+        save_result(out, table, f"{dataset}: {sizes}", _curves({encoder.name: found}))
 
 
 def rank(
-    portraits: dict[str, Identities],
-    features: dict[str, Features],
+    identities: Mapping[str, Identities],
+    features: Mapping[str, Features],
     metric: Metric,
     halves: int | None = None,
 ) -> Identification:
-    """The probes' ranks; with a seed for `halves` these are drawn from probes and gallery alike."""
+    """Rank the probes; with a seed for `halves` these are drawn from probes and gallery alike."""
     probes, gallery = (features[split].features for split in (PROBE, GALLERY))
-    who, whose = (portraits[split].label for split in (PROBE, GALLERY))
+    who, whose = (identities[split].label for split in (PROBE, GALLERY))
     if halves is not None:
         everything, labels = np.concatenate([probes, gallery]), np.concatenate([who, whose])
         chosen, others = random_halves(labels, halves)
@@ -156,32 +110,25 @@ def rank(
 
 
 def identification_table(
-    rows: list[dict[str, str | float | int | None]], title: str, command: str, note: str
+    rows: Sequence[Mapping[str, Cell]], title: str, command: str, note: str
 ) -> Table:
-    """One row for each recogniser and alignment; ranks beyond the gallery are missing."""
+    """Make a table with a row for each encoder and alignment; ranks beyond the gallery are left
+    out."""
     ranks = [f"rank-{r}" for r in RANKS if any(f"rank-{r}" in row for row in rows)]
-    about = ("recogniser", "alignment", "not aligned", "flip", "metric", "distractors")
+    about = ("encoder", "alignment", "not aligned", "mirror", "metric", "distractors")
     columns = (*about, "probes", "gallery", *ranks, "mAP")
     cells = tuple(tuple(row.get(column) for column in columns) for row in rows)
     return Table(title, columns, cells, note=note, command=command, digits=2)
 
 
-def save_curves(found: dict[str, Identification], out: Path) -> tuple[Figure, ...]:
-    """CMC and precision-recall curves as SVG files beside `out`."""
+def _curves(found: Mapping[str, Identification]) -> Iterator[tuple[str, str, Figure]]:
     cmc = cmc_curves({name: part.cmc for name, part in found.items()})
+    yield "cmc", "Cumulative match characteristic", cmc
     both = precision_recall_curves({name: part.precision_recall for name, part in found.items()})
-    figures = []
-    for suffix, figure, caption in (
-        ("cmc", cmc, "Cumulative match characteristic"),
-        ("pr", both, "Mean interpolated precision over recall"),
-    ):
-        file = out.with_name(f"{out.stem}-{suffix}.svg")
-        write_atomically(file, to_svg(figure))
-        figures.append(Figure(file.name, caption))
-    return tuple(figures)
+    yield "pr", "Mean interpolated precision over recall", both
 
 
-def _portraits(spec: str, data_dir: Path) -> Identities:
+def _load(spec: str, data_dir: Path) -> Identities:
     try:
         return load_identities(spec, data_dir)
     except InputError as error:
@@ -190,15 +137,10 @@ def _portraits(spec: str, data_dir: Path) -> Identities:
         raise
 
 
-def _parts(portraits: dict[str, Identities]) -> str:
-    return ", ".join(f"{len(part):,} {split}" for split, part in portraits.items())
-
-
-def _how(aligner: Aligner, alignment: Alignment) -> str:
-    if not aligner.words:
-        return f"resize ({alignment.plain})"
-    return f"{aligner.words.removeprefix('by ')}, {alignment.fit}"
-
-
-def _missing(aligner: Aligner, aligned: np.ndarray) -> int | str:
-    return int(np.sum(~aligned)) if aligner.words else "all"
+def _alignment(aligner: Aligner, aligned: np.ndarray) -> dict[str, Cell]:
+    """What a row says of how faces were aligned, and how many were not."""
+    how = aligner.alignment
+    if not aligner.description:
+        return {"alignment": f"resize ({how.resize_mode})", "not aligned": "all"}
+    words = f"{aligner.description.removeprefix('by ')}, {how.fit}"
+    return {"alignment": words, "not aligned": int(np.sum(~aligned))}

@@ -1,56 +1,73 @@
-"""`lrjax`: one command line, one file per command."""
+"""The command line: one file of this folder a command, found by its first line."""
 
 from __future__ import annotations
 
+import ast
 import importlib
+import os
+import pkgutil
+import re
 import sys
+from pathlib import Path
 
 import click
 
 import lrjax
-from lrjax.errors import InputError
-
-# name -> (module, attribute, one line): modules are imported when their command is asked for, so
-# that `lrjax --help` does not wait for JAX.
-COMMANDS = {
-    "quickstart": ("lrjax.cli.quickstart", "quickstart", "Everything once, on drawn faces."),
-    "config": ("lrjax.cli.config", "config", "Print a configuration, all its fields."),
-    "train": ("lrjax.cli.train", "train", "Train a configuration, or finish a run."),
-    "prepare": ("lrjax.cli.prepare", "prepare", "Turn a dataset's official files into records."),
-    "experiment": ("lrjax.cli.experiment", "experiment", "Run experiments of the papers."),
-    "predict": ("lrjax.cli.predict", "predict", "Find the landmarks of faces in image files."),
-    "align": ("lrjax.cli.align", "align", "Lay faces onto a template, for recognisers."),
-    "identify": (
-        "lrjax.cli.identify",
-        "identify_command",
-        "Find people again: TinyFace's protocol.",
-    ),
-    "evaluate": ("lrjax.cli.evaluate", "evaluate", "Measure a landmark network on a dataset."),
-    "resolve": ("lrjax.cli.resolve", "resolve", "Enlarge faces by a super-resolution network."),
-    "export": ("lrjax.cli.export", "export", "Write a run's network as one file."),
-    "convert": ("lrjax.cli.convert", "convert", "Read weights that others published."),
-    "benchmark": ("lrjax.cli.benchmark", "benchmark", "How fast training is here."),
-    "report": ("lrjax.cli.report", "report", "Gather results into one page."),
-}
+from lrjax import cli as commands
+from lrjax.errors import InputError, did_you_mean
 
 
-class Lazy(click.Group):
-    """A group whose commands are imported when used."""
+def one_liners() -> dict[str, str]:
+    """Read what each command says of itself, without importing it, as that may take seconds.
+
+    A module is a command if its docstring begins "`lrjax NAME`: ", NAME being the module's; what
+    follows on that line says what it does.
+    """
+    found = {}
+    for module in pkgutil.iter_modules(commands.__path__):
+        text = Path(__file__).with_name(f"{module.name}.py").read_text(encoding="utf-8")
+        docstring = ast.get_docstring(ast.parse(text)) or ""
+        if about := re.match(rf"`lrjax {module.name}`: (.+)", docstring):
+            found[module.name] = about[1][0].upper() + about[1][1:]
+    return found
+
+
+class Commands(click.Group):
+    """Commands that are found in this folder, and imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        """List the names."""
+        return list(one_liners())
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        """Import a command: that of its module whose name is the module's."""
+        if name not in one_liners():
             return None
-        module, attribute, _ = COMMANDS[name]
-        return getattr(importlib.import_module(module), attribute)
+        module = importlib.import_module(f"{commands.__name__}.{name}")
+        found = (value for value in vars(module).values() if isinstance(value, click.Command))
+        return next(command for command in found if command.name == name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is called, or name one that resembles it."""
+        name = args[0]
+        if not name.startswith("-") and name not in one_liners():
+            names = one_liners()
+            raise click.UsageError(
+                f"There is no command {name!r}{did_you_mean(name, names)}; there are "
+                f"{', '.join(names)}.",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line on each command."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+            formatter.write_dl(list(one_liners().items()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line on each system of the papers."""
         from lrjax.experiments.systems import SYSTEMS, state
 
         with formatter.section("Systems of the papers (see `lrjax train` and `lrjax experiment`)"):
@@ -62,25 +79,44 @@ class Lazy(click.Group):
             )
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(lrjax.__version__, prog_name="lrjax")
-def cli() -> None:
+@click.option(
+    "--import",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Run a Python file of yours first, which registers the networks that weights are of.",
+)
+def cli(files: tuple[Path, ...]) -> None:
     """Landmarks on, and recognition of, faces of 15 to 40 pixels."""
+    for file in files:
+        importlib.import_module("lrjax.tasks.runs").import_file(file)
 
 
 def main() -> None:
-    """Run the command line: wrong input is one sentence and status 1, Ctrl-C is status 130."""
+    """Run the command line: what goes wrong is one sentence and status 1, Ctrl-C status 130."""
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except InputError as error:
-        click.echo(f"lrjax: {error}", err=True)
+        _stop(str(error), 1)
+    except BrokenPipeError:  # whoever read the output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        file = error.filename or "A file"
+        reason = error.strerror or error
+        _stop(f"{file} cannot be read or written ({reason}); free it, or name another place.", 1)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("lrjax: interrupted.", err=True)
-        sys.exit(130)
+        _stop("interrupted.", 130)
+
+
+def _stop(sentence: str, status: int) -> None:
+    click.echo(f"lrjax: {sentence}", err=True)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

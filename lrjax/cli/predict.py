@@ -1,66 +1,45 @@
-"""`lrjax predict`: landmarks of the faces in image files."""
+"""`lrjax predict`: find the landmarks of faces in image files."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import click
 import numpy as np
 from tqdm import tqdm
 
-from lrjax.cli.inference import inference_options, output_file, which_option
+from lrjax.cli.faces import output_file, refuse_outside, report_problems, save_picture
+from lrjax.cli.options import FOLDER, Click, Flag, Which, choice, command
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.geometry.points import SCHEMES
-from lrjax.inference.files import Looked, look_at_files
-from lrjax.inference.landmarks import Detector, Inference, Prediction
-from lrjax.inference.rows import Row, image_rows, read_rows, table_text
-from lrjax.report.draw import photo_overlay, save_png
+from lrjax.inference.files import FilePrediction, predict_files
+from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig, Prediction
+from lrjax.inference.tables import Row, image_rows, read_rows, table_text
+from lrjax.report.draw import photo_overlay
 
 
-@click.command()
-@click.option(
-    "--images",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of images (jpg, jpeg, png, bmp, webp), or one image.",
+@command(
+    boxes="CSV file with the columns file,x,y,w,h. Without it, each image is one face crop.",
+    points="All points of the network, or five: eyes, nose tip, mouth corners.",
+    out="CSV file to write; - for the terminal.",
+    weights="Weights file or run folder, or the network that comes along, of 68 points.",
+    draw="Write one picture per image there, enlarged, with boxes and points.",
 )
-@click.option(
-    "--boxes",
-    "boxes_file",
-    type=click.Path(path_type=Path),
-    help="CSV file with the columns file,x,y,w,h. Without it, each image is one face crop.",
-)
-@click.option(
-    "--points",
-    type=click.Choice(["native", *SCHEMES]),
-    default="native",
-    show_default=True,
-    help="All points of the network, or five: eyes, nose tip, mouth corners.",
-)
-@click.option("--out", required=True, metavar="FILE", help="CSV file to write; - for the terminal.")
-@click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    help="Weights file or run folder.  [default: the shipped network, 68 points]",
-)
-@which_option
-@click.option(
-    "--draw",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Write one picture per image there, enlarged, with boxes and points.",
-)
-@inference_options
 def predict(
+    *,
     images: Path,
-    boxes_file: Path | None,
-    points: str,
-    out: str,
-    weights: Path | None,
-    which: str | None,
-    draw: Path | None,
-    options: Inference,
+    boxes: Path | None = None,
+    allow_outside: Flag = False,
+    points: Annotated[str, choice(["native", *SCHEMES])] = "native",
+    out: Annotated[str, Click(metavar="FILE")],
+    weights: Path = Path("pretrained"),
+    which: Which = None,
+    draw: Annotated[Path, FOLDER] | None = None,
+    options: PredictConfig,
 ) -> None:
     """Find the landmarks of faces and write them as CSV.
 
@@ -69,35 +48,36 @@ def predict(
     in 0..1. Boxes are in pixels of the image as it is stored, whatever orientation its EXIF data
     ask for, x and y being the first column and row; they may reach beyond the image.
 
-    A row that cannot be used keeps its place, with empty cells, and is named at the end; the exit
-    status is then 1.
+    A row that cannot be used keeps its place, with empty cells, and is named at the end, as is a
+    picture that cannot be written; the exit status is then 1.
     """
     target = _output(out)
     if not images.exists():
         raise InputError(f"There are no images in {images}, which does not exist; check --images.")
-    rows = image_rows(images) if boxes_file is None else read_rows(boxes_file)
-    detector = Detector.load(weights, options, which)
-    scheme = detector.scheme_of(points)
+    rows = _rows(images, boxes, allow_outside)
+    predictor = LandmarkPredictor.load(weights, options, which)
+    scheme = predictor.scheme_of(points)
     root = images.parent if images.is_file() else images
-    if images.is_file():
-        rows = [_only(row, images.name) for row in rows]
     found: list[tuple[Prediction, int] | None] = [None] * len(rows)
     problems: dict[int, str] = {}
+    pictures: list[str | None] = []
     taken: set[Path] = set()
-    with tqdm(total=len(rows), desc="faces", unit="face", dynamic_ncols=True) as bar:
-        for looked in look_at_files(detector, rows, root, points):
-            for i, row in enumerate(looked.rows):
-                found[row] = (looked.prediction, i)
-            problems |= looked.problems
-            if draw is not None and looked.photo is not None:
-                _draw(output_file(draw, f"{looked.file}.png", taken), looked)
-            bar.update(len(looked.rows) + len(looked.problems))
+    for part in _shown(predict_files(predictor, rows, root, points), len(rows)):
+        for i, row in enumerate(part.rows):
+            found[row] = (part.prediction, i)
+        problems |= part.problems
+        if draw is not None and part.photo is not None:
+            pictures.append(_draw(output_file(draw, f"{part.file}.png", taken), part))
     text = table_text(rows, found, scheme)
     if target is None:
         click.echo(text, nl=False)
     else:
         write_atomically(target, text.encode("utf-8", "surrogateescape"))
-    _report(rows, problems, boxes_file)
+    missing = [picture for picture in pictures if picture is not None]
+    report_problems(
+        (_named(rows, problems, boxes), len(rows), "rows have no points"),
+        (missing, len(pictures), "pictures could not be drawn"),
+    )
 
 
 def _output(out: str) -> Path | None:
@@ -110,24 +90,36 @@ def _output(out: str) -> Path | None:
     return path
 
 
+def _rows(images: Path, table: Path | None, allow_outside: bool) -> list[Row]:
+    if table is None:
+        return image_rows(images)
+    rows = refuse_outside(read_rows(table), allow_outside)
+    return [_only(row, images.name) for row in rows] if images.is_file() else rows
+
+
 def _only(row: Row, name: str) -> Row:
     if row.file == name or row.problem:
         return row
-    return Row(row.cells, row.box, f"the image given with --images is {name}", row.line)
+    return dataclasses.replace(row, problem=f"the image given with --images is {name}")
 
 
-def _draw(path: Path, looked: Looked) -> None:
-    image = np.asarray(looked.photo)
-    seen = looked.prediction
+def _shown(parts: Iterator[FilePrediction], total: int) -> Iterator[FilePrediction]:
+    """The same, with a bar over the faces."""
+    with tqdm(total=total, desc="faces", unit="face", dynamic_ncols=True) as bar:
+        for part in parts:
+            yield part
+            bar.update(len(part.rows) + len(part.problems))
+
+
+def _draw(path: Path, part: FilePrediction) -> str | None:
+    seen = part.prediction
     boxes, points = ([], []) if seen is None else (seen.boxes, seen.points)
-    save_png(path, photo_overlay(image, boxes, points))
+    return save_picture(path, photo_overlay(np.asarray(part.photo), boxes, points))
 
 
-def _report(rows: list[Row], problems: dict[int, str], table: Path | None) -> None:
-    """Name the rows without a prediction, and end with status 1 if there are any."""
-    for i, problem in sorted(problems.items()):
-        place = f"{table} line {rows[i].line}, " if table is not None else ""
-        click.echo(f"lrjax: {place}{rows[i].file or 'no file'}: {problem}", err=True)
-    if problems:
-        count = f"{len(problems)} of {len(rows)}"
-        raise InputError(f"{count} rows have no points; each is named above with the reason.")
+def _named(rows: Sequence[Row], problems: dict[int, str], table: Path | None) -> list[str]:
+    """Where each problem is, in words."""
+    return [
+        f"{f'{table} line {rows[i].line}, ' if table else ''}{rows[i].file or 'no file'}: {problem}"
+        for i, problem in sorted(problems.items())
+    ]

@@ -1,51 +1,69 @@
-"""`lrjax prepare`: from a dataset's official files to records."""
+"""`lrjax prepare`: turn a dataset's official files into records."""
 
 import contextlib
 import importlib
 import io
 import os
-import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 import tensorflow_datasets as tfds
 
-import lrjax.tfds_builders
-from lrjax.cli.options import settings_option
+from lrjax import tfds_builders
+from lrjax.cli.options import DataDir, Flag, Settings, command
 from lrjax.config import override, to_dict
 from lrjax.data.identities import load_identities
-from lrjax.errors import InputError
+from lrjax.errors import InputError, did_you_mean
 from lrjax.files import exclusively
 from lrjax.tfds_builders.common import REPORT_FILE, RecordBuilder, Report
 
-DATASETS = tuple(
-    sorted(
-        path.parent.name
-        for path in pathlib.Path(lrjax.tfds_builders.__path__[0]).glob("*/*_dataset_builder.py")
-    )
-)
-"""A dataset is a folder with a builder."""
 NAMES_SHOWN = 3
 
 
+def datasets() -> list[str]:
+    """List the datasets: each is a folder with a builder."""
+    folders = [Path(folder) for folder in tfds_builders.__path__]
+    found = (path for folder in folders for path in folder.glob("*/*_dataset_builder.py"))
+    return sorted({path.parent.name for path in found})
+
+
 def builder_class(name: str) -> type[RecordBuilder]:
-    """The TFDS builder of a dataset."""
-    return importlib.import_module(f"lrjax.tfds_builders.{name}.{name}_dataset_builder").Builder
+    """Import the TFDS builder of a dataset, which is named or in a folder of a user's.
+
+    Raises:
+      InputError: there is none; those that exist are named.
+    """
+    folder = Path(name)
+    dataset = folder.name
+    if name not in datasets() and (folder / f"{dataset}_dataset_builder.py").is_file():
+        if (Path(tfds_builders.__file__).parent / dataset).exists():
+            raise InputError(f"There is {dataset!r} in lrjax already; give {folder} another name.")
+        # It is then imported as one of ours, and may use what they share, as `..common`.
+        tfds_builders.__path__.append(str(folder.resolve().parent))
+    elif name not in datasets():
+        raise InputError(
+            f"There is no dataset {name!r}{did_you_mean(name, datasets())}; there are "
+            f"{', '.join(datasets())}, or name a folder with a builder, such as path/to/mine that "
+            "holds mine_dataset_builder.py."
+        )
+    module = f"{tfds_builders.__name__}.{dataset}.{dataset}_dataset_builder"
+    return importlib.import_module(module).Builder
 
 
 def prepare_dataset(
     name: str,
-    data_dir: pathlib.Path,
-    manual_dir: pathlib.Path | None = None,
+    data_dir: Path,
+    manual_dir: Path | None = None,
     force: bool = False,
     settings: Sequence[str] = (),
 ) -> bool:
-    """Prepares a dataset unless it is prepared; whole, or not at all.
+    """Prepare a dataset unless it is prepared; whole, or not at all.
 
     Args:
-      name: one of DATASETS.
+      name: as for `builder_class`.
       data_dir: records go to `<data_dir>/<name>/<version>`.
       manual_dir: the official files; by default the dataset's folder in $LRJAX_DATA.
       force: replace what is prepared, once the new records are complete.
@@ -59,6 +77,7 @@ def prepare_dataset(
         setting is not one of the dataset's.
     """
     builder_type = builder_class(name)
+    name = builder_type.name
     chosen = _settings(name, builder_type, settings)
     target = builder_type(data_dir=data_dir).data_path
     if not force and (target / "dataset_info.json").exists():
@@ -114,7 +133,7 @@ def _paths(fields: dict[str, Any]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _workplace(data_dir: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
+def _workplace(data_dir: Path, name: str) -> Iterator[Path]:
     """An empty folder to write in, removed at the end; the next run removes one left by a crash."""
     work = data_dir / f".preparing-{name}"
     work.mkdir(parents=True, exist_ok=True)
@@ -127,16 +146,14 @@ def _workplace(data_dir: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
             shutil.rmtree(work)
 
 
-def _manual_folder(
-    name: str, given: pathlib.Path | None, builder_type: type[RecordBuilder]
-) -> pathlib.Path:
+def _manual_folder(name: str, given: Path | None, builder_type: type[RecordBuilder]) -> Path:
     layout = " ".join((builder_type.MANUAL_DOWNLOAD_INSTRUCTIONS or "").split())
     if given is not None:
         if not given.is_dir() or not any(given.iterdir()):
             raise InputError(f"{given} is not a folder with files for '{name}': {layout}.")
         return given
     root = os.environ.get("LRJAX_DATA")
-    candidates = [pathlib.Path(root) / folder for folder in builder_type.FOLDERS] if root else []
+    candidates = [Path(root) / folder for folder in builder_type.FOLDERS] if root else []
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
@@ -144,11 +161,11 @@ def _manual_folder(
     raise InputError(f"Name the folder of '{name}' with --manual-dir{tried}: {layout}.")
 
 
-def describe(name: str, data_dir: pathlib.Path) -> str:
-    """What is prepared: the faces per split, and everything that was left out, with the reason."""
+def describe(name: str, data_dir: Path) -> str:
+    """Say what is prepared: the faces per split, and what was left out, with the reasons."""
     builder = builder_class(name)(data_dir=data_dir)
-    folder = pathlib.Path(builder.data_dir)
-    lines = [f"{name} {builder.version} in {folder}", ""]
+    folder = Path(builder.data_dir)
+    lines = [f"{builder.name} {builder.version} in {folder}", ""]
     if not (folder / REPORT_FILE).exists():
         counts = {split: {"written": i.num_examples} for split, i in builder.info.splits.items()}
         return "\n".join(lines + _table(counts))
@@ -177,42 +194,33 @@ def _table(counts: dict[str, dict[str, int]]) -> list[str]:
     return lines
 
 
-def default_data_dir() -> pathlib.Path:
-    """Where prepared data live unless told otherwise, as for TFDS itself."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
-@click.command()
-@click.argument("name", type=click.Choice(DATASETS))
-@click.option(
-    "--manual-dir",
-    type=click.Path(path_type=pathlib.Path),
-    help="Folder of the official files. Default: the dataset's folder in $LRJAX_DATA.",
+@command(
+    manual_dir="Folder of the official files. Default: the dataset's folder in $LRJAX_DATA.",
+    force="Prepare again what is prepared.",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=pathlib.Path),
-    default=default_data_dir,
-    show_default="$TFDS_DATA_DIR or ~/tensorflow_datasets",
-    help="Where the records go.",
-)
-@settings_option
-@click.option("--force", is_flag=True, help="Prepare again what is prepared.")
 def prepare(
-    name: str,
-    manual_dir: pathlib.Path | None,
-    data_dir: pathlib.Path,
-    settings: tuple[str, ...],
-    force: bool,
+    name: str | None = None,
+    *,
+    manual_dir: Path | None = None,
+    data_dir: DataDir,
+    settings: Settings = (),
+    force: Flag = False,
 ) -> None:
     """Turn the official files of the dataset NAME into records that training reads.
 
     Ends with the faces per split and with everything that was left out and why. Files that are
     missing or damaged are counted and named, never fatal, unless nothing at all can be read.
 
+    Without NAME, all datasets are listed. One of your own is named by its folder: path/to/mine
+    holds mine_dataset_builder.py with a class Builder, like the folders in tfds_builders, and is
+    then known as mine:SPLIT.
+
     synlr has settings: --set source=celeba:train makes it of a prepared dataset; its other fields
     are in the README of tfds_builders/synlr.
     """
+    if name is None:
+        click.echo("\n".join(datasets()))
+        return
     if not prepare_dataset(name, data_dir, manual_dir, force, settings):
         click.echo("Already prepared; --force prepares it again.")
     click.echo(describe(name, data_dir))

@@ -1,19 +1,18 @@
-"""`lrjax quickstart`: both stages of K&C, on faces that are drawn on the spot, and a page."""
+"""`lrjax quickstart`: everything once, on faces that are drawn on the spot, and a page."""
 
 from __future__ import annotations
 
-import importlib
 import time
 from pathlib import Path
+from typing import Annotated
 
 import click
 
+from lrjax.cli.options import FOLDER, command
 from lrjax.cli.prepare import describe, prepare_dataset
-from lrjax.report.page import write_page
-from lrjax.report.results import gather
 
 # The first thing that a newcomer sees is the real thing at work; then how it came to be.
-EXPERIMENTS = ("shipped", "figure4", "table1b", "figure6")
+EXPERIMENTS = ("pretrained", "figure4", "table1b", "figure6")
 
 INTRODUCTION = (
     "Synthetic faces were drawn, sharp ones and others through a bad camera. The landmark network "
@@ -24,20 +23,16 @@ INTRODUCTION = (
 )
 
 
-@click.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("quickstart"),
-    show_default=True,
-    help="Folder for the faces, the runs and the page.",
-)
-def quickstart(out: Path) -> None:
+@command(out="Folder for the faces, the runs and the page.")
+def quickstart(*, out: Annotated[Path, FOLDER] = Path("quickstart")) -> None:
     """Draw faces, train both stages on them (briefly), measure, and write one page.
 
     Needs no data. What an earlier, interrupted quickstart has finished is not done again.
     """
-    from lrjax.experiments.common import Context
+    from lrjax.experiments import runner
+    from lrjax.experiments.context import Context
+    from lrjax.report.page import write_page
+    from lrjax.report.results import gather
 
     begun = time.monotonic()
 
@@ -48,11 +43,11 @@ def quickstart(out: Path) -> None:
     data = out / "data"
     prepare_dataset("synthetic_faces", data)
     click.echo(describe("synthetic_faces", data), err=True)
+    context = Context.create("quick", out / "runs", out / "results", data)
+    about = runner.names()
     for name in EXPERIMENTS:
-        module = importlib.import_module(f"experiments.{name}")
-        say((module.__doc__ or name).splitlines()[0])
-        result = module.run(Context("quick", out / "runs", out / "results", data))
-        click.echo(result.to_markdown())
+        say(about[name])
+        click.echo(runner.run(name, context).to_markdown())
     page = out / "index.html"
     write_page(page, "lrjax quickstart", gather([out / "results"]), INTRODUCTION)
     say(f"Done. Open {page}.")

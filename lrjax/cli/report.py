@@ -1,10 +1,12 @@
-"""`lrjax report`: all results in one page."""
+"""`lrjax report`: gather results into one page."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import click
 
+from lrjax.cli.options import Click, command
 from lrjax.errors import InputError
 from lrjax.report.page import write_page
 from lrjax.report.results import Result, gather
@@ -18,11 +20,13 @@ INTRODUCTION = (
 )
 
 
-@click.command()
-@click.argument("results", nargs=-1, required=True, metavar="RESULTS_DIR...", type=Path)
-@click.option("--out", type=Path, required=True, help="The HTML file to write.")
-@click.option("--title", default="Low-resolution faces", show_default=True)
-def report(results: tuple[Path, ...], out: Path, title: str) -> None:
+@command(out="The HTML file to write.", title="Of the page.")
+def report(
+    results: Annotated[tuple[Path, ...], Click(metavar="RESULTS_DIR...")],
+    *,
+    out: Path,
+    title: str = "Low-resolution faces",
+) -> None:
     """Gather the results below the given folders into one self-contained HTML page.
 
     A result is a JSON file as the experiments write it, with its pictures beside it.

@@ -1,86 +1,85 @@
-"""`lrjax train`: one configuration into one run folder."""
+"""`lrjax train`: train a configuration, or finish a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import click
+import jax
 
-from lrjax.cli.options import data_dir_option, find_config, settings_option
+from lrjax.cli.options import FOLDER, Click, DataDir, Flag, RunsDir, Settings, command
 from lrjax.config import override
 from lrjax.errors import InputError
-from lrjax.inference.framing import frames
-from lrjax.report import draw
+from lrjax.report.samples import save_pictures
 from lrjax.tasks import runs
 from lrjax.training import loop, parallel
 
-
-def save_pictures(folder: Path, step: int, pictures: dict[str, Any]) -> None:
-    """`samples/step-NAME.png` in a run folder: what the networks see, and find."""
-    for name, shown in pictures.items():
-        images = shown["images"]
-        if "points" in shown:
-            sheet = draw.face_sheet(images, shown["points"], columns=8)
-        else:
-            sheet = draw.sample_grid(images, columns=8, scale=max(1, 128 // images.shape[1]))
-        draw.save_png(folder / "samples" / f"{step:07d}-{name}.png", sheet)
+NEXT = {
+    "degradation": "lrjax train landmarks:s4 --set stage1={}",
+    "landmarks": "lrjax evaluate {} alrf:test",
+    "recognition": "lrjax identify {} tinyface",
+    "csri": "lrjax identify {} tinyface",
+    "super_resolution": "lrjax upsample --weights {} --images DIR --out DIR",
+}
+"""What one does with a run of each task."""
 
 
-@click.command()
-@click.argument("name", metavar="CONFIG[:VARIANT]")
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    show_default="runs/CONFIG-VARIANT",
-    help="Folder of the run.",
+@command(
+    run_dir="Folder of the run.  [default: RUNS_DIR/CONFIG-VARIANT]",
+    resume="Go on with the run in the folder, if there is one; or remove it and begin anew.",
+    distributed="Be one of the processes of a cluster's job.",
+    coordinator="Where the first process listens.",
+    processes="How many train together.",
+    process="Which one this is, from 0.",
 )
-@data_dir_option
-@settings_option
-@click.option(
-    "--resume/--restart",
-    default=True,
-    show_default=True,
-    help="Go on with the run in the folder, if there is one; or remove it and begin anew.",
-)
-@click.option("--distributed", is_flag=True, help="Be one of the processes of a cluster's job.")
-@click.option("--coordinator", metavar="HOST:PORT", help="Where the first process listens.")
-@click.option("--processes", type=click.IntRange(1), help="How many train together.")
-@click.option("--process", type=click.IntRange(0), help="Which one this is, from 0.")
 def train(
-    name: str,
-    run_dir: Path | None,
-    data_dir: Path,
-    settings: tuple[str, ...],
-    resume: bool,
-    distributed: bool,
-    coordinator: str | None,
-    processes: int | None,
-    process: int | None,
+    name: Annotated[str, Click(metavar="CONFIG[:VARIANT]")],
+    *,
+    run_dir: Annotated[Path, FOLDER] | None = None,
+    runs_dir: RunsDir,
+    data_dir: DataDir,
+    settings: Settings = (),
+    resume: Annotated[bool, Click(off="--restart")] = True,
+    distributed: Flag = False,
+    coordinator: Annotated[str, Click(metavar="HOST:PORT")] | None = None,
+    processes: Annotated[int, Click(type=click.IntRange(1))] | None = None,
+    process: Annotated[int, Click(type=click.IntRange(0))] | None = None,
 ) -> None:
     """Train CONFIG, or go on where its run stopped.
+
+    CONFIG is one of `lrjax config --list`, or a file of your own, my_configs/landmarks.py:mine,
+    that has get_config(variant) and may register networks and tasks. The runs that it names are
+    trained first, unless --runs-dir holds them.
 
     Several processes (one a host, or one a GPU) share a run folder and split each batch. Under
     SLURM, Open MPI or Kubernetes --distributed is enough; elsewhere each is told --coordinator,
     --processes and its own number, --process.
     """
-    config = override(find_config(name), settings)
-    folder = run_dir or Path("runs") / name.replace(":", "-")
+    config = override(runs.find_config(name), settings)
+    folder = run_dir or runs.folder_of(name, runs_dir)
     if distributed or (coordinator, processes, process) != (None, None, None):
         parallel.join(coordinator, processes, process)
     if not resume:
         click.echo(f"lrjax: --restart removes what is in {folder}.", err=True)
-        runs.discard(folder)
+    before = _steps_done(folder) if resume else None
     try:
-        runs.train(
-            config,
-            folder,
-            data_dir=data_dir,
-            align=frames,
-            pictures=lambda step, shown: save_pictures(folder, step, shown),
-        )
+        graph = runs.Runs(runs_dir, data_dir, pictures=save_pictures)
+        state = graph.train(config, folder, restart=not resume)
     except loop.Diverged as error:
         raise InputError(str(error)) from error
     except loop.Interrupted:
         click.echo(f"lrjax: saved in {folder}; the same command goes on from there.", err=True)
         raise
+    if jax.process_index() == 0:
+        steps = int(state.step)
+        again = ", as before: nothing was left to do" if before == steps else ""
+        click.echo(f"{folder}: finished after {steps:,} steps{again}.")
+        if command := NEXT.get(runs.task_name(config)):
+            click.echo(f"Next: {command.format(folder)}")
+
+
+def _steps_done(folder: Path) -> int | None:
+    """The step of the newest checkpoint of a run, if it has any."""
+    names = [path.name for path in (folder / "checkpoints").glob("*")]
+    return max((int(name) for name in names if name.isdigit()), default=None)

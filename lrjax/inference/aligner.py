@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,42 +19,18 @@ from lrjax.data.cache import cached, default_folder, key_of
 from lrjax.data.examples import read_ahead
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
-from lrjax.geometry.crop import crop, resample
-from lrjax.geometry.fits import FITS, Fit, fit_template
+from lrjax.geometry.fits import FITS
 from lrjax.geometry.templates import TEMPLATES, Template
-from lrjax.inference.images import ImageLike, as_rgb, decode_rgb, open_image
+from lrjax.inference.alignment import RESIZE_MODES, Aligned, align_faces, describe
+from lrjax.inference.images import decode_rgb, open_image
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.inference.upsampler import Upsampler
-
-RESIZE_MODES = ("stretch", "pad")
-"""How a face without usable points is resized: to the template's shape whatever its own is, which
-suits tight crops, or with black beside it."""
 
 CHUNK = 256
 """Pictures that are decoded, looked at and resampled together."""
 
 # To be raised when aligned faces change: what was kept is then made again.
 _VERSION = 1
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Aligned:
-    """Hold faces on a template.
-
-    Attributes:
-      images: uint8 [n, H, W, 3]; black beyond the pictures.
-      aligned: bool [n]; False: the points could not be used, and the face box was resized.
-      points: float32 [n, 5, 2] in pixels of the pictures; NaN where not visible or not found.
-      note: how they were aligned, and how many were not.
-    """
-
-    images: np.ndarray
-    aligned: np.ndarray
-    points: np.ndarray
-    note: str
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 class Frames(NamedTuple):
@@ -171,12 +147,8 @@ class Aligner:
             for part in self.parts(identities):
                 yield {"images": part.images, "aligned": part.aligned, "points": part.points}
 
-        if cache is None:
-            pieces = list(parts())
-            arrays = {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
-        else:
-            key = key_of("aligned", identities.fingerprint, self.identity)
-            arrays, _ = cached(cache / "aligned", key, len(identities), parts)
+        key = key_of("aligned", identities.fingerprint, self.identity)
+        arrays = kept(cache, "aligned", key, len(identities), parts)
         return Aligned(**arrays, note=self.note(arrays["aligned"]))
 
     def parts(self, identities: Identities, count: int = CHUNK) -> Iterator[Aligned]:
@@ -271,7 +243,7 @@ class Aligner:
     def note(self, aligned: np.ndarray) -> str:
         """Say in words how faces were aligned, and how many [n] were not."""
         how = f"{self.description} ({self.alignment.fit})" if self.description else ""
-        return _in_words(aligned, self.template, how)
+        return describe(aligned, self.template, how)
 
     def _align_one(self, identities: Identities, index: int) -> np.ndarray:
         photo = decode_identity(identities, index)
@@ -291,58 +263,18 @@ class Aligner:
             )
 
 
-def align_faces(
-    images: Sequence[ImageLike],
-    points: np.ndarray,
-    visible: np.ndarray,
-    template: Template,
-    fit: Fit = "similarity",
-    *,
-    boxes: np.ndarray | None = None,
-    resize_mode: str = "stretch",
-    border: int = 0,
-) -> Aligned:
-    """Lay one face of each image onto a template.
-
-    Args:
-      images: n pictures.
-      points: [n, 5, 2] (x, y) in their pixels: left and right eye, nose tip, left and right mouth
-        corner, as the viewer sees them.
-      visible: bool [n, 5]; the others are not used.
-      template: where the points shall be.
-      fit: "similarity", or "affine", which needs three points. Never a reflection.
-      boxes: [n, 4] (x, y, w, h) of the faces, which are shown where the points do not determine the
-        fit (see `geometry.fits.fit_template`). None: the whole pictures.
-      resize_mode: how the boxes are resized then, one of `RESIZE_MODES`.
-      border: pixels that each face shows beyond the template on every side. What the template shows
-        is the same with any border.
-    """
-    photos = [as_rgb(image) for image in images]
-    points = np.asarray(points, np.float32).reshape(-1, 5, 2)
-    visible = np.asarray(visible, bool).reshape(-1, 5)
-    sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
-    if boxes is None:
-        boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
-    transforms, sound = fit_template(points, visible, template, fit, sizes)
-    transforms[..., 2] -= transforms[..., :2].sum(-1) * border
-    height, width = template.height + 2 * border, template.width + 2 * border
-
-    def cut(i: int) -> np.ndarray:
-        if sound[i]:
-            return resample(photos[i], transforms[i], height, width)
-        box = np.asarray(boxes[i], np.float64)
-        sides = _in_shape(box[2:], template) if resize_mode == "pad" else box[2:]
-        sides = sides * (width / template.width, height / template.height)
-        box = np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
-        return crop(photos[i], box, height, width, fade=False)
-
-    crops = list(read_ahead(cut, range(len(photos))))
-    return Aligned(
-        images=np.array(crops, np.uint8).reshape(-1, height, width, 3),
-        aligned=sound,
-        points=np.where(visible[..., None], points, np.float32(np.nan)),
-        note=_in_words(sound, template, f"by their points ({fit})"),
-    )
+def kept(
+    cache: Path | None,
+    kind: str,
+    key: str,
+    count: int,
+    parts: Callable[[], Iterable[dict[str, np.ndarray]]],
+) -> dict[str, np.ndarray]:
+    """Make arrays in parts, in memory, or in a folder where they stay (see `data.cache.cached`)."""
+    if cache is not None:
+        return cached(cache / kind, key, count, parts)[0]
+    pieces = list(parts())
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def find_template(name: str) -> Template:
@@ -395,19 +327,3 @@ def _check(alignment: AlignmentConfig) -> None:
 def _scaled(points: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Points in an image that was resized by `factors`, both (x, y) along the last axis."""
     return (points + 0.5) * factors - 0.5
-
-
-def _in_words(aligned: np.ndarray, template: Template, how: str) -> str:
-    """How faces were aligned, and how many [n] were not; `how` is empty if none was to be."""
-    count, size = len(aligned), f"{template.width}x{template.height}"
-    if not how:
-        return f"{count:,} faces resized to {size}, none aligned"
-    done = int(np.sum(aligned))
-    text = f"{done:,} of {count:,} faces aligned to {template.name} {how}"
-    return text if done == count else f"{text}; {count - done:,} could not be and were resized"
-
-
-def _in_shape(sides: np.ndarray, template: Template) -> np.ndarray:
-    """The least sides (w, h), in the proportion of the template's, that are not below `sides`."""
-    shape = np.array([template.width, template.height])
-    return (sides / shape).max() * shape

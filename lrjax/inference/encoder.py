@@ -16,12 +16,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from lrjax.data.cache import cached, key_of
+from lrjax.data.cache import key_of
+from lrjax.data.examples import read_ahead
 from lrjax.data.identities import Identities
-from lrjax.data.pixels import to_bytes, to_unit
+from lrjax.data.pixels import to_unit
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES, Template
-from lrjax.inference.aligner import Aligner
+from lrjax.inference.aligner import Aligner, kept
+from lrjax.inference.upsampler import Upsampler
 from lrjax.models import weights as weights_files
 from lrjax.models.weights import Weights
 
@@ -36,8 +38,6 @@ BATCH = 256
 
 # To be raised when features change: what was kept is then made again.
 _VERSION = 1
-# Parts that the device may work on before the host waits for one.
-_AHEAD = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,28 +123,29 @@ class FaceEncoder:
         modules = tuple(file.network.module for file in self._files)
         variables = jax.device_put(tuple(file.variables for file in self._files), everywhere)
 
-        def start(images: np.ndarray) -> tuple[list[jax.Array], int]:
+        def encode(images: np.ndarray) -> np.ndarray:
             if images.dtype != np.uint8 or images.shape[3:] != (3,):
                 raise InputError(
                     f"Faces are {images.dtype} {images.shape}; give uint8 RGB [n, H, W, 3]."
                 )
             self.check_size(*images.shape[1:3])
-            running = []
+            running = [jnp.zeros((0, self.length(flip)))]
             for first in range(0, len(images), size):
                 rows = images[first : first + size]
                 filled = np.zeros((size, *rows.shape[1:]), np.uint8)
                 filled[: len(rows)] = rows
                 placed = jax.device_put(filled, split)
                 running.append(_features(modules, flip, variables, placed))
-            return running, len(images)
+            features = np.concatenate(jax.device_get(running))[: len(images)]
+            if not np.isfinite(features).all():
+                bad = int(np.sum(~np.isfinite(features).all(-1)))
+                raise InputError(
+                    f"The features of {bad} of {len(features)} faces by {self.name} are not "
+                    "finite; its weights are damaged, or its training diverged."
+                )
+            return features
 
-        waiting: deque[tuple[list[jax.Array], int]] = deque()
-        for images in parts:
-            waiting.append(start(images))
-            if len(waiting) > _AHEAD:
-                yield self._finish(*waiting.popleft(), flip)
-        while waiting:
-            yield self._finish(*waiting.popleft(), flip)
+        return read_ahead(encode, parts, threads=1, ahead=2)
 
     def refined(self, images: np.ndarray) -> np.ndarray:
         """Sharpen faces uint8 [n, H, W, 3] as the encoder of a joint network sees them: uint8.
@@ -154,7 +155,7 @@ class FaceEncoder:
         """
         if self.refiner is None:
             raise InputError(f"{self.name} has no refiner; name a run of `lrjax train csri`.")
-        return np.asarray(_refined(self.refiner.network.module, self.refiner.variables, images))
+        return Upsampler(self.refiner, (1.0, 1.0)).upsample_crops(images)
 
     def length(self, flip: Flip) -> int:
         """Count the numbers in a feature."""
@@ -173,18 +174,6 @@ class FaceEncoder:
     def _files(self) -> list[Weights]:
         """The networks that a face goes through, one after the other."""
         return [self.weights] if self.refiner is None else [self.refiner, self.weights]
-
-    def _finish(self, running: list[jax.Array], count: int, flip: Flip) -> np.ndarray:
-        """The first `count` features, when they are there."""
-        nothing = np.zeros((0, self.length(flip)), np.float32)
-        features = np.concatenate([nothing, *jax.device_get(running)])[:count]
-        if not np.isfinite(features).all():
-            bad = int(np.sum(~np.isfinite(features).all(-1)))
-            raise InputError(
-                f"The features of {bad} of {count} faces by {self.name} are not finite; its "
-                "weights are damaged, or its training diverged."
-            )
-        return features
 
 
 def cached_embeddings(
@@ -224,12 +213,8 @@ def cached_embeddings(
                 yield {"features": features, "aligned": flags.popleft()}
                 bar.update(len(features))
 
-    if cache is None:
-        pieces = list(parts())
-        arrays = {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
-    else:
-        key = key_of(identities.fingerprint, aligner.identity, encoder.identity, flip)
-        arrays, _ = cached(cache / "features", key, len(identities), parts)
+    key = key_of(identities.fingerprint, aligner.identity, encoder.identity, flip)
+    arrays = kept(cache, "features", key, len(identities), parts)
     return Features(**arrays, note=aligner.note(arrays["aligned"]))
 
 
@@ -272,8 +257,3 @@ def _features(
     if flip == "norm_weighted":
         fused = fused / jnp.maximum(jnp.linalg.norm(fused, axis=-1, keepdims=True), 1e-12)
     return fused
-
-
-@partial(jax.jit, static_argnums=0)
-def _refined(module: nn.Module, variables: dict[str, Any], pixels: jax.Array) -> jax.Array:
-    return to_bytes(module.apply(variables, to_unit(pixels.astype(jnp.float32)), train=False))

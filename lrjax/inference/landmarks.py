@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from lrjax.data.examples import THREADS
+from lrjax.data.examples import read_ahead
 from lrjax.data.pixels import to_unit
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
@@ -155,21 +154,7 @@ class LandmarkPredictor:
         boxes: ArrayLike | Sequence[ArrayLike] | None = None,
         points: str = "native",
     ) -> Prediction:
-        """Find the landmarks of faces.
-
-        Args:
-          images: one image or several: uint8 RGB [H, W, 3], PIL images or file names.
-          boxes: (x, y, w, h) in pixels, x and y being the first column and row. For one image
-            [n, 4] or [4]; for several, one such entry for each. They may reach beyond the image.
-            None: each image is one face crop.
-          points: "native" for all the network has, or "five", "aflw19", "ibug68".
-
-        Returns:
-          the faces, image by image, in the order of the boxes.
-
-        Raises:
-          InputError: an image or a box cannot be used; it is named.
-        """
+        """Find the landmarks of faces; for arguments, results and errors see `predict`."""
         photos, rows, owner = _gather(images, boxes)
         return self.predict(photos, rows, owner).converted(points)
 
@@ -229,11 +214,14 @@ class LandmarkPredictor:
         """Points [n, N, 2] in photograph pixels and confidences [n, N], averaged over scales."""
         size, scales = self.config.size, self.options.scales
         scaled = [crops.scaled(scale) for scale in scales]
-        with ThreadPoolExecutor(THREADS) as pool:
-            cuts = [
-                pool.map(partial(_cut, photos, owner, c, size), range(len(owner))) for c in scaled
-            ]
-            pixels = np.array([list(cut) for cut in cuts], np.uint8).reshape(-1, size, size, 3)
+
+        def cut(item: tuple[Crops, int]) -> np.ndarray:
+            some, i = item
+            side, angle = float(some.side[i]), float(some.angle[i])
+            return cut_crop(photos[owner[i]], some.centre[i], side, angle, size)
+
+        items = ((some, i) for some in scaled for i in range(len(owner)))
+        pixels = np.array(list(read_ahead(cut, items)), np.uint8).reshape(-1, size, size, 3)
         found, sure = self.predict_crops(pixels)
         found, sure = (a.reshape(len(scales), len(owner), *a.shape[1:]) for a in (found, sure))
         there = [crops.to_photo(p, size) for crops, p in zip(scaled, found, strict=True)]
@@ -259,14 +247,17 @@ def predict(
 
     Args:
       images: one image or several: uint8 RGB [H, W, 3], PIL images or file names.
-      boxes: (x, y, w, h) in pixels of the image. For one image [n, 4] or [4]; for several images a
-        sequence with one such entry for each. None: each image is one face crop.
-      points: "native" for all the network has, or "five" (eyes, nose tip, mouth corners).
+      boxes: (x, y, w, h) in pixels of the image, x and y being the first column and row; they may
+        reach beyond it. For one image [n, 4] or [4]; for several images a sequence with one such
+        entry for each. None: each image is one face crop.
+      points: "native" for all the network has, or "five" (eyes, nose tip, mouth corners), "aflw19",
+        "ibug68".
       weights: a .safetensors file or run folder; by default the pretrained network.
       flip, passes, scales, upright: see `PredictConfig`.
 
     Returns:
-      `Prediction` with points [n, N, 2] in pixels of the images and confidences.
+      points [n, N, 2] in pixels of the images, and confidences: image by image, in the order of the
+      boxes.
 
     Raises:
       InputError: an image, a box or the weights cannot be used; the message names it.
@@ -282,14 +273,6 @@ def _predictor(file: Path, changed: int, options: PredictConfig) -> LandmarkPred
     """The predictor with the weights that `file` held at the time `changed`."""
     del changed
     return LandmarkPredictor.load(file, options)
-
-
-def _cut(
-    photos: Sequence[Image.Image], owner: np.ndarray, crops: Crops, size: int, i: int
-) -> np.ndarray:
-    return cut_crop(
-        photos[owner[i]], crops.centre[i], float(crops.side[i]), float(crops.angle[i]), size
-    )
 
 
 def _batches(count: int) -> Iterator[tuple[int, int]]:

@@ -103,7 +103,9 @@ class CSRIConfig:
         "initial_refiner",
         "initial_encoder",
         "alignment.landmarks",
+        "alignment.upsample",
         "native_alignment.landmarks",
+        "native_alignment.upsample",
     )
 
     def validate(self) -> None:

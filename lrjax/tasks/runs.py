@@ -14,6 +14,7 @@ import importlib.util
 import pkgutil
 import platform
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +27,7 @@ from jax.experimental import multihost_utils
 import lrjax
 from lrjax.config import from_dict, override, to_dict
 from lrjax.data.examples import Examples, Loaded
-from lrjax.errors import InputError
+from lrjax.errors import InputError, did_you_mean
 from lrjax.files import exclusively, read_json, write_json
 from lrjax.models import weights
 from lrjax.tasks import csri, data, degradation, landmarks, recognition, super_resolution
@@ -75,7 +76,7 @@ TASKS: dict[str, TaskType] = {
 
 def task_name(config: Config) -> str:
     """Return the name under which TASKS knows a configuration's task."""
-    return next(name for name, task in TASKS.items() if isinstance(config, task.config))
+    return next(name for name, task in TASKS.items() if type(config) is task.config)
 
 
 # --- Configurations by name.
@@ -105,30 +106,44 @@ def find_config(name: str) -> Config:
         module = importlib.import_module(f"{CONFIGS}.{file}")
     else:
         raise InputError(
-            f"There is no configuration {file!r}; there are {', '.join(config_names())}, or name a "
-            "file such as my_configs/landmarks.py:mine."
+            f"There is no configuration {file!r}{did_you_mean(file, config_names())}; there are "
+            f"{', '.join(config_names())}, or name a file such as my_configs/landmarks.py:mine."
         )
     try:
         return module.get_config(variant) if variant else module.get_config()
     except (KeyError, ValueError, AttributeError) as error:
-        known = ", ".join(getattr(module, "VARIANTS", ())) or "none, as it lacks VARIANTS"
+        known = getattr(module, "VARIANTS", ())
+        listed = ", ".join(known) or "none, as it lacks VARIANTS"
         raise InputError(
-            f"The configuration {file!r} has no variant {variant!r}; there are {known}."
+            f"The configuration {file!r} has no variant {variant!r}"
+            f"{did_you_mean(variant, known)}; there are {listed}."
         ) from error
 
 
 def import_file(path: Path) -> ModuleType:
     """Import a Python file that stands in no package, such as one of a user's configurations.
 
+    It is run once, however often it is named, and may import what lies beside it. Python knows it
+    by its whole path, where dataclasses look up their types.
+
     Raises:
       InputError: there is no such file.
     """
     if not path.is_file():
         raise InputError(f"There is no file {path}; check its name.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    name = str(path.resolve())
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        if str(path.resolve().parent) not in sys.path:
+            sys.path.append(str(path.resolve().parent))
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
 
 
 def folder_of(name: str, runs_dir: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,39 @@ class Checkpoints:
         if step != self.latest():
             self._manager.save(step, args=ocp.args.StandardSave(state))
 
+    def restore_latest(self, like: State) -> State | None:
+        """Return the newest state that reads whole, or None if there is none.
+
+        A damaged checkpoint is named on standard error and removed, as the run will save its step
+        again.
+
+        Raises:
+          InputError: the checkpoint does not fit the configuration, or all are damaged.
+        """
+        damaged = None
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state = self.restore(like, step)
+            except InputError:
+                raise
+            except Exception as error:  # Orbax raises whatever its storage raises
+                damaged = self.folder / str(step)
+                reason = f"The checkpoint {damaged} is damaged ({_first_line(error)})"
+                print(f"lrjax: {reason}; an older one is tried.", file=sys.stderr)
+                continue
+            for newer in self._manager.all_steps():
+                if newer > step:
+                    self._manager.delete(newer)
+            return state
+        if damaged is not None:
+            raise InputError(
+                f"No checkpoint in {self.folder} reads whole; begin anew with --restart, or name "
+                "another run folder."
+            )
+        return None
+
     def restore(self, like: State, step: int | None = None) -> State:
-        """The state of `step` (default: the newest), on the devices that `like` is on.
+        """Return the state of `step` (default: the newest), on the devices that `like` is on.
 
         Raises:
           InputError: the checkpoint does not fit the configuration.
@@ -61,6 +93,10 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for what is being written."""
         self._manager.close()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _described(tree: Any) -> dict[str, tuple[int, ...]]:

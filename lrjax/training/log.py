@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
+from tensorboardX.summary import scalar
 from tqdm import tqdm
 
 from lrjax.files import write_atomically
@@ -59,13 +63,16 @@ class Log:
 
     def __init__(self, folder: Path, start: int) -> None:
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tensorboard").mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         kept = [r for r in read(self.path) if r["step"] <= start]
         self._best = min((r["best"] for r in kept if r.get("best") is not None), default=math.inf)
         write_atomically(self.path, "".join(json.dumps(r) + "\n" for r in kept).encode())
         self._file = self.path.open("a")
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+        # Written in this thread: of a writer's own thread that dies on a full disk nobody is told.
+        self._events = EventsWriter(str(folder / "tensorboard" / "events"))
+        restart = event_pb2.SessionLog(status=event_pb2.SessionLog.SessionStatus.Value("START"))
+        self._write(start + 1, session_log=restart)
 
     def record(self, step: int, values: dict[str, float], best: str | None = None) -> bool:
         """Write `values` of `step`; true when `values["held_out/" + best]` is the least so far."""
@@ -76,11 +83,14 @@ class Log:
             self._best = line["best"] = value
         self._file.write(json.dumps(line) + "\n")
         for name, number in values.items():
-            self._events.add_scalar(name, number, step)
+            self._write(step, summary=scalar(name, number))
         return improved
 
+    def _write(self, step: int, **what: Any) -> None:
+        self._events.write_event(event_pb2.Event(wall_time=time.time(), step=step, **what))
+
     def flush(self) -> None:
-        """Everything recorded is on disk."""
+        """Put everything recorded on the disk."""
         self._file.flush()
         self._events.flush()
 
@@ -104,12 +114,14 @@ class Silence:
         """Nothing is open."""
 
 
-def read(path: Path) -> list[dict[str, float]]:
-    """The records of a metrics file; a last line that was cut off is left out."""
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read the records of a metrics file; lines that are cut off or damaged are left out."""
     records = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and type(record.get("step")) is int:
+            records.append(record)
     return records

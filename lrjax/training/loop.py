@@ -201,8 +201,7 @@ def fit(
         init_state(task, jax.random.key(config.seed)), mesh, partition(task, mesh)
     )
     checkpoints = Checkpoints(folder, config.keep)
-    if checkpoints.latest() is not None:
-        state = checkpoints.restore(state)
+    state = checkpoints.restore_latest(state) or state
     start = int(state.step)
     if start > steps:
         raise InputError(
@@ -311,7 +310,9 @@ def _assessment(
     """What is done with a state now and then: held-out examples, the best weights, pictures."""
     evaluate_sums = jax.jit(lambda nets, part: task.evaluate(Nets(task.modules, nets), part))
     draw_pictures = jax.jit(lambda nets, batch: task.pictures(Nets(task.modules, nets), batch))
-    samples = {name: batches.first(data[name], config.samples) for name in task.batch}
+    # None may be wanted, and of examples that are read one by one there is no empty array.
+    shown = task.batch if config.samples else ()
+    samples = {name: batches.first(data[name], config.samples) for name in shown}
 
     def assess(state: State) -> None:
         step = int(state.step)
@@ -320,7 +321,7 @@ def _assessment(
             if log.record(step, {f"held_out/{n}": v for n, v in means.items()}, best=task.best):
                 hooks.weights(state, "best")
             progress.note(means)
-        if config.samples:
+        if samples:
             hooks.pictures(step, jax.device_get(draw_pictures(state.nets, samples)))
 
     return assess

@@ -3,37 +3,29 @@ from pathlib import Path
 import pytest
 
 from lrjax.benchmark import workload
-from lrjax.config import CriticConfig, HighToLowConfig, TrainConfig, UNetConfig
-from lrjax.tasks.degradation import DegradationConfig
+from lrjax.config import TrainConfig
+from lrjax.models.s2ld import CriticConfig, DegraderConfig, LandmarkConfig, UNetConfig
 from lrjax.tasks.landmarks import LandmarksConfig
 
-STAGE1 = DegradationConfig(
-    image_size=32,
-    size=8,
-    generator=HighToLowConfig(stem=4, encoder=(4, 6), decoder=(6,), noise=5),
-    critic=CriticConfig(widths=(4, 4, 6), hidden=8),
-)
+UNET = {"stem": 4, "widths": (4, 6)}
 
 
 @pytest.fixture(scope="session")
-def stage1() -> DegradationConfig:
-    """The configuration of a tiny degradation."""
-    return STAGE1
+def g1() -> DegraderConfig:
+    """A tiny degradation."""
+    return DegraderConfig(image_size=32, stem=4, encoder=(4, 6), decoder=(6,), noise=5)
 
 
 @pytest.fixture(scope="session")
-def s4(tmp_path_factory: pytest.TempPathFactory) -> LandmarksConfig:
-    """A tiny S4 whose first stage is an untrained run folder."""
+def s4(tmp_path_factory: pytest.TempPathFactory, g1: DegraderConfig) -> LandmarksConfig:
+    """A tiny S4 whose first stage is not trained."""
     folder: Path = tmp_path_factory.mktemp("stage1")
-    workload.untrained_degradation(STAGE1, folder)
     return LandmarksConfig(
-        scheme="five",
         image_size=32,
-        size=8,
-        stage1=str(folder),
+        stage1=str(workload.random_network(g1, folder)),
         critics=("heatmap", "confidence"),
-        generator=UNetConfig(stem=4, widths=(4, 6)),
-        heatmap_critic=UNetConfig(stem=4, widths=(4, 6)),
-        confidence_critic=CriticConfig(widths=(4, 4, 6), hidden=8),
+        g2=LandmarkConfig(points="five", size=8, **UNET),
+        d2=UNetConfig(**UNET),
+        d3=CriticConfig("confidence_discriminator", widths=(4, 4, 6), hidden=8),
         train=TrainConfig(batch_size=4, parallel="mesh"),
     )

@@ -14,7 +14,7 @@ from lrjax.cli import align as command
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES
-from lrjax.inference.align import align_faces
+from lrjax.inference.aligner import align_faces
 
 FACE32 = TEMPLATES["face32"]
 
@@ -101,7 +101,7 @@ def test_the_points_of_a_table(photos: Path, tmp_path: Path) -> None:
     file = points_table(tmp_path / "points.csv", faces)
     result = run(photos, "--points", file, "--template", "face32", "--out", out)
     assert isinstance(result.exception, InputError)
-    assert str(result.exception).startswith("2 of 4 faces have no image")
+    assert str(result.exception).startswith("2 of 4 faces have no aligned image")
     assert "gone.png: The image" in result.output
     assert "a/1.png: the box lies outside the image" in result.output
     assert f"1 of 2 faces aligned to face32 by {file} (similarity)" in result.output
@@ -149,7 +149,7 @@ def test_prepared_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(command, "load_identities", lambda *a: asked.append(a) or portraits)
     out, data = tmp_path / "out", tmp_path / "data"
-    words = ["people:test", "--landmarks", "POINTS", "--template", "face32"]
+    words = ["people:test", "--landmarks", "points", "--template", "face32"]
     result = run(*words, "--out", out, "--data-dir", data)
     assert result.exit_code == 0, result.output
     assert asked == [("people:test", data)]
@@ -168,7 +168,7 @@ def test_what_cannot_be_meant_is_refused(photos: Path, tmp_path: Path) -> None:
         ([tmp_path / "gone", "--points", file, "--out", out], "does not exist"),
         ([photos, "--landmarks", "points", "--out", out], "--points"),
         ([photos, "--landmarks", tmp_path / "gone", "--out", out], "no weights file"),
-        ([tmp_path / "out", "--landmarks", "resize", "--out", out], "no image to be cut"),
+        ([tmp_path / "out", "--landmarks", "resize", "--out", out], "no aligned image"),
     ):
         result = run(*words)
         assert isinstance(result.exception, InputError), result.output
@@ -180,7 +180,7 @@ def test_what_cannot_be_meant_is_refused(photos: Path, tmp_path: Path) -> None:
 def test_it_is_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     from lrjax.cli import main
 
-    assert {"align", "identify"} <= set(main.COMMANDS)
+    assert {"align", "identify"} <= set(main.one_liners())
     monkeypatch.setattr(sys, "argv", ["lrjax"])
     for name in ("align", "identify"):
         result = CliRunner().invoke(main.cli, [name, "--help"])

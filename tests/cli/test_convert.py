@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from safetensors.numpy import save_file
 
 from lrjax.cli.convert import convert
-from lrjax.cli.main import COMMANDS
 from lrjax.errors import InputError
 from lrjax.models import weights
 from lrjax.models.upsamplers import VDSRConfig
@@ -71,7 +70,3 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
     unknown = CliRunner().invoke(convert, ["alexnet", str(given), "--out", str(out)])
     assert unknown.exit_code == 2
     assert "lightcnn29" in unknown.output
-
-
-def test_it_is_a_command() -> None:
-    assert COMMANDS["convert"][:2] == ("lrjax.cli.convert", "convert")

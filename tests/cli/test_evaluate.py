@@ -13,9 +13,9 @@ from lrjax.cli.prepare import prepare_dataset
 from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import normaliser, summary
 from lrjax.geometry.points import IBUG68
-from lrjax.inference.landmarks import Detector
-from lrjax.inference.measure import measure_degraded, measure_photographs
+from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.report.results import Result as Report
+from lrjax.tasks.measure import measure_degraded, measure_photographs
 
 COUNT = 5
 
@@ -56,8 +56,8 @@ def run(tiny_weights: Path, data_dir: Path) -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="module")
-def detector(tiny_weights: Path) -> Detector:
-    return Detector.load(tiny_weights)
+def predictor(tiny_weights: Path) -> LandmarkPredictor:
+    return LandmarkPredictor.load(tiny_weights)
 
 
 def test_a_table_and_curves(run, tmp_path: Path) -> None:
@@ -91,16 +91,16 @@ def test_several_sizes(run) -> None:
     assert "w300:train --size 20 --size 16.5 --passes 1 --scales 1,1.1`" in done.stdout
 
 
-def test_the_error_is_that_of_the_prediction(detector: Detector, data_dir: Path) -> None:
+def test_the_error_is_that_of_the_prediction(predictor: LandmarkPredictor, data_dir: Path) -> None:
     """The same faces looked at through the public call, and measured by hand."""
-    found = measure_photographs(detector, "w300:train", data_dir)
+    found = measure_photographs(predictor, "w300:train", data_dir)
     assert found.names == tuple(f"afw/{i}" for i in range(COUNT))
     for i in range(COUNT):
         noise = np.random.default_rng(i).integers(0, 256, (12, 15, 3), dtype=np.uint8)
         photo = np.asarray(Image.fromarray(noise).resize((300, 240)))
         # Tight box 80 x 80, its top raised by a fifth of its height.
         box = [110 + 3 * i + 0.5, 64 + 0.5, 80, 96]
-        predicted = detector(photo, box).points[0].astype(float)
+        predicted = predictor(photo, box).points[0].astype(float)
         error = np.linalg.norm(predicted - points(i), axis=1).mean()
         np.testing.assert_allclose(
             found.errors("face_size")[i], error / np.sqrt(80 * 96), rtol=0.02
@@ -109,30 +109,32 @@ def test_the_error_is_that_of_the_prediction(detector: Detector, data_dir: Path)
         np.testing.assert_allclose(found.errors("inter_ocular")[i], error / eyes, rtol=0.02)
 
 
-def test_shrunk_faces_keep_their_relative_truth(detector: Detector, data_dir: Path) -> None:
-    small = measure_photographs(detector, "w300:train", data_dir, size=24)
+def test_shrunk_faces_keep_their_relative_truth(
+    predictor: LandmarkPredictor, data_dir: Path
+) -> None:
+    small = measure_photographs(predictor, "w300:train", data_dir, size=24)
     np.testing.assert_allclose(np.sqrt(small.boxes[:, 2:].prod(1)), 24)
-    large = measure_photographs(detector, "w300:train", data_dir)
+    large = measure_photographs(predictor, "w300:train", data_dir)
     factor = 24 / np.sqrt(80 * 96)
     np.testing.assert_allclose(small.truth, (large.truth + 0.5) * factor - 0.5, rtol=1e-5)
     assert "shrunk to face boxes of 24 pixels" in small.data
     assert small.label == "w300:train at 24 px"
 
 
-def test_five_points_of_which_one_is_hidden(detector: Detector, data_dir: Path) -> None:
-    found = measure_photographs(detector, "alrf:test", data_dir)
+def test_five_points_of_which_one_is_hidden(predictor: LandmarkPredictor, data_dir: Path) -> None:
+    found = measure_photographs(predictor, "alrf:test", data_dir)
     face = np.full((36, 25, 3), 90, np.uint8)
-    predicted = detector(face, points="five").points[0]
+    predicted = predictor(face, points="five").points[0]
     truth = np.array([[6, 8], [18, 8], [0, 0], [8, 24], [16, 24]])
     distance = np.linalg.norm(predicted - truth, axis=1)[[0, 1, 3, 4]].mean()
     np.testing.assert_allclose(found.errors("face_size"), [distance / 30], rtol=1e-3)
 
 
-def test_degraded_views(run, detector: Detector, data_dir: Path, tmp_path: Path) -> None:
+def test_degraded_views(run, predictor: LandmarkPredictor, data_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     done = run("w300:train", "--degradation", "subsample", "--out", out)
     assert done.exit_code == 0, done.exception
-    found = measure_degraded(detector, "w300:train", data_dir, "subsample")
+    found = measure_degraded(predictor, "w300:train", data_dir, "subsample")
     # The view is 1.25 face sides wide and 32 pixels: the circle of points has this radius in it.
     side = 32 / 1.25
     radius = 40 * side / np.sqrt(80 * 96)
@@ -151,8 +153,8 @@ def test_degraded_views(run, detector: Detector, data_dir: Path, tmp_path: Path)
         (["w300:common"], "no split 'common'"),
         (["lfw:test"], "'lfw' is not prepared"),
         (["w300:train", "--size", "20", "--degradation", "camera"], "--size shrinks photographs"),
-        (["w300:train", "--degradation", "generator"], "no trained degradation"),
-        (["w300:train", "--which", "best"], "holds no trained landmark network"),
+        (["w300:train", "--degradation", "generator"], "--stage1"),
+        (["w300:train", "--which", "best"], "holds no trained g2"),
     ],
 )
 def test_what_cannot_be_measured(run, arguments: list[str], message: str) -> None:

@@ -1,6 +1,5 @@
-"""`lrjax identify` as a user calls it, on pictures whose recogniser sees their brightness."""
+"""`lrjax identify` as a user calls it, on pictures whose encoder sees their brightness."""
 
-import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -17,9 +16,11 @@ from lrjax.cli import identify as command
 from lrjax.cli.identify import identify_command
 from lrjax.data.identities import UNKNOWN, Identities
 from lrjax.errors import InputError
-from lrjax.geometry.templates import Template
-from lrjax.inference import embed
-from lrjax.inference.embed import Recogniser
+from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.inference.encoder import FaceEncoder
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.registry import Network
+from lrjax.models.weights import Weights
 from lrjax.report.results import Result as Saved
 
 TEMPLATE = Template("tiny", 8, 8, np.array([(2, 3), (5, 3), (3.5, 4), (2, 6), (5, 6)]))
@@ -64,12 +65,12 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Res
             raise InputError(f"'people' has no split '{spec}'.")
         return SPLITS[spec]
 
-    known = dataclasses.replace(embed.RECOGNISERS["lightcnn29"], embedding=3)
-    monkeypatch.setattr(embed, "RECOGNISERS", {"colour": known})
-    variables = {"scale": jnp.float32(1.0)}
-    recogniser = Recogniser("colour", TEMPLATE, "colour-1", Colour(), variables)
+    monkeypatch.setitem(TEMPLATES, "tiny", TEMPLATE)
+    config = EncoderConfig("colour")
+    network = Network(config, "encoder", Colour(), ((8, 8, 3),), template="tiny", embedding=3)
+    weights = Weights(network, {"scale": jnp.float32(1.0)}, {}, Path("colours"), "colour-1")
     monkeypatch.setattr(command, "load_identities", portraits)
-    monkeypatch.setattr(command.Recogniser, "load", lambda spec, which: recogniser)
+    monkeypatch.setattr(command.FaceEncoder, "load", lambda spec, which: FaceEncoder(weights))
 
     def run(*words: object) -> Result:
         always = ["colours", "people", "--landmarks", "resize", "--cache", str(tmp_path / "cache")]
@@ -86,12 +87,12 @@ def row(output: str) -> dict[str, str]:
 
 def test_with_and_without_distractors(invoke) -> None:
     """By hand: mates of the probes at ranks 1, 2, 2 with distractors and 1, 1, 2 without."""
-    result = invoke("--batch", 2)
+    result = invoke("--metric", "cosine", "--batch", 2)
     assert result.exit_code == 0, result.output
     found = row(result.output)
     assert found["rank-1"] == "33.33"
     assert found["distractors"] == "3"
-    without = row(invoke("--no-distractors", "--batch", 2).output)
+    without = row(invoke("--metric", "cosine", "--no-distractors", "--batch", 2).output)
     assert without["rank-1"] == "66.67"
     assert without["distractors"] == "no"
     assert (without["probes"], without["gallery"], without["metric"]) == ("3", "3", "cosine")
@@ -103,18 +104,26 @@ def test_with_and_without_distractors(invoke) -> None:
 
 def test_the_result_is_kept_with_its_curves(invoke, tmp_path: Path) -> None:
     out = tmp_path / "results" / "people.json"
-    words = ["--metric", "euclidean", "--flip", "concatenate", "--no-distractors", "--out", out]
+    words = ["--metric", "euclidean", "--mirror", "concatenate", "--no-distractors", "--out", out]
     result = invoke(*words)
     assert result.exit_code == 0, result.output
     saved = Saved.load(out)
     assert saved.data == "people: 3 probe, 3 gallery_match"
     assert saved.command.startswith("lrjax identify colours people --landmarks resize")
-    assert "--no-distractors --metric euclidean --flip concatenate" in saved.command
+    assert "--no-distractors --metric euclidean --mirror concatenate" in saved.command
     assert "cache" not in saved.command
     for figure in saved.figures:
         drawing = ElementTree.parse(out.parent / figure.file).getroot()
         assert float(drawing.attrib["width"].removesuffix("pt")) > 100
     assert json.loads(out.read_text())["tables"][0]["rows"][0][3] == "concatenate"
+
+
+def test_by_default_all_is_as_in_the_official_script(invoke) -> None:
+    """By hand: mates at rank 1, at 1 and 3, and at 3, where the cosine puts it at rank 2."""
+    found = row(invoke("--no-distractors").output)
+    assert (found["metric"], found["mirror"], found["rank-1"]) == ("euclidean", "none", "66.67")
+    precisions = [(1 + 1) / 2, (1 + 1 + 1 / 2 + 2 / 3) / 4, (0 + 1 / 3) / 2]
+    assert float(found["mAP"]) == pytest.approx(100 * sum(precisions) / 3, abs=0.005)
 
 
 def test_random_halves_are_said_to_be_random(invoke) -> None:
@@ -128,7 +137,7 @@ def test_random_halves_are_said_to_be_random(invoke) -> None:
 
 def test_a_second_time_nothing_is_embedded(invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     first = row(invoke().output)
-    monkeypatch.setattr(Recogniser, "stream", None)
+    monkeypatch.setattr(FaceEncoder, "stream", None)
     assert row(invoke().output) == first
 
 

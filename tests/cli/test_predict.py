@@ -135,11 +135,12 @@ def test_one_image(photos: Path, run, tmp_path: Path) -> None:
 
 def test_pictures_of_what_was_found(photos: Path, run, tmp_path: Path) -> None:
     boxes, folder = tmp_path / "boxes.csv", tmp_path / "drawn"
+    words = ("--out", "-", "--draw", folder)
     boxes.write_text(
         "file,x,y,w,h\na.png,10,12,30,30\na.png,60,40,30,30\n../photos/a.png,9,9,30,30\n"
         "sub/b c.png,0,0,0,0\n"
     )
-    run("--images", photos, "--boxes", boxes, "--out", "-", "--draw", folder)
+    run(*words, "--allow-outside", "--images", photos, "--boxes", boxes)
     drawn = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
     assert [name for name in drawn if name.startswith("drawn")] == [
         "drawn/a.png.png",
@@ -151,6 +152,33 @@ def test_pictures_of_what_was_found(photos: Path, run, tmp_path: Path) -> None:
     np.testing.assert_array_equal(untouched, pixels(photos / "sub" / "b c.png"))
 
 
+def test_names_that_lead_outside_are_refused(photos: Path, run, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    (tmp_path / "secret.png").write_bytes((photos / "a.png").read_bytes())
+    names = ("../secret.png", str(tmp_path / "secret.png"), "sub/../a.png", "a.png")
+    boxes.write_text("file,x,y,w,h\n" + "".join(f"{name},9,9,30,30\n" for name in names))
+    words = ("--images", photos, "--boxes", boxes, "--out", "-", "--passes", 1)
+    done = run(*words)
+    assert "3 of 4 rows have no points" in str(done.exception)
+    assert done.stderr.count("the name leads out of the folder of images; --allow-outside") == 3
+    assert [line.endswith(",") for line in done.stdout.splitlines()[1:]] == [True] * 3 + [False]
+    assert run(*words, "--allow-outside").exit_code == 0
+
+
+def test_a_picture_that_cannot_be_written_loses_no_table(photos: Path, run, tmp_path: Path) -> None:
+    """Its name is too long with the suffix of the picture; the next one is drawn."""
+    long, out = "b" * 250 + ".png", tmp_path / "out.csv"
+    (photos / "a.png").rename(photos / long)
+    (photos / "sub" / "b c.png").rename(photos / "c.png")
+    (photos / "cut.jpg").unlink()
+    done = run("--images", photos, "--out", out, "--draw", tmp_path / "drawn", "--passes", 1)
+    assert isinstance(done.exception, InputError)
+    assert "1 of 2 pictures could not be drawn" in str(done.exception)
+    assert f"{long}.png cannot be written (File name too long)" in done.stderr
+    assert [len(line.split(",")) for line in out.read_text().splitlines()] == [5 + 136 + 1] * 3
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["c.png.png"]
+
+
 def test_an_interrupted_run_leaves_the_old_table(
     photos: Path, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +187,7 @@ def test_an_interrupted_run_leaves_the_old_table(
 
     out = tmp_path / "out.csv"
     out.write_text("old")
-    monkeypatch.setattr("lrjax.inference.landmarks.Detector._look", interrupted)
+    monkeypatch.setattr("lrjax.inference.landmarks.LandmarkPredictor._look", interrupted)
     done = run("--images", photos / "a.png", "--out", out)
     assert done.exit_code != 0
     assert out.read_text() == "old"

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import lrjax.tfds_builders.common.face_builder
-from lrjax.cli.prepare import DATASETS, builder_class, prepare, prepare_dataset
+from lrjax.cli.prepare import builder_class, datasets, prepare, prepare_dataset
 from lrjax.data.faces import Faces, load_faces
 from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
+from lrjax.tfds_builders.common import face_builder
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.opened = 0
-        self.open = lrjax.tfds_builders.common.face_builder.open_photo
+        self.open = face_builder.open_photo
 
     def __call__(self, path: pathlib.Path) -> Image.Image:
         self.opened += 1
@@ -117,7 +117,7 @@ def test_an_interruption_leaves_nothing_half_made(
 ) -> None:
     records = tmp_path / "records"
     with monkeypatch.context() as patch:
-        patch.setattr(lrjax.tfds_builders.common.face_builder, "open_photo", Interruption())
+        patch.setattr(face_builder, "open_photo", Interruption())
         with pytest.raises(KeyboardInterrupt):
             prepare_dataset("w300", records, official)
     assert list(records.iterdir()) == []
@@ -125,7 +125,7 @@ def test_an_interruption_leaves_nothing_half_made(
     assert prepare_dataset("w300", records, official)
     before = load(tmp_path).fingerprint
     with monkeypatch.context() as patch:
-        patch.setattr(lrjax.tfds_builders.common.face_builder, "open_photo", Interruption())
+        patch.setattr(face_builder, "open_photo", Interruption())
         with pytest.raises(KeyboardInterrupt):
             prepare_dataset("w300", records, official, force=True)
     assert load(tmp_path).fingerprint == before
@@ -152,7 +152,7 @@ def test_two_at_a_time_are_kept_apart(official: pathlib.Path, tmp_path: pathlib.
     os.close(lock)
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if builder_class(name).FOLDERS])
+@pytest.mark.parametrize("name", [name for name in datasets() if builder_class(name).FOLDERS])
 def test_missing_files_are_an_input_error(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(
         prepare_dataset("w300", tmp_path / "records", official)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", datasets())
 def test_every_dataset_describes_itself(name: str, tmp_path: pathlib.Path) -> None:
     builder = builder_class(name)(data_dir=tmp_path)
     assert builder.name == name

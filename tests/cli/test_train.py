@@ -14,16 +14,16 @@ import pytest
 import tiny
 from click.testing import CliRunner, Result
 
-from lrjax.configs.landmarks import get_config
 from lrjax.cli.config import config
 from lrjax.cli.main import cli
-from lrjax.cli.options import find_config
 from lrjax.config import from_dict, to_dict
+from lrjax.configs.landmarks import get_config
 from lrjax.errors import InputError
+from lrjax.models import weights
 from lrjax.tasks import runs
 from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.tasks.runs import find_config
 from lrjax.training.checkpoint import Checkpoints
-from lrjax.training.weights import load_variables
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -48,7 +48,7 @@ def test_the_run_folder_is_named_after_the_configuration(tmp_path: Path) -> None
     folder = tmp_path / "runs" / "landmarks-s1"
     assert json.loads((folder / "config.json").read_text())["degradation"] == "subsample"
     assert train("--run-dir", "elsewhere/mine").exit_code == 0
-    ours, default = (load_variables(f) for f in tmp_path.glob("**/last/line.safetensors"))
+    ours, default = (weights.read(f) for f in tmp_path.glob("**/last/line.safetensors"))
     assert tiny.same(ours[0], default[0])
     assert ours[1] == default[1]
 
@@ -65,6 +65,17 @@ def test_a_run_is_resumed_unless_it_is_to_be_restarted(tmp_path: Path) -> None:
     assert f"--restart removes what is in {Path('runs/landmarks-s1')}" in again.stderr
     assert Checkpoints(folder, 1).latest() == 3
     assert not (folder / "mark").exists()
+
+
+def test_what_is_done_and_what_comes_next_is_said(tmp_path: Path) -> None:
+    lines = train("--runs-dir", "mine").stdout.splitlines()
+    assert lines == [
+        "mine/landmarks-s1: finished after 3 steps.",
+        "Next: lrjax evaluate mine/landmarks-s1 alrf:test",
+    ]
+    again = train("--runs-dir", "mine").stdout.splitlines()
+    assert again[0].startswith("mine/landmarks-s1: finished after 3 steps, as before")
+    assert again[1:] == lines[1:]
 
 
 def test_restart_removes_nothing_but_runs(tmp_path: Path) -> None:
@@ -128,16 +139,25 @@ def test_processes_without_a_cluster_are_told_what_to_give(tmp_path: Path) -> No
 
 
 def test_config_prints_what_is_trained() -> None:
-    printed = CliRunner().invoke(config, ["landmarks:s3", "--set", "stage1=runs/degradation"])
+    printed = CliRunner().invoke(config, ["landmarks:s3", "--set", "stage1=runs/g1"])
     values = json.loads(printed.stdout)
-    expected = dataclasses.replace(get_config("s3"), stage1="runs/degradation")
+    expected = dataclasses.replace(get_config("s3"), stage1="runs/g1")
     assert from_dict(LandmarksConfig, values) == expected
+
+
+def test_all_configurations_are_listed() -> None:
+    names = CliRunner().invoke(config, ["--list"]).stdout.split()
+    assert {"landmarks:s4-small", "degradation:paper", "csri:joint_tuned-quick"} <= set(names)
+    assert dataclasses.is_dataclass(find_config(names[0]))
+    assert "Name a configuration" in CliRunner().invoke(config, []).stderr
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("faces", "no configuration 'faces'; there are degradation, landmarks"),
+        ("landmark:s1", r"no configuration 'landmark' \(did you mean 'landmarks'\?\); there are"),
+        ("landmarks:s1-smal", r"\(did you mean 's1-small'\?\); there are"),
+        ("faces", "no configuration 'faces'; there are csri, degradation, landmarks"),
         ("landmarks:s9", "'landmarks' has no variant 's9'; there are s1-paper"),
         ("landmarks:s1-tiny", "no variant 's1-tiny'"),
         ("degradation:s1", "'degradation' has no variant 's1'; there are paper"),
@@ -162,7 +182,7 @@ def test_both_stages_train_one_after_the_other(tmp_path: Path) -> None:
     run("degradation")
     run("landmarks:s4", "stage1=runs/degradation")
     run("landmarks:s4", "stage1=runs/degradation", "train.steps=6")
-    run("landmarks:shipped")
+    run("landmarks:pretrained")
     folder = tmp_path / "runs" / "landmarks-s4"
     assert Checkpoints(folder, 1).latest() == 6
     assert {path.name for path in folder.glob("*/*.safetensors")} >= {"g2.safetensors"}

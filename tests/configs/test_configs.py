@@ -20,6 +20,7 @@ import tiny
 
 from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
 from lrjax.data import batches
+from lrjax.errors import InputError
 from lrjax.geometry.points import AFLW19, IBUG68, SCHEMES, convert
 from lrjax.models.encoders import EncoderConfig
 from lrjax.models.registry import build
@@ -215,6 +216,14 @@ def test_variants_are_those_that_their_file_describes() -> None:
         for variant in module.VARIANTS:
             assert isinstance(find_config(f"{name}:{variant}"), runs.TASKS[name].config)
         assert find_config(name) in [find_config(f"{name}:{v}") for v in module.VARIANTS]
+
+
+@pytest.mark.parametrize("file", CONFIGS)
+def test_other_variants_are_refused(file: str) -> None:
+    setting = VARIANTS[[v.partition(":")[0] for v in VARIANTS].index(file)].partition(":")[2]
+    for variant in ("other", f"{setting.partition('-')[0]}-huge", "-small", "other-small"):
+        with pytest.raises(InputError, match=f"no variant '{variant}'; there are .*-quick"):
+            find_config(f"{file}:{variant}")
 
 
 SETTINGS = ("s1", "s2", "s3", "s4", "hr")

@@ -15,6 +15,7 @@ from lrjax.tfds_builders.synthetic_faces import faces, surfels
 from lrjax.tfds_builders.synthetic_faces import synthetic_faces_dataset_builder as dataset
 from lrjax.tfds_builders.synthetic_faces.anatomy import SHAPE
 from lrjax.tfds_builders.synthetic_faces.camera import PoorCamera, take_poor
+from lrjax.tfds_builders.synthetic_faces.parts import HAIR
 from lrjax.tfds_builders.synthetic_faces.people import Shot
 from lrjax.tfds_builders.synthetic_faces.scene import Head, render, rotation
 
@@ -134,7 +135,7 @@ def test_everything_shows_from_the_front_and_half_is_hidden_from_the_side() -> N
     assert slightly[17:].all()
 
 
-@pytest.mark.parametrize("style", ["short", "fringe", "long"])
+@pytest.mark.parametrize("style", HAIR)
 def test_hair_hides_no_landmark(style: str) -> None:
     head = Head(dataclasses.replace(PLAIN, hair_style=style, glasses="thick"), STEP)
     assert render(head, _shot(), SIDE, SIZE).visible.all()

@@ -80,3 +80,26 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"params\.w is of shape \[5\] there and of shape \[9\] h"):
         checkpoints.restore(wide)
     np.testing.assert_array_equal(checkpoints.restore(like()).step, 1)
+
+
+def test_a_damaged_checkpoint_gives_way_to_an_older_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints = Checkpoints(tmp_path, 3)
+    assert checkpoints.restore_latest(like()) is None
+    for step in (1, 2):
+        checkpoints.save(at(step))
+    for file in (tmp_path / "checkpoints" / "2").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"\x00" * 7)
+    checkpoints.close()
+    again = Checkpoints(tmp_path, 3)
+    assert tiny.same(again.restore_latest(like()), at(1))
+    assert "checkpoints/2 is damaged" in capsys.readouterr().err
+    again.save(at(2))
+    assert tiny.same(again.restore_latest(like()), at(2))
+    for file in (tmp_path / "checkpoints").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"\x00" * 7)
+    with pytest.raises(InputError, match=r"No checkpoint in .* reads whole; begin anew"):
+        Checkpoints(tmp_path, 3).restore_latest(like())

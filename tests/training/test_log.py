@@ -87,3 +87,15 @@ def test_the_bar_of_other_processes_is_not_shown(capsys: pytest.CaptureFixture[s
         bar.note({"loss": 1.0})
         bar.advance()
     assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_line_costs_itself_alone(tmp_path: Path) -> None:
+    write(tmp_path, 0, range(1, 6), {})
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines()
+    lines[2] = b"\xff" + lines[2][1:]
+    lines[3] = b"[" * 100_000
+    path.write_bytes(b"\n".join(lines))
+    assert [r["step"] for r in read(path)] == [1, 2, 5]
+    Log(tmp_path, 9).close()
+    assert [r["step"] for r in read(path)] == [1, 2, 5]

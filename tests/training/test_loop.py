@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 import tiny
+from grain import MapDataset
 
 from lrjax.config import TrainConfig
 from lrjax.data import batches
@@ -197,6 +198,23 @@ def test_streamed_batches_train_as_resident_arrays_do(
         jax.tree.leaves(streamed.nets), jax.tree.leaves(state.nets), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [0, 2])
+def test_examples_that_are_read_one_by_one_train_with_pictures_and_without(
+    samples: int, tmp_path: Path
+) -> None:
+    values = tiny.toy_data()["points"]
+    read = {
+        name: MapDataset.source(range(len(array))).map(array.__getitem__)
+        for name, array in values.items()
+    }
+    config = dataclasses.replace(CONFIG, feed="host", samples=samples)
+    shown = []
+    hooks = loop.Hooks(pictures=lambda step, pictures: shown.append(step))
+    state = fit(tmp_path, config=config, data={"points": read}, hooks=hooks)
+    assert int(state.step) == 6
+    assert bool(shown) == bool(samples)
 
 
 def pairing() -> tuple[Task, dict[str, Any]]:

@@ -11,13 +11,13 @@ Proportions follow the usual anthropometric tables (interpupillary distance 63 m
 face 140 mm, chin to brows 140 mm, mouth 50 mm, nose 34 mm).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .fields import Array, bumps, curve, ridge, smoothstep
+from .fields import Array, bumps, curve, ridge, smoothstep, spaced
 
 CHIN, SKULL, TOP, THROAT = 112.0, -40.0, -118.0, 150.0
 LIP_LINE, SLOT_HALF_WIDTH, MOUTH_HALF_WIDTH = 66.0, 22.5, 25.0
@@ -42,13 +42,14 @@ _front = curve(
     (96, 96, 96.5, 94, 93, 93, 93, 92, 90.5, 89, 86.5, 83.5, 83.5),
 )
 _nose_height = curve(
-    (-200, -16, -8, 0, 6, 14, 22, 29, 34, 38, 42, 45, 48, 51, 200),
+    (-120, -16, -8, 0, 6, 14, 22, 29, 34, 38, 42, 45, 48, 51, 150),
     (0, 0, 2.2, 4, 7, 11.5, 16.5, 20.8, 23, 21.5, 15, 6.5, 1, 0, 0),
 )
-_nose_width = curve((-200, -16, -4, 8, 20, 32, 38, 200), (8, 8, 6.2, 6.6, 7.6, 9.8, 11, 11))
-_brow = curve((10, 16, 28, 40, 50, 58, 64), (-22, -23.5, -27, -29.5, -27, -21, -15))
-_upper_outline = curve((0, 6, 10, 15, 20, 25), (59.6, 58.2, 59, 61, 63.3, LIP_LINE))
-_lower_outline = curve((0, 7, 15, 20, 25), (78.0, 77.4, 74.3, 70.8, LIP_LINE))
+_nose_width = curve((-120, -16, -4, 8, 20, 32, 38, 150), (8, 8, 6.2, 6.6, 7.6, 9.8, 11, 11))
+# Rows, at |X|, of the middle of the brow and of the outer edges of the lips.
+brow = curve((10, 16, 28, 40, 50, 58, 64), (-22, -23.5, -27, -29.5, -27, -21, -15))
+upper_lip = curve((0, 6, 10, 15, 20, 25), (59.6, 58.2, 59, 61, 63.3, LIP_LINE))
+lower_lip = curve((0, 7, 15, 20, 25), (78.0, 77.4, 74.3, 70.8, LIP_LINE))
 
 # Hills and hollows of all heads: mm forward; centre and extent (X, r).
 _RELIEF = (
@@ -59,18 +60,31 @@ _RELIEF = (
     (-3.2, 0, LIP_LINE, 24, 2.6), (-2.2, 27, 67, 5, 6),  # between the lips and beside them
     (-2.4, 0, 85, 18, 4.5), (4.0, 0, 101, 15, 9),  # above the chin, chin
 )  # fmt: skip
-# Coefficients that raise such hills further: mm forward for one unit.
-_HILLS = {
-    "nose_tip": (1.0, 0, 33, 6.5, 5), "eye_depth": (-1.5, 30, -7, 18, 9),
-    "brow_ridge": (1.6, 28, -24, 24, 7), "cheekbones": (1.8, 46, 22, 15, 13),
-    "cheek_fat": (3.0, 44, 62, 15, 18), "upper_lip": (0.8, 0, 60.8, 15, 4.2),
-    "lower_lip": (0.8, 0, 73.2, 15, 4.6), "chin_size": (2.0, 0, 101, 15, 9),
-}  # fmt: skip
-# Coefficients that move features down: mm for one unit.
-_LOWERINGS = {
-    "brow_height": (-2.2, 36, -27, 26, 10), "nose_length": (2.4, 0, 40, 30, 14),
-    "nose_turn": (-1.6, 0, 34, 11, 8), "mouth_height": (1.8, 0, LIP_LINE, 40, 14),
-    "upper_lip": (-1.1, 0, 58.6, 17, 3.4), "lower_lip": (1.2, 0, 78, 16, 4.0),
+# What one unit of a coefficient displaces: mm along the axis (x away from the middle of the face),
+# centre and extent (X, r).
+_X, _Y, _Z = 0, 1, 2
+_DISPLACEMENTS = {
+    "nose_tip": [(_Z, 1.0, 0, 33, 6.5, 5)],
+    "nose_length": [(_Y, 2.4, 0, 40, 30, 14)],
+    "nose_turn": [(_Y, -1.6, 0, 34, 11, 8)],
+    "eye_depth": [(_Z, -1.5, 30, -7, 18, 9)],
+    "eye_spacing": [(_X, 1.6, EYE_X, 0, 20, 13)],
+    "brow_ridge": [(_Z, 1.6, 28, -24, 24, 7)],
+    "brow_height": [(_Y, -2.2, 36, -27, 26, 10)],
+    "cheekbones": [(_Z, 1.8, 46, 22, 15, 13)],
+    "cheek_fat": [(_Z, 3.0, 44, 62, 15, 18)],
+    "chin_size": [(_Z, 2.0, 0, 101, 15, 9)],
+    "mouth_height": [(_Y, 1.8, 0, LIP_LINE, 40, 14)],
+    "upper_lip": [(_Z, 0.8, 0, 60.8, 15, 4.2), (_Y, -1.1, 0, 58.6, 17, 3.4)],
+    "lower_lip": [(_Z, 0.8, 0, 73.2, 15, 4.6), (_Y, 1.2, 0, 78, 16, 4.0)],
+    "smile": [
+        (_X, 1.0, 42, 36, 14, 12), (_Y, -3.0, 42, 36, 14, 12), (_Z, 4.0, 42, 36, 14, 12),  # cheeks
+        (_Y, -5.5, 26, LIP_LINE, 12, 10), (_Z, -3.5, 26, LIP_LINE, 12, 10),  # corners of the mouth
+        (_Y, 1.0, 0, LIP_LINE, 12, 8), (_Y, -1.4, 32, 8, 13, 6),  # lips, lower lids
+    ],
+    "pucker": [(_Z, 6.0, 0, LIP_LINE, 20, 12)],
+    "brow_raise": [(_Y, -7.0, 36, -27, 24, 13), (_Z, 1.0, 36, -27, 24, 13)],
+    "frown": [(axis, mm, 16, -23, 11, 9) for axis, mm in ((_X, -3.0), (_Y, 3.5), (_Z, 1.5))],
 }  # fmt: skip
 
 
@@ -90,29 +104,16 @@ class Chart:
     def moves(self) -> dict[str, Array]:
         """The displacement in mm, float32 [3, ...], of each coefficient of an expression."""
         x, r = self.x, self.row
-        side, sign, zero = np.abs(x), np.sign(x), np.zeros_like(x)
-        jaw = JAW_DROP * _jaw(self)
-        stretch = x / 26 * ridge(side, 0, 36, 4) * ridge(r, LIP_LINE, 11)
-        corner = bumps(side, r, (1, 26, LIP_LINE, 12, 10))
-        cheek = bumps(side, r, (1, 42, 36, 14, 12))
-        lifted = bumps(side, r, (1, 0, LIP_LINE, 12, 8), (-1.4, 32, 8, 13, 6))
-        raised = bumps(side, r, (1, 36, -27, 24, 13))
-        inner = bumps(side, r, (1, 16, -23, 11, 9))
+        expressions = ("smile", "pucker", "brow_raise", "frown")
+        fields = {name: _displaced(x, r, {name: 1.0}) for name in expressions}
+        stretch = x / 26 * ridge(np.abs(x), 0, 36, 4) * ridge(r, LIP_LINE, 11)
+        fields["smile"][_X] += 6 * stretch
+        fields["pucker"][_X] -= 8 * stretch
+        zero, jaw = np.zeros_like(x), JAW_DROP * _jaw(self)
         closing = _blink(x, r) * (np.cos(self.azimuth) > 0)
-        wink = closing * (x < 0)
-        fields = {
-            "jaw": (zero, jaw, -0.3 * jaw),
-            "smile": (
-                6 * stretch + sign * cheek,
-                lifted - 5.5 * corner - 3 * cheek,
-                4 * cheek - 3.5 * corner,
-            ),
-            "pucker": (-8 * stretch, zero, bumps(side, r, (6, 0, LIP_LINE, 20, 12))),
-            "brow_raise": (zero, -7 * raised, raised),
-            "frown": (-3 * sign * inner, 3.5 * inner, 1.5 * inner),
-            "blink": (zero, closing, 0.06 * closing),
-            "wink": (zero, wink, 0.06 * wink),
-        }
+        fields["jaw"] = (zero, jaw, -0.3 * jaw)
+        fields["blink"] = (zero, closing, 0.06 * closing)
+        fields["wink"] = np.asarray(fields["blink"]) * (x < 0)
         return {name: np.asarray(field, np.float32) for name, field in fields.items()}
 
     def move(self, points: Array, expression: Mapping[str, float]) -> Array:
@@ -137,17 +138,6 @@ def lids(x: Array) -> tuple[Array, Array, Array]:
     return u, middle - (6.0 - 0.5 * u) * arch**0.75, middle + (4.4 + 0.7 * u) * arch**0.9
 
 
-def brow(x: Array) -> Array:
-    """Returns the row of the middle of the brow at X."""
-    return _brow(np.clip(np.abs(x), 10, 64))
-
-
-def lip_outlines(x: Array) -> tuple[Array, Array]:
-    """Returns the rows of the outer edges of the upper and the lower lip at X."""
-    side = np.clip(np.abs(x), 0, MOUTH_HALF_WIDTH)
-    return _upper_outline(side), _lower_outline(side)
-
-
 def dome(r: Array) -> Array:
     """Computes the breadth of the skull in row r over its greatest breadth."""
     return np.sqrt(1 - np.clip((SKULL - r) / (SKULL - TOP), 0, 1) ** 2)
@@ -170,9 +160,21 @@ def surface(chart: Chart, s: Mapping[str, float]) -> Array:
     y = y - 3 * s["forehead"] * smoothstep(r, -25, -118)
     z = np.where(cos >= 0, front * bent, 98 * dome(r) * cos) * (1 - 0.5 * under)
     front_only = (cos > 0) * (1 - skull)
-    dx, dy = _warp(x, r, s)
+    features = _warp(x, r, s)
+    features[_Z] += _relief(x, r, s)
     plain = np.stack(np.broadcast_arrays(width * sin * (1 - 0.3 * under), y, z))
-    return (plain + np.stack([dx, dy, _relief(x, r, s)]) * front_only).astype(np.float32)
+    return (plain + features * front_only).astype(np.float32)
+
+
+def _displaced(x: Array, r: Array, coefficients: Mapping[str, float]) -> Array:
+    """The displacement [3, ...] that the table gives for coefficients."""
+    total, side = np.zeros((3, *np.broadcast_shapes(x.shape, r.shape)), x.dtype), np.abs(x)
+    for name, rows in _DISPLACEMENTS.items():
+        if name in coefficients:
+            for axis, mm, *place in rows:
+                total[axis] += bumps(side, r, (coefficients[name] * mm, *place))
+    total[_X] *= np.sign(x)
+    return total
 
 
 def _relief(x: Array, r: Array, s: Mapping[str, float]) -> Array:
@@ -180,34 +182,29 @@ def _relief(x: Array, r: Array, s: Mapping[str, float]) -> Array:
     side = np.abs(x)
     width = _nose_width(r) * (1 + 0.1 * s["nose_width"] * smoothstep(r, 10, 35))
     nose = _nose_height(r) * (1 + 0.06 * s["nose_tip"]) + 2 * s["nose_bridge"] * ridge(r, 6, 12)
-    z = nose * (0.84 * np.exp(-((side / width) ** 2.3)) + 0.16 * ridge(side, 0, 2.1 * width))
+    nose = nose * (0.84 * np.exp(-((side / width) ** 2.3)) + 0.16 * ridge(side, 0, 2.1 * width))
     wings = (6.5 + 0.7 * s["nose_width"], 13 + 1.2 * s["nose_width"], 39, 4.6, 4.8)
     # The eyeball looks straight ahead although the face around it slopes to the side.
     eyeball = bumps(side, r, (1, EYE_X, 0, 13, 8.5)) * (4.6 + 0.34 * (side - EYE_X))
-    return z + bumps(side, r, wings, *_RELIEF, *_scaled(_HILLS, s)) + eyeball
+    return nose + bumps(side, r, wings, *_RELIEF) + eyeball
 
 
-def _scaled(table: Mapping[str, Sequence[float]], s: Mapping[str, float]) -> list[list[float]]:
-    """The rows of a table, their heights multiplied with the coefficients."""
-    return [[height * s[name], *place] for name, (height, *place) in table.items()]
-
-
-def _warp(x: Array, r: Array, s: Mapping[str, float]) -> tuple[Array, Array]:
-    """The displacement of the features sideways and down, the closing of the lips included."""
-    side = np.abs(x)
+def _warp(x: Array, r: Array, s: Mapping[str, float]) -> Array:
+    """The displacement [3, ...] of the features by the shape, the closing of the lips included."""
+    side, from_eye, gap = np.abs(x), np.abs(x) - EYE_X, slot(x)
+    total = _displaced(x, r, s)
+    # The mean head's lips, too, are fuller than the outlines in the chart.
+    total[_Y] += bumps(side, r, (-0.33, 0, 58.6, 17, 3.4), (0.36, 0, 78, 16, 4.0))
+    nose = 0.08 * s["nose_width"] * ridge(side, 0, 19, 4) * ridge(r, 38, 11)
+    mouth = 0.075 * s["mouth_width"] * ridge(side, 0, 36, 4) * ridge(r, LIP_LINE, 12)
     eye = bumps(side, r, (1, EYE_X, 0, 20, 13))
-    from_eye = side - EYE_X
-    dx = np.sign(x) * eye * (1.6 * s["eye_spacing"] + 0.055 * s["eye_size"] * from_eye)
-    dx += x * 0.08 * s["nose_width"] * ridge(side, 0, 19, 4) * ridge(r, 38, 11)
-    dx += x * 0.075 * s["mouth_width"] * ridge(side, 0, 36, 4) * ridge(r, LIP_LINE, 12)
-    dy = eye * r * (0.055 * s["eye_size"] + 0.10 * s["eye_opening"])
-    dy -= eye * 1.5 * s["eye_tilt"] * from_eye / EYE_HALF_WIDTH
-    dy -= bumps(side, r, (2.0 * s["brow_tilt"], 36, -27, 26, 10)) * (side - 36) / 22
-    fuller = {"upper_lip": s["upper_lip"] + 0.3, "lower_lip": s["lower_lip"] + 0.3}
-    dy += bumps(side, r, *_scaled(_LOWERINGS, {**s, **fuller}))
-    gap = slot(x)
+    total[_X] += x * (nose + mouth) + np.sign(x) * eye * 0.055 * s["eye_size"] * from_eye
+    total[_Y] += eye * r * (0.055 * s["eye_size"] + 0.10 * s["eye_opening"])
+    total[_Y] -= eye * 1.5 * s["eye_tilt"] * from_eye / EYE_HALF_WIDTH
+    total[_Y] -= bumps(side, r, (2.0 * s["brow_tilt"], 36, -27, 26, 10)) * (side - 36) / 22
     inside = np.clip(LIP_LINE - r, -gap, gap)
-    return dx, dy + inside * (1 - smoothstep(np.abs(r - LIP_LINE) - gap, 0, 9))
+    total[_Y] += inside * (1 - smoothstep(np.abs(r - LIP_LINE) - gap, 0, 9))
+    return total
 
 
 def _jaw(chart: Chart) -> Array:
@@ -247,8 +244,8 @@ def landmarks() -> Chart:
     nose_x, nose_rows = [0] * 4 + [-14, -7, 0, 7, 14], [-5, 9, 21.5, 33.5, 42.5, 45, 46.5, 45, 42.5]
     x = np.concatenate([brows, nose_x, eyes, outer, under, inner, [-EYE_X, EYE_X]])
     lid_rows = np.where([True, True, True, True, False, False] * 2, upper, lower)
-    lip_rows = [lip_outlines(outer)[0], lip_outlines(under)[1], LIP_LINE + gap]
-    r = np.concatenate([brow(brows), nose_rows, lid_rows, *lip_rows, [0, 0]])
+    lip_rows = [upper_lip(abs(outer)), lower_lip(abs(under)), LIP_LINE + gap]
+    r = np.concatenate([brow(abs(brows)), nose_rows, lid_rows, *lip_rows, [0, 0]])
     return Chart(
         np.concatenate([-jaw, jaw[-2::-1], np.arcsin(np.clip(x / _half_width(r), -1, 1))]),
         np.concatenate([jaw_rows, jaw_rows[-2::-1], r]),
@@ -267,9 +264,9 @@ def mesh(step: float) -> Chart:
     density += 0.6 * ridge(r, 0, 9, 4) + 2.4 * ridge(r, LIP_LINE, 3.6, 6)
     around = np.minimum(np.hypot(70.5 * np.cos(a), 92 * np.sin(a)), 85)
     around *= np.where(70.5 * np.sin(a) < 52, 1.15, np.where(a < 1.9, 1.0, 0.75))
-    half = _spaced(a, around / step)
+    half = spaced(a, around / step)
     columns = np.concatenate([-half[:0:-1], half])
-    return Chart(np.float32(columns[None]), np.float32(_spaced(r, density / step)[:, None]))
+    return Chart(np.float32(columns[None]), np.float32(spaced(r, density / step)[:, None]))
 
 
 @lru_cache
@@ -278,9 +275,3 @@ def face(whole: Chart) -> tuple[Chart, tuple[slice, slice]]:
     rows = slice(*np.searchsorted(whole.row[:, 0], [-58, THROAT + 1]))
     columns = slice(*np.searchsorted(whole.azimuth[0], np.radians([-89, 89])))
     return Chart(whole.azimuth[:, columns], whole.row[rows]), (rows, columns)
-
-
-def _spaced(at: Array, density: Array) -> Array:
-    """Positions, from the first to the last of `at`, of the given density per unit."""
-    total = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(at))])
-    return np.interp(np.linspace(0, total[-1], round(total[-1]) + 1), total, at)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import fft, ndimage
+from scipy import ndimage
 
 from .fields import Array
 
@@ -86,7 +86,9 @@ def take_poor(light: Array, factor: int, camera: PoorCamera, rng: np.random.Gene
     colour = rng.standard_normal(sensed.shape, dtype=np.float32)
     noise = 0.8 * grey + 1.2 * ndimage.gaussian_filter(colour, (0, 0.7, 0.7), mode="wrap")
     srgb = _film(sensed + np.sqrt(camera.shot_noise * sensed + camera.read_noise**2) * noise)
-    srgb += camera.sharpening * (srgb - ndimage.gaussian_filter(srgb, (0, 1, 1), mode="nearest"))
+    if camera.sharpening:
+        soft = ndimage.gaussian_filter(srgb, (0, 1, 1), mode="nearest")
+        srgb += camera.sharpening * (srgb - soft)
     srgb = 255 * (np.clip(srgb, 0, 255) / 255) ** camera.gamma
     pixels = _to_bytes((srgb - 118) * camera.contrast + 118 + camera.haze)
     buffer = io.BytesIO()
@@ -95,18 +97,13 @@ def take_poor(light: Array, factor: int, camera: PoorCamera, rng: np.random.Gene
 
 
 def _blur(light: Array, camera: PoorCamera, factor: int) -> Array:
-    """Defocus and straight motion, as one product of spectra."""
-    size = light.shape[1]
-    padded_size = fft.next_fast_len(size + 24, real=True)
-    low = (padded_size - size) // 2
-    margin = (low, padded_size - size - low)
-    fy = fft.fftfreq(padded_size, 1 / factor)[:, None].astype(np.float32)
-    fx = fft.rfftfreq(padded_size, 1 / factor).astype(np.float32)
-    response = np.exp(-2 * (np.pi * camera.defocus) ** 2 * (fx**2 + fy**2))
-    response *= np.sinc(fx * camera.motion[0] + fy * camera.motion[1])
-    spectrum = fft.rfft2(np.pad(light, ((0, 0), margin, margin), mode="edge")) * response
-    blurred = fft.irfft2(spectrum, s=(padded_size, padded_size))
-    return np.maximum(blurred[:, low : low + size, low : low + size], 0)
+    """Defocus, and the mean over places along a straight path."""
+    sigma, path = camera.defocus * factor, np.asarray(camera.motion) * factor
+    blurred = ndimage.gaussian_filter(light, (0, sigma, sigma), mode="nearest", truncate=3)
+    count, size = math.ceil(math.hypot(*path)) + 1, light.shape[1]
+    padded = np.pad(blurred, ((0, 0), (count, count), (count, count)), mode="edge")
+    places = count + np.rint(np.linspace(-0.5, 0.5, count)[:, None] * path).astype(int)
+    return sum(padded[:, y : y + size, x : x + size] for x, y in places) / count
 
 
 def _film(light: Array) -> Array:

@@ -11,10 +11,8 @@ from .camera import sample_camera, take_clean, take_poor
 from .people import Identity, sample_identity, sample_shot
 from .scene import Head, Picture, render
 
-_OVERSAMPLING = 2
-"""Pixels drawn along one pixel of the poor camera."""
-_HR_STEP, _LR_STEP = 1.6, 2.4
-"""Millimetres between the vertices of the head, about one pixel at the sizes drawn."""
+_OVERSAMPLING = 2  # pixels drawn along one pixel of the poor camera
+_HR_STEP, _LR_STEP = 1.6, 2.4  # mm between vertices of the head, about one pixel at the sizes drawn
 _PERSON, _PICTURE = 0, 1
 
 

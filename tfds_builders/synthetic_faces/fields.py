@@ -10,9 +10,9 @@ Array = np.ndarray
 
 
 def curve(positions: Sequence[float], values: Sequence[float]) -> Callable[[Array], Array]:
-    """Returns the monotone smooth curve through the knots; it keeps the type of its argument."""
+    """Returns the monotone smooth curve through the knots, constant beyond them."""
     spline = PchipInterpolator(positions, values)
-    return lambda at: spline(at).astype(at.dtype)
+    return lambda at: spline(np.clip(at, positions[0], positions[-1])).astype(at.dtype)
 
 
 def smoothstep(x: Array, low: float, high: float) -> Array:
@@ -32,6 +32,12 @@ def bumps(x: Array, r: Array, *rows: Sequence[float]) -> Array:
     Cheap when `r` is a column: the factor over r is then computed once a row.
     """
     return sum(h * (ridge(x, cx, sx) * ridge(r, cr, sr)) for h, cx, cr, sx, sr in rows)
+
+
+def spaced(at: Array, density: Array) -> Array:
+    """Returns positions, from the first to the last of `at`, of the given density per unit."""
+    total = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(at))])
+    return np.interp(np.linspace(0, total[-1], round(total[-1]) + 1), total, at)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]) -> Array:

@@ -33,13 +33,13 @@ def masks(mesh: Chart) -> dict[str, Array]:
     u, upper, lower = anatomy.lids(x)
     near = np.clip(1.25 - np.abs(u) ** 4, 0, 1) * (np.abs(u) < 1.06)
     below_eye = np.clip(1.1 - u**2, 0, 1)
-    above_lip, below_lip = anatomy.lip_outlines(x)
+    inside_lips = np.minimum(r - anatomy.upper_lip(side), anatomy.lower_lip(side) - r)
     gap = anatomy.slot(x)
     half_brow = np.interp(side, [9, 14, 30, 46, 60, 63], [0.2, 3.0, 3.3, 2.5, 0.8, 0.2])
     fold = np.interp(r, [36, 48, 60, 72], [17, 24, 30, 33])
     jaw = np.interp(side, [0, 22, 30, 45, 56, 64, 70], [84, 80, 66, 58, 46, 18, 5])
     found = {
-        "lips": smoothstep(np.minimum(r - above_lip, below_lip - r), -0.7, 0.7)
+        "lips": smoothstep(inside_lips, -0.7, 0.7)
         * (side < MOUTH_HALF_WIDTH + 0.5),
         "slot": smoothstep(gap - np.abs(r - LIP_LINE), -0.3, 0.3) * (gap > 0.15),
         "slot_depth": np.clip((r - LIP_LINE + gap) / np.maximum(2 * gap, 1e-6), 0, 1),
@@ -49,7 +49,7 @@ def masks(mesh: Chart) -> dict[str, Array]:
         "lower_lash": ridge(r, lower + 0.2, 0.7) * near,
         "crease": ridge(r, upper - 4.4, 1.2) * below_eye,
         "bag": ridge(r, lower + 5, 3.0) * below_eye,
-        "brow": smoothstep(half_brow - np.abs(r - anatomy.brow(x)), -1.0, 1.0)
+        "brow": smoothstep(half_brow - np.abs(r - anatomy.brow(side)), -1.0, 1.0)
         * smoothstep(side, 10, 14) * (side < 63),
         "nostril": bumps(side, r, (1, 7.0, 44.6, 3.3, 1.9)),
         "occlusion": np.clip(bumps(side, r, *_OCCLUSION), 0, 0.75),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .anatomy import Chart, dome
-from .fields import Array, curve, linear, mix, noise, ridge, smoothstep, tint
+from .fields import Array, curve, linear, mix, noise, ridge, smoothstep, spaced, tint
 from .people import Identity
 from .surfels import area_vectors, from_mesh
 
@@ -15,29 +15,23 @@ _HAIRLINES = {
     "fringe": (-34, -34, -35, -36, -34, -10, 8, 14, 6, 12, 40, 62, 70),
     "beanie": (-50, -50, -50, -49, -46, -42, -38, -34, -32, -28, -22, -14, -8),
 }
-# Hairline, its softness and raggedness in mm; thickness at the side and more on top in mm; how
-# deep the parting is, how deep and how many (rows, columns) the locks; how many coarse strands.
+# Hairline, its softness and raggedness in mm; thickness at the side and more on top in mm.
 HAIR = {
-    "buzz": ("short", 5, 1.5, 2, 0, 0.35, 0.12, (5, 40), (7, 150)),
-    "short": ("short", 5, 1.5, 7, 10, 0.35, 0.12, (5, 40), (7, 150)),
-    "swept": ("short", 5, 1.5, 7, 18, 0.35, 0.12, (5, 40), (7, 150)),
-    "fringe": ("fringe", 3, 2.5, 10, 9, 0.35, 0.12, (5, 40), (7, 150)),
-    "curly": ("short", 3, 1.5, 22, 14, 0, 0.13, (26, 40), (36, 60)),
-    "bob": ("long", 3, 1.5, 11, 8, 0.35, 0.12, (5, 40), (7, 150)),
-    "long": ("long", 3, 1.5, 10, 8, 0.35, 0.12, (5, 40), (7, 150)),
-    "beanie": ("beanie", 0.8, 0, 8, 8, 0, 0, (5, 40), (1, 90)),
-}
+    "buzz": ("short", 5, 1.5, 2, 0), "short": ("short", 5, 1.5, 7, 10),
+    "swept": ("short", 5, 1.5, 7, 18), "fringe": ("fringe", 3, 2.5, 10, 9),
+    "curly": ("short", 3, 1.5, 22, 14), "bob": ("long", 3, 1.5, 11, 8),
+    "long": ("long", 3, 1.5, 10, 8), "beanie": ("beanie", 0.8, 0, 8, 8),
+}  # fmt: skip
+# Depth of the parting; depth and number (rows, columns) of the locks; number of strands.
+_COMBED = (0.35, 0.12, (5, 40), (7, 150))
+_TEXTURE = {"curly": (0, 0.13, (26, 40), (36, 60)), "beanie": (0, 0, (1, 1), (1, 1))}
 # Half the height, thickness (mm) and squareness of the frames.
 _GLASSES = {"thin": (15, 1.6, 3.2), "round": (19, 2.2, 2.1), "thick": (17, 4.4, 3.4)}
 # Row of the neckline in the middle, its slope to the sides, and how common the clothes are.
 _CLOTHES = {
-    "crew": (152, -0.12, 0.30),
-    "v": (190, -0.9, 0.22),
-    "shirt": (168, -0.75, 0.2),
-    "suit": (150, -0.45, 0.06),
-    "high": (122, 0, 0.12),
-    "stripes": (152, -0.12, 0.1),
-}
+    "crew": (152, -0.12, 0.30), "v": (190, -0.9, 0.22), "shirt": (168, -0.75, 0.2),
+    "suit": (150, -0.45, 0.06), "high": (122, 0, 0.12), "stripes": (152, -0.12, 0.1),
+}  # fmt: skip
 _body_width = curve(
     (24, 100, 120, 134, 150, 162, 176, 195, 230, 330),
     (48, 51, 53, 62, 100, 142, 175, 192, 200, 205),
@@ -53,7 +47,8 @@ def hair(mesh: Chart, head: Array, person: Identity) -> tuple[Array, list[Array]
     if person.hair_style == "bald":
         return np.zeros(mesh.x.shape, np.float32), []
     shape, hat = mesh.x.shape, person.hair_style == "beanie"
-    line, soft, ragged, thickness, top, parting, depth, locks, strands = HAIR[person.hair_style]
+    line, soft, ragged, thickness, top = HAIR[person.hair_style]
+    parting, depth, locks, strands = _TEXTURE.get(person.hair_style, _COMBED)
     rng = np.random.default_rng([person.texture_seed, 1])
     degrees = np.degrees(np.abs(mesh.azimuth))
     edge = np.interp(degrees, _ANGLES, _HAIRLINES[line]).astype(np.float32) - mesh.row
@@ -71,12 +66,15 @@ def hair(mesh: Chart, head: Array, person: Identity) -> tuple[Array, list[Array]
     normals /= np.maximum(np.sqrt((normals**2).sum(0)), np.float32(1e-6))
     # The rows at the very top are points: their normals are up.
     normals[:, :2] = np.float32([0, -1, 0]).reshape(3, 1, 1)
-    dye = linear(rng.uniform(15, 210, 3)) if hat else person.hair
-    fine, colour = _strands(rng, shape, strands, (12, 60), dye)
-    gloss = 0.0 if hat else 0.12 * np.clip(1 + fine, 0, 2)
+    if hat:
+        ribs = 0.85 + 0.15 * np.cos(np.arange(shape[1]) * 1.3)
+        colour, gloss = tint(linear(rng.uniform(15, 210, 3)), height) * ribs, 0.0
+    else:
+        fine, colour = _strands(rng, shape, strands, person.hair)
+        gloss = 0.12 * np.clip(1 + fine, 0, 2)
     if person.hair_style == "buzz":
         colour = 0.75 * colour + 0.25 * tint(person.skin, height)
-    colour *= 0.55 + 0.45 * inwards
+    colour = colour * (0.55 + 0.45 * inwards)
     outside = head + normals * np.maximum(height, 0)
     clouds = [from_mesh(outside, colour, opacity=covered, gloss=gloss)]
     if person.hair_style in ("long", "bob"):
@@ -85,14 +83,10 @@ def hair(mesh: Chart, head: Array, person: Identity) -> tuple[Array, list[Array]
 
 
 def _strands(
-    rng: np.random.Generator,
-    shape: tuple[int, int],
-    coarse: tuple[int, int],
-    fine: tuple[int, int],
-    colour: Array,
+    rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int], colour: Array
 ) -> tuple[Array, Array]:
     """Noise [R, C] of two sizes, and a colour [3, R, C] that follows it."""
-    strands = noise(rng, shape, coarse) * 0.6 + noise(rng, shape, fine) * 0.4
+    strands = noise(rng, shape, cells) * 0.6 + noise(rng, shape, (12, 60)) * 0.4
     return strands, tint(colour, strands) * np.clip(1 + 0.39 * strands, 0.25, 2)
 
 
@@ -105,16 +99,15 @@ def _curtain(rng: np.random.Generator, mesh: Chart, person: Identity) -> Array:
     # From the right to the left, so that columns run to the right as seen from behind.
     a = np.linspace(2 * np.pi - front, front, count, dtype=np.float32)[None]
     r = np.linspace(-60, length, round((length + 60) / step), dtype=np.float32)[:, None]
-    locks = noise(rng, (len(r), count), (5, count // 5))[:, ::-1]
+    locks = noise(rng, (len(r), count), (5, count // 5))
     out = (5 + 12 * person.hair_volume * smoothstep(r, -60, 10)) * (1 + 0.15 * locks)
     flow = rng.uniform(-0.12, 0.14) * np.clip(r - 40, 0, None)
     x = -(71 * (1 + 0.025 * person.shape["breadth"]) * dome(r) + out + flow) * np.sin(a)
     # The front edge comes forward over the temple and leans back towards the shoulders.
     z = (94 * dome(r) + out) * np.cos(a) - 4 - 0.10 * np.clip(r, 0, None)
-    _, colour = _strands(rng, x.shape, (5, count // 2), (8, 50), person.hair)
+    _, colour = _strands(rng, x.shape, (5, count // 2), person.hair)
     ends = smoothstep(8 * locks - r, 2 - length, 18 - length) * smoothstep(r, -60, -45)
-    curtain = (x, r + 2.5 * locks, z)
-    return from_mesh(curtain, colour[..., ::-1], opacity=ends, gloss=0.10, two_sided=True)
+    return from_mesh((x, r + 2.5 * locks, z), colour, opacity=ends, gloss=0.1, two_sided=True)
 
 
 def ears(person: Identity, step: float) -> Array:
@@ -165,11 +158,11 @@ def glasses(person: Identity, eyes: Array, step: float) -> list[Array]:
 
 
 def torso(person: Identity, outfit: int, step: float) -> Array:
-    """Makes neck and shoulders in one of the person's outfits, about two `step` between patches."""
+    """Makes neck and shoulders in one of the person's outfits."""
     rng = np.random.default_rng([person.texture_seed, 3, outfit])
     fine = np.linspace(26, 280, 1000)
-    path = np.cumsum(np.hypot(np.diff(fine), np.diff(_body_width(fine))), dtype=float)
-    r = np.interp(np.arange(0, path[-1], 1.5 * step), path, fine[1:])[:, None].astype(np.float32)
+    slope = np.gradient(_body_width(fine), fine)
+    r = np.float32(spaced(fine, np.hypot(1, slope) / (1.5 * step)))[:, None]
     half = np.arange(0, 1.6, step / 105)
     a = np.concatenate([-half[:0:-1], half]).astype(np.float32)
     build = 0.05 * person.shape["jaw_width"] + 0.02 * person.shape["cheek_fat"]

@@ -11,14 +11,11 @@ from .fields import Array, linear
 
 _SKINS = ("#f7d6c4", "#ecc4ac", "#e0b294", "#cd9c7a", "#b07d5b", "#885b40", "#65422f", "#472e23")
 _IRISES = ("#4a2e1c", "#604024", "#705c34", "#5c7054", "#607c96", "#78848a")
-_HAIR = {
-    "black": "#181413", "dark": "#30221b", "brown": "#583b28", "chestnut": "#76462c",
-    "blond": "#c49e68", "light": "#dec496", "red": "#9e502a", "grey": "#94928e", "white": "#d6d4d0",
-}  # fmt: skip
-# How common kinds are: hair of the old, the dark and the other; styles of her and of him.
-_OLD_HAIR, _DARK_HAIR = {"grey": 2, "white": 1}, {"black": 3, "dark": 1}
+# How common kinds are: hair of the old, of the dark and of others; styles of her and of him.
+_OLD_HAIR, _DARK_HAIR = {"#94928e": 2, "#d6d4d0": 1}, {"#181413": 3, "#30221b": 1}
 _OTHER_HAIR = {
-    "black": 2, "dark": 3, "brown": 3, "chestnut": 2, "blond": 2, "light": 1, "red": 0.7,
+    "#181413": 2, "#30221b": 3, "#583b28": 3, "#76462c": 2, "#c49e68": 2, "#dec496": 1,
+    "#9e502a": 0.7,
 }  # fmt: skip
 _HER_STYLES = {"long": 5, "bob": 3, "fringe": 2, "curly": 1.2, "swept": 1.2, "beanie": 0.5}
 _HIS_STYLES = {
@@ -109,7 +106,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
     skin = np.float32(skin * rng.uniform((0.95, 0.92, 0.88), (1.05, 1.06, 1.08)))
     is_grey = rng.random() < 1.3 * (age - 0.45)
     hues = _OLD_HAIR if is_grey else _DARK_HAIR if tone > 0.45 else _OTHER_HAIR
-    hair = linear(_HAIR[_choose(rng, hues)]) * np.float32(rng.uniform(0.8, 1.2))
+    hair = linear(_choose(rng, hues)) * np.float32(rng.uniform(0.8, 1.2))
     style = _choose(rng, _HER_STYLES if female else _HIS_STYLES | {"bald": 0.5 + 1.5 * age})
     lips = skin * np.float32([0.82, 0.50, 0.50]) + linear("#1e040a")
     if female and rng.random() < 0.4:

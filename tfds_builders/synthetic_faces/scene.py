@@ -16,11 +16,9 @@ from .fields import Array, mix, noise
 from .people import OUTFITS, Identity, Shot
 
 _NECK = np.float32([0, 95, -15])
+# A landmark is hidden if skin in front of it is nearer by more than this (mm): more for the jaw,
+# whose points on a frontal face lie where the surface turns away.
 _HIDDEN_BEHIND = np.where(np.arange(68) < 17, 20.0, 9.0).astype(np.float32)
-"""A landmark is hidden if skin in front of it is nearer by more than this (mm).
-
-More for the jaw, whose points on a frontal face lie where the surface turns away.
-"""
 _DEPTH_GRID = 96
 
 
@@ -47,7 +45,8 @@ class Head:
     """A person's head and outfits as surfaces whose vertices are `step` mm apart.
 
     Attributes:
-      still: cloud of what no expression moves and hides no landmark: ears, hair and glasses.
+      scalp: cloud of the skin that no expression moves.
+      still: cloud of what hides no landmark: ears, hair and glasses.
       torsos: clouds of neck and shoulders, one an outfit.
     """
 
@@ -66,7 +65,7 @@ class Head:
         self._neutral, self._albedo = neutral[:, *block], albedo[:, *block]
         self._bare, self._gloss = bare[block].copy(), gloss[block]
         bare[block] = 0
-        self._scalp = surfels.from_mesh(neutral, albedo, opacity=bare, gloss=gloss)
+        self.scalp = surfels.from_mesh(neutral, albedo, opacity=bare, gloss=gloss)
         self._marks = anatomy.surface(anatomy.landmarks(), person.shape)
         frames = parts.glasses(person, self._marks[:, 36:48].reshape(3, 2, 6).mean(2), step)
         self.still = np.hstack([parts.ears(person, step), *hair, *frames])
@@ -80,13 +79,12 @@ class Head:
         moved[:2, 68:] = middle + np.float32(gaze)[:, None] + np.float32([[0], [-0.6]])
         return moved
 
-    def skin(self, expression: Mapping[str, float], irises: Array, glint: Array) -> Array:
-        """Makes the cloud of the skin, with irises at x, y [2, 2] in mm and a highlight in them."""
+    def face(self, expression: Mapping[str, float], irises: Array, glint: Array) -> Array:
+        """Makes the cloud of the face, with irises at x, y [2, 2] in mm and a highlight in them."""
         points, albedo = self._face.move(self._neutral, expression), self._albedo.copy()
         materials.draw_mouth(albedo, self._face, expression.get("jaw", 0.0))
         materials.draw_eyes(albedo, self._face, points, irises, self._iris, glint)
-        face = surfels.from_mesh(points, albedo, opacity=self._bare, gloss=self._gloss)
-        return np.hstack([self._scalp, face])
+        return surfels.from_mesh(points, albedo, opacity=self._bare, gloss=self._gloss)
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:
@@ -113,7 +111,8 @@ def render(
     still, view = np.zeros(3, np.float32), (shot.distance, shot.light)
     marks = head.landmarks(shot.expression, shot.gaze)
     glint = 2.4 * (turn.T @ shot.light[0].astype(np.float32))[:2]
-    skin = surfels.see(head.skin(shot.expression, marks[:2, 68:], glint), turn, still, *view)
+    face = head.face(shot.expression, marks[:2, 68:], glint)
+    skin = np.hstack([surfels.see(cloud, turn, still, *view) for cloud in (head.scalp, face)])
     around = surfels.see(head.still, turn, still, *view)
     torso = surfels.see(head.torsos[shot.outfit], trunk, (turn - trunk) @ _NECK, *view)
 

@@ -20,14 +20,11 @@ from .fields import Array, tint
 PLACE, NORMAL, ALBEDO = slice(0, 3), slice(3, 6), slice(6, 9)
 OPACITY, GLOSS, TWO_SIDED = 9, 10, 11
 
-DEPTH_TOLERANCE = 7.0
-"""Splats farther than this (mm) behind the front one in their pixel are hidden."""
-BORDER = 3
-"""Pixels around the picture that are drawn too, since splats there reach into it."""
-COVER_GAIN = 1.4
-"""Closes the surface where splats are more than a pixel apart."""
+_TOLERANCE = 7.0  # splats farther than this (mm) behind the front one in their pixel are hidden
+_BORDER = 3  # pixels around the picture that are drawn too, since splats there reach into it
+_COVER_GAIN = 1.4  # closes the surface where splats are more than a pixel apart
+# How far red, green and blue light wraps around: what enters skin leaves it elsewhere.
 _SCATTER = (0.24, 0.12, 0.08)
-"""How far red, green and blue light wraps around: what enters skin leaves it elsewhere."""
 
 
 def area_vectors(mesh: Array) -> Array:
@@ -109,9 +106,9 @@ def front_depth(x: Array, y: Array, depth: Array, size: int) -> tuple[Array, Arr
 def draw(splats: Array, background: Array) -> Array:
     """Draws splats over a background, both linear light: float32 [3, size, size]."""
     size = background.shape[1]
-    stride = size + 2 * BORDER
+    stride = size + 2 * _BORDER
     # What lies beyond the border is swept onto it.
-    x, y = np.clip(splats[:2] + np.float32(BORDER), 1, np.float32(stride - 2.01))
+    x, y = np.clip(splats[:2] + np.float32(_BORDER), 1, np.float32(stride - 2.01))
     pixel, nearest = front_depth(x, y, splats[2], stride)
     # A morphological closing fills holes of one pixel without moving silhouettes.
     padded = np.pad(nearest.reshape(stride, stride), 3, mode="edge")
@@ -119,15 +116,15 @@ def draw(splats: Array, background: Array) -> Array:
     within = np.isfinite(_over_nine(closed, np.minimum)).ravel()
     behind = closed[1:-1, 1:-1].ravel()[pixel] - splats[2]
     values = np.empty((len(x), 5), np.float32)
-    values[:, 3], values[:, 4] = (behind < DEPTH_TOLERANCE) * splats[6], splats[6]
+    values[:, 3], values[:, 4] = (behind < _TOLERANCE) * splats[6], splats[6]
     np.multiply(splats[3:6].T, values[:, 3:4], out=values[:, :3])
     total = _spread(x, y, values, stride)
-    bare = np.flatnonzero(within & ((total[:, 4] < 1 / COVER_GAIN) | (total[:, 3] < 0.05)))
+    bare = np.flatnonzero(within & ((total[:, 4] < 1 / _COVER_GAIN) | (total[:, 3] < 0.05)))
     bare = bare[(bare > stride) & (bare < stride**2 - stride - 1)]
     total[bare] += sum(total[bare + step] for step in (-stride, -1, 1, stride))
-    inside = slice(BORDER, BORDER + size)
+    inside = slice(_BORDER, _BORDER + size)
     planes = np.ascontiguousarray(total.T).reshape(5, stride, stride)[:, inside, inside]
-    cover = np.minimum(planes[4] * np.float32(COVER_GAIN), 1) * (planes[3] > 0)
+    cover = np.minimum(planes[4] * np.float32(_COVER_GAIN), 1) * (planes[3] > 0)
     return background * (1 - cover) + planes[:3] * (cover / np.maximum(planes[3], 1e-6))
 
 
@@ -139,8 +136,9 @@ def _over_nine(values: Array, extreme: np.ufunc) -> Array:
 
 def _spread(x: Array, y: Array, values: Array, stride: int) -> Array:
     """The sums [stride², k] of values [n, k] spread bilinearly over the pixels around x, y."""
-    (fx, column), (fy, row) = np.modf(x), np.modf(y)
-    corner = row.astype(np.int32) * stride + column.astype(np.int32)
+    column, row = x.astype(np.int32), y.astype(np.int32)
+    fx, fy = x - column.astype(np.float32), y - row.astype(np.float32)
+    corner = row * stride + column
     weights, pixels = np.empty((len(x), 4), np.float32), np.empty((len(x), 4), np.int32)
     for k, (wx, wy) in enumerate(((1 - fx, 1 - fy), (fx, 1 - fy), (1 - fx, fy), (fx, fy))):
         np.multiply(wx, wy, out=weights[:, k])

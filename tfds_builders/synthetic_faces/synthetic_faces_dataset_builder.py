@@ -14,15 +14,9 @@ from PIL import Image
 from ..common import DrawnBuilder, Report, face_features, tight_box
 from ..common.crops import LOSSLESS_BELOW
 from . import faces
-from .scene import Picture
 
 # Identities are numbered from here, so that no two splits share one whatever their sizes.
-_FIRST_IDENTITY = {
-    "hr_train": 0,
-    "hr_test": 1_000_000,
-    "lr_train": 2_000_000,
-    "lr_test": 3_000_000,
-}
+_FIRST_IDENTITY = {"hr_train": 0, "hr_test": 10**6, "lr_train": 2 * 10**6, "lr_test": 3 * 10**6}
 
 
 @dataclasses.dataclass(eq=False)
@@ -73,15 +67,15 @@ class Builder(DrawnBuilder[Album]):
         return self.builder_config or SyntheticFacesConfig(name="default")
 
     def scan(self, root: pathlib.Path, report: Report) -> dict[str, list[Album]]:
-        splits, each = {}, self._config.per_identity
-        for split, first in _FIRST_IDENTITY.items():
-            if pictures := getattr(self._config, split):
-                starts = range(0, pictures, each)
-                splits[split] = [
-                    Album(split, first + k, min(each, pictures - start))
-                    for k, start in enumerate(starts)
-                ]
-        return splits
+        each = self._config.per_identity
+        return {
+            split: [
+                Album(split, first + k, min(each, pictures - start))
+                for k, start in enumerate(range(0, pictures, each))
+            ]
+            for split, first in _FIRST_IDENTITY.items()
+            if (pictures := getattr(self._config, split))
+        }
 
     def weight(self, item: Album) -> int:
         return item.pictures
@@ -93,24 +87,20 @@ class Builder(DrawnBuilder[Album]):
         else:
             pictures = faces.low_resolution(*person, config.lr_sides)
         return [
-            _example(picture, f"{item.split}/{item.identity:07d}_{k:02d}", item.identity)
+            {
+                "image": _encode(picture.pixels),
+                "points": picture.points,
+                "visible": picture.visible,
+                "box": tight_box(picture.points[picture.visible]).astype(np.float32),
+                "face_box": picture.face_box.astype(np.float32),
+                # The picture is its own photograph.
+                "origin": np.zeros(2, np.float32),
+                "scale": np.float32(1),
+                "name": f"{item.split}/{item.identity:07d}_{k:02d}",
+                "identity": item.identity,
+            }
             for k, picture in enumerate(pictures)
         ]
-
-
-def _example(face: Picture, name: str, identity: int) -> dict[str, Any]:
-    return {
-        "image": _encode(face.pixels),
-        "points": face.points,
-        "visible": face.visible,
-        "box": tight_box(face.points[face.visible]).astype(np.float32),
-        "face_box": face.face_box.astype(np.float32),
-        # The picture is its own photograph.
-        "origin": np.zeros(2, np.float32),
-        "scale": np.float32(1),
-        "name": name,
-        "identity": identity,
-    }
 
 
 def _encode(pixels: np.ndarray) -> bytes:

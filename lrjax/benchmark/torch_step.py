@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -12,30 +12,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lrjax.benchmark import twin
+from lrjax.benchmark import torch_networks
+from lrjax.benchmark.timing import Run
 from lrjax.config import AugmentConfig
 from lrjax.data.faces import FRAME
 from lrjax.geometry.heatmaps import THRESHOLD
 from lrjax.geometry.points import SCHEMES
-from lrjax.tasks.degradation import DegradationConfig
+from lrjax.models.s2ld import DegraderConfig
 from lrjax.tasks.landmarks import LandmarksConfig
 
 Mode = Literal["eager", "compile"]
-Batch = Mapping[str, Mapping[str, Tensor]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Draws:
-    """The random numbers of a step: view -> frame transforms [B, 2, 3], and G1's noise."""
-
-    labelled: Tensor
-    real: Tensor
-    noise: Tensor
+Batch = Mapping[str, Mapping[str, Any]]
 
 
 def obstacle(config: LandmarksConfig) -> str | None:
-    """Why there is no twin of this configuration, or None if there is."""
-    plain = AugmentConfig(
+    """Say why there is no twin of this configuration, or None if there is."""
+    geometry = AugmentConfig(
         rotation=config.augment.rotation,
         scale=config.augment.scale,
         translation=config.augment.translation,
@@ -46,11 +38,65 @@ def obstacle(config: LandmarksConfig) -> str | None:
         and config.objective == "heatmap"
         and config.consistency == 0
         and config.average is None
-        and config.augment == plain
+        and config.augment == geometry
+        and config.optimizer.method == "adam"
         and config.optimizer.clip_norm is None
         and config.optimizer.weight_decay == 0
     )
     return None if s4 else "the PyTorch twin exists for setting S4 alone"
+
+
+def training(
+    config: LandmarksConfig,
+    g1: DegraderConfig,
+    variables: Mapping[str, Any],
+    batch: Batch,
+    mode: Mode,
+) -> Run:
+    """Return what trains on a constant batch, from the Flax variables of each network."""
+    step = Step(config, g1, variables, accelerator(), mode)
+    on_device, count = tensors(batch, step.device), len(batch["labelled"]["images"])
+    return _repeated(lambda: step(on_device, step.draw(count)))
+
+
+def forward(config: LandmarksConfig, variables: Mapping[str, Any], batch: int, mode: Mode) -> Run:
+    """Return what computes G2's maps of `batch` faces."""
+    device = accelerator()
+    net = torch_networks.UNet(3, SCHEMES[config.scheme].count, config.g2).eval()
+    torch_networks.load(net, variables)
+    net.to(device, memory_format=torch.channels_last).requires_grad_(False)
+    images = torch.rand(batch, 3, config.size, config.size, device=device) * 2 - 1
+    images = images.contiguous(memory_format=torch.channels_last)
+    run = torch.compile(net) if mode == "compile" else net
+    return _repeated(lambda: run(images))
+
+
+def accelerator() -> torch.device:
+    """Return the accelerator if PyTorch has one, set to the precision that JAX uses on it."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    return torch.device("cuda")
+
+
+def _repeated(once: Callable[[], Any]) -> Run:
+    def run(calls: int) -> None:
+        for _ in range(calls):
+            once()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return run
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """The random numbers of a step: crop -> frame transforms [B, 2, 3], and G1's noise."""
+
+    labelled: Tensor
+    real: Tensor
+    noise: Tensor
 
 
 class Step:
@@ -58,7 +104,7 @@ class Step:
 
     Args:
       config: of setting S4.
-      stage1: of its degradation.
+      g1: of its degradation.
       variables: network name -> Flax variables to start from.
       device: where to train.
       mode: "eager", or "compile" for `torch.compile`.
@@ -67,46 +113,44 @@ class Step:
     def __init__(
         self,
         config: LandmarksConfig,
-        stage1: DegradationConfig,
+        g1: DegraderConfig,
         variables: Mapping[str, Any],
         device: torch.device,
         mode: Mode,
     ) -> None:
         points = SCHEMES[config.scheme].count
-        self.config, self.noise, self.device = config, stage1.generator.noise, device
-        nets = {
-            "g1": twin.HighToLow(config.image_size, stage1.generator),
-            "g2": twin.UNet(3, points, config.generator),
-            "d2": twin.UNet(points + 4, points, config.heatmap_critic),
-            "d3": twin.Critic(points + 4, config.size, config.confidence_critic),
+        self.config, self.noise, self.device = config, g1.noise, device
+        self.nets = {
+            "g1": torch_networks.HighToLow(g1),
+            "g2": torch_networks.UNet(3, points, config.g2),
+            "d2": torch_networks.UNet(points + 4, points, config.d2),
+            "d3": torch_networks.Critic(points + 4, config.size, config.d3),
         }
-        for name, net in nets.items():
-            twin.load(net, variables[name])
+        for name, net in self.nets.items():
+            torch_networks.load(net, variables[name])
             net.to(device, memory_format=torch.channels_last).train(name != "g1")
-        nets["g1"].requires_grad_(False)
-        self.nets = nets
-        trained = [name for name in nets if name != "g1"]
+        self.nets["g1"].requires_grad_(False)
         rate, betas = config.optimizer.learning_rate, (config.optimizer.b1, config.optimizer.b2)
-        self.optimizers = {
-            name: torch.optim.Adam(nets[name].parameters(), rate, betas, fused=True)
-            for name in trained
-        }
+        self.optimizers = [
+            torch.optim.Adam(self.nets[name].parameters(), rate, betas, fused=True)
+            for name in ("g2", "d2", "d3")
+        ]
         self.k = torch.zeros((), device=device)
-        self.run = nets
+        self.run = self.nets
         if mode == "compile":
-            self.run = {name: torch.compile(net) for name, net in nets.items()}
+            self.run = {name: torch.compile(net) for name, net in self.nets.items()}
 
     def __call__(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Train on one batch; the losses before the update."""
+        """Train on one batch of tensors; return the losses before the update."""
         config = self.config
         faces = batch["labelled"]
         with torch.no_grad():
-            views = warp(faces["images"], draws.labelled, config.image_size) / 127.5 - 1.0
-            points = to_view(faces["points"], draws.labelled)
+            crops = warp(faces["images"], draws.labelled, config.image_size) / 127.5 - 1.0
+            points = to_crop(faces["points"], draws.labelled)
             points = (points + 0.5) / config.factor - 0.5
-            images = self.run["g1"](views, draws.noise)
+            images = self.run["g1"](crops, draws.noise)
             real = warp(batch["real"]["images"], draws.real, config.size) / 127.5 - 1.0
-            target, mask = encode(points, faces["visible"], config.size, config.sigma)
+            target, mask = encode(points, faces["visible"], config.size, config.g2.sigma)
         count = len(images)
         seen = torch.cat([images, real])
         maps = self.run["g2"](seen)
@@ -137,7 +181,7 @@ class Step:
             gradients = torch.autograd.grad(loss, parameters, retain_graph=name != "d3")
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
-        for optimizer in self.optimizers.values():
+        for optimizer in self.optimizers:
             optimizer.step()
         with torch.no_grad():
             balance = config.gamma * losses["kp_real"] - losses["kp_fake"]
@@ -145,35 +189,30 @@ class Step:
         return {name: value.detach() for name, value in losses.items()}
 
     def draw(self, count: int) -> Draws:
-        """Random numbers for a batch of `count` and as many real faces."""
-        config = self.config
+        """Draw random numbers for a batch of `count` and as many real faces."""
+        augment, device = self.config.augment, self.device
         return Draws(
-            random_views(count, config.image_size, config.augment, self.device),
-            random_views(count, config.size, config.augment, self.device),
-            torch.randn(count, self.noise, device=self.device),
+            random_transforms(count, self.config.image_size, augment, device),
+            random_transforms(count, self.config.size, augment, device),
+            torch.randn(count, self.noise, device=device),
         )
 
 
-def random_views(count: int, view: int, config: AugmentConfig, device: torch.device) -> Tensor:
-    """Random view -> frame transforms [count, 2, 3], as `augment.random_transforms`."""
+def random_transforms(count: int, size: int, config: AugmentConfig, device: torch.device) -> Tensor:
+    """Draw crop -> frame transforms [count, 2, 3], as `augment.random_transforms`."""
     u = torch.rand(count, 4, device=device) * 2 - 1
     low, high = math.log(config.scale[0]), math.log(config.scale[1])
     scale = torch.exp(low + (u[:, 1] + 1) / 2 * (high - low))
     angle = math.radians(config.rotation) * u[:, 0]
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
-    x, y = ((view - 1) / 2 + u[:, 2:] * config.translation * view).unbind(1)
-    centre = (round(view * FRAME) - 1) / 2
-    return torch.stack(
-        [
-            torch.stack([cosine, sine, centre - (cosine * x + sine * y)], 1),
-            torch.stack([-sine, cosine, centre - (cosine * y - sine * x)], 1),
-        ],
-        1,
-    )
+    linear = torch.stack([cosine, sine, -sine, cosine], 1).reshape(-1, 2, 2)
+    middle = (size - 1) / 2 + u[:, 2:] * config.translation * size
+    centre = (round(size * FRAME) - 1) / 2
+    return torch.cat([linear, centre - linear @ middle[..., None]], -1)
 
 
 def warp(images: Tensor, transforms: Tensor, size: int) -> Tensor:
-    """uint8 [B, F, F, 3] → float [B, 3, size, size] in 0..255, as `geometry.transforms.warp`."""
+    """Cut uint8 [B, F, F, 3] to [B, 3, size, size] in 0..255, as `geometry.transforms.warp`."""
     frame = images.shape[1]
     pixel = torch.arange(size, dtype=torch.float32, device=images.device)
     y, x = torch.meshgrid(pixel, pixel, indexing="ij")
@@ -184,14 +223,14 @@ def warp(images: Tensor, transforms: Tensor, size: int) -> Tensor:
     return functional.grid_sample(faces, grid, padding_mode="zeros", align_corners=False)
 
 
-def to_view(points: Tensor, transforms: Tensor) -> Tensor:
-    """Frame points [B, N, 2] in view pixels, as `augment.to_crop`."""
+def to_crop(points: Tensor, transforms: Tensor) -> Tensor:
+    """Carry frame points [B, N, 2] to crop pixels, as `augment.to_crop`."""
     moved = points - transforms[:, None, :, 2]
     return torch.linalg.solve(transforms[:, :, :2], moved.mT).mT
 
 
 def encode(points: Tensor, visible: Tensor, size: int, sigma: float) -> tuple[Tensor, Tensor]:
-    """Maps [B, N+1, size, size] and channel mask [B, N+1], as `geometry.heatmaps`."""
+    """Make maps [B, N+1, size, size] and channel mask [B, N+1], as `geometry.heatmaps`."""
     pixel = torch.arange(size, dtype=torch.float32, device=points.device)
     axes = torch.exp(-((pixel - points[..., None]) ** 2) / (2 * sigma**2))  # [B, N, 2, size]
     gaussians = axes[:, :, 1, :, None] * axes[:, :, 0, None, :]
@@ -205,13 +244,13 @@ def encode(points: Tensor, visible: Tensor, size: int, sigma: float) -> tuple[Te
 
 
 def heatmap_error(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """As `losses.regression.heatmap_error`, of [B, N+1, H, W]."""
+    """Compute `losses.regression.heatmap_error` of [B, N+1, H, W]."""
     channels = (prediction - target).square().mean((2, 3))
     return (channels * mask).sum(-1).mean()
 
 
 def tensors(batch: Mapping[str, Mapping[str, np.ndarray]], device: torch.device) -> Batch:
-    """A batch of ours on `device`."""
+    """Copy a batch to `device`."""
     return {
         part: {field: torch.tensor(value, device=device) for field, value in fields.items()}
         for part, fields in batch.items()

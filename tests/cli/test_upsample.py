@@ -1,4 +1,4 @@
-"""`lrjax resolve` as a user calls it."""
+"""`lrjax upsample` as a user calls it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from PIL import Image
 
 from lrjax.cli.main import cli
 from lrjax.errors import InputError
-from lrjax.inference.resolve import Resolver
+from lrjax.inference.upsampler import Upsampler
+from lrjax.models.upsamplers import VDSRConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.resolver_run(tmp_path_factory.mktemp("run"))
+    return tiny.upsampler_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture
@@ -35,30 +36,30 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def resolve(*arguments: object) -> Result:
-    return CliRunner().invoke(cli, ["resolve", *map(str, arguments)])
+def upsample(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["upsample", *map(str, arguments)])
 
 
 def test_a_folder_is_enlarged_and_bad_files_are_named(photos: Path, run: Path) -> None:
     out = photos.parent / "new" / "out"
-    done = resolve("--images", photos, "--weights", run, "--out", out)
+    done = upsample("--images", photos, "--weights", run, "--out", out)
     assert isinstance(done.exception, InputError)
     assert "1 of 3 images were not enlarged" in str(done.exception)
     assert "lrjax: cut.jpg: The image" in done.stderr
     assert sorted(path.name for path in out.iterdir()) == ["a.png.png", "b c.jpg.png"]
-    resolver = Resolver.load(run)
+    upsampler = Upsampler.load(run)
     for name, shape in (("a.png", (40, 32, 3)), ("b c.jpg", (48, 60, 3))):
         with Image.open(out / f"{name}.png") as image:
             assert image.format == "PNG"
             large = np.asarray(image)
         assert large.shape == shape
-        (alone,) = resolver([photos / name])
+        (alone,) = upsampler([photos / name])
         assert np.abs(large.astype(int) - alone).max() <= 1
 
 
 def test_one_image_resized_first(photos: Path, run: Path) -> None:
     arguments = ("--images", photos / "a.png", "--weights", run, "--side", 32)
-    done = resolve(*arguments, "--out", photos.parent / "out")
+    done = upsample(*arguments, "--out", photos.parent / "out")
     assert done.exit_code == 0
     assert done.stdout == ""
     with Image.open(photos.parent / "out" / "a.png.png") as image:
@@ -66,12 +67,12 @@ def test_one_image_resized_first(photos: Path, run: Path) -> None:
 
 
 def test_a_network_that_sharpens_enlarges_by_any_factor(photos: Path) -> None:
-    run = tiny.resolver_run(
-        photos.parent / "vdsr", network="vdsr", image_size=(28, 24), size=(10, 10)
-    )
+    network = VDSRConfig(width=4, layers=3, image_size=(28, 24), size=(10, 10))
+    run = photos.parent / "vdsr"
+    tiny.network_file(run / "last" / "upsampler.safetensors", network)
     given = ("--images", photos / "a.png", "--weights", run, "--out", photos.parent / "out")
     for arguments, size in (((), (38, 56)), (("--factor", 1.5), (24, 30))):
-        assert resolve(*given, *arguments).exit_code == 0
+        assert upsample(*given, *arguments).exit_code == 0
         with Image.open(photos.parent / "out" / "a.png.png") as image:
             assert image.size == size  # of 16x20 pixels
 
@@ -82,7 +83,7 @@ def test_a_network_that_sharpens_enlarges_by_any_factor(photos: Path) -> None:
         ("absent", "run", "no images in absent"),
         (".", "run", "holds no image"),
         ("photos", "absent", "no weights file absent"),
-        ("photos", ".", "holds no trained super-resolution network"),
+        ("photos", ".", "holds no trained upsampler"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(
@@ -90,7 +91,7 @@ def test_what_cannot_be_done_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(photos.parent)
     weights = run if weights == "run" else weights
-    done = resolve("--images", images, "--weights", weights, "--out", "out")
+    done = upsample("--images", images, "--weights", weights, "--out", "out")
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
     assert not Path("out").exists()

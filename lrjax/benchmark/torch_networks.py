@@ -6,7 +6,7 @@ weight by its path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,18 @@ from flax import traverse_util
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lrjax.config import CriticConfig, HighToLowConfig, UNetConfig
+from lrjax.models.s2ld import CriticConfig, DegraderConfig, UNetConfig
+
+POOLS = {"max": functional.max_pool2d, "average": functional.avg_pool2d}
 
 
-class NormRelu(nn.Module):
+class NormRelu(nn.Sequential):
     """BatchNorm, then ReLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.BatchNorm_0 = nn.BatchNorm2d(width, eps=1e-5, momentum=0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] → the same shape."""
-        return functional.relu(self.BatchNorm_0(x))
+        self.relu = nn.ReLU()
 
 
 class ResidualBlock(nn.Module):
@@ -42,12 +41,11 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(inputs, width, 1, bias=False) if inputs != width else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] → [B, width, H, W]."""
         y = self.Conv_1(self.NormRelu_1(self.Conv_0(self.NormRelu_0(x))))
         return y + (x if self.shortcut is None else self.shortcut(x))
 
 
-class ResidualGroup(nn.Module):
+class ResidualGroup(nn.Sequential):
     """Two residual blocks of one width."""
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -55,22 +53,15 @@ class ResidualGroup(nn.Module):
         self.ResidualBlock_0 = ResidualBlock(inputs, width)
         self.ResidualBlock_1 = ResidualBlock(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] → [B, width, H, W]."""
-        return self.ResidualBlock_1(self.ResidualBlock_0(x))
-
 
 class UNet(nn.Module):
-    """G2 (three input channels), or D2 (maps and image)."""
+    """G2 (three input channels), or D2 (maps and image): [B, inputs, S, S] → [B, N+1, S, S]."""
 
     def __init__(self, inputs: int, num_points: int, config: UNetConfig) -> None:
         super().__init__()
-        self.levels = range(len(config.widths))
+        self.levels, self.pool = range(len(config.widths)), POOLS[config.pooling]
         self.stem = _conv(inputs, config.stem, bias=False)
-        channels = config.stem
-        for level, width in enumerate(config.widths):
-            self.add_module(f"encoder_{level}", ResidualGroup(channels, width))
-            channels = width
+        channels = _add_groups(self, "encoder", config.stem, config.widths)
         for level in reversed(self.levels):
             width = config.widths[level]
             self.add_module(f"decoder_{level}", ResidualGroup(channels + width, width))
@@ -79,13 +70,12 @@ class UNet(nn.Module):
         self.maps = nn.Conv2d(channels, num_points + 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, S, S] → [B, N+1, S, S]."""
         x = self.stem(x)
         skips = []
         for level in self.levels:
             x = getattr(self, f"encoder_{level}")(x)
             skips.append(x)
-            x = functional.max_pool2d(x, 2)
+            x = self.pool(x, 2)
         for level in reversed(self.levels):
             x = torch.cat([_upsample(x), skips.pop()], 1)
             x = getattr(self, f"decoder_{level}")(x)
@@ -93,35 +83,36 @@ class UNet(nn.Module):
 
 
 class HighToLow(nn.Module):
-    """G1."""
+    """G1: [B, 3, S, S] in [-1, 1] and noise [B, noise] → [B, 3, S/4, S/4] in [-1, 1]."""
 
-    def __init__(self, size: int, config: HighToLowConfig) -> None:
+    def __init__(self, config: DegraderConfig) -> None:
         super().__init__()
-        self.size, self.counts = size, (len(config.encoder), len(config.decoder))
-        self.noise_plane = nn.Linear(config.noise, size * size)
+        self.size, self.pool = config.image_size, POOLS[config.pooling]
+        self.counts = (len(config.encoder), len(config.decoder))
+        self.noise_plane = nn.Linear(config.noise, self.size**2)
         self.stem = _conv(4, config.stem, bias=False)
-        channels = config.stem
-        for kind, widths in (("encoder", config.encoder), ("decoder", config.decoder)):
-            for level, width in enumerate(widths):
-                self.add_module(f"{kind}_{level}", ResidualGroup(channels, width))
-                channels = width
+        channels = _add_groups(self, "encoder", config.stem, config.encoder)
+        channels = _add_groups(self, "decoder", channels, config.decoder)
         self.final = NormRelu(channels)
         self.image = _conv(channels, 3)
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
-        """[B, 3, S, S] in [-1, 1] and [B, noise] → [B, 3, S/4, S/4] in [-1, 1]."""
         plane = self.noise_plane(noise).reshape(-1, 1, self.size, self.size)
-        x = functional.max_pool2d(self.stem(torch.cat([images, plane], 1)), 2)
+        x = self.pool(self.stem(torch.cat([images, plane], 1)), 2)
         encoders, decoders = self.counts
         for level in range(encoders):
-            x = functional.max_pool2d(getattr(self, f"encoder_{level}")(x), 2)
+            x = self.pool(getattr(self, f"encoder_{level}")(x), 2)
         for level in range(decoders):
             x = getattr(self, f"decoder_{level}")(_upsample(x))
         return torch.tanh(self.image(self.final(x)))
 
 
 class Spectral(nn.Module):
-    """A layer whose weight is divided by its spectral norm: one power iteration per call."""
+    """A layer whose weight is divided by its spectral norm: one power iteration per call.
+
+    PyTorch's own keeps both vectors of the iteration and Flax's one, so that they differ by half a
+    step.
+    """
 
     def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
         super().__init__()
@@ -129,7 +120,6 @@ class Spectral(nn.Module):
         self.register_buffer("u", functional.normalize(torch.randn(layer.weight.shape[0]), dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer."""
         weight = self.layer.weight
         matrix = weight.flatten(1)
         with torch.no_grad():
@@ -144,7 +134,7 @@ class Spectral(nn.Module):
 
 
 class Critic(nn.Module):
-    """D3."""
+    """D3: [B, inputs, S, S] → [B]."""
 
     def __init__(self, inputs: int, size: int, config: CriticConfig) -> None:
         super().__init__()
@@ -163,17 +153,23 @@ class Critic(nn.Module):
         self.add_module(name, Spectral(layer) if self.config.spectral_norm else layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, S, S] → [B]."""
-        pool = functional.max_pool2d if self.config.pooling == "max" else functional.avg_pool2d
         for index in range(len(self.config.widths)):
             y = getattr(self, f"block_{index}_first")(x if index == 0 else functional.relu(x))
             y = getattr(self, f"block_{index}_second")(functional.relu(y))
             shortcut = getattr(self, f"block_{index}_shortcut", None)
             x = y + (x if shortcut is None else shortcut(x))
             if index >= len(self.config.widths) - self.config.pooled_blocks:
-                x = pool(x, 2)
+                x = POOLS[self.config.pooling](x, 2)
         x = functional.relu(x).permute(0, 2, 3, 1).flatten(1)
         return self.score(functional.relu(self.hidden(x)))[:, 0]
+
+
+def _add_groups(module: nn.Module, name: str, channels: int, widths: Sequence[int]) -> int:
+    """Add groups in a row, called name_0 and so on; return the last one's width."""
+    for level, width in enumerate(widths):
+        module.add_module(f"{name}_{level}", ResidualGroup(channels, width))
+        channels = width
+    return channels
 
 
 def _conv(inputs: int, width: int, bias: bool = True) -> nn.Conv2d:
@@ -191,7 +187,9 @@ def load(module: nn.Module, variables: Mapping[str, Any]) -> None:
       KeyError: the two are not built alike.
     """
     found = dict(traverse_util.flatten_dict(variables["params"], sep="/"))
-    for path, value in traverse_util.flatten_dict(variables["batch_stats"], sep="/").items():
+    for path, value in traverse_util.flatten_dict(
+        variables.get("batch_stats", {}), sep="/"
+    ).items():
         if path.endswith("/kernel/u"):  # as in SpectralNorm_3/hidden/kernel/u
             path = path.partition("/")[2].replace("/kernel/", "/")
         found[path] = value
@@ -212,7 +210,7 @@ def load(module: nn.Module, variables: Mapping[str, Any]) -> None:
 
 
 def _oriented(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A Flax kernel (HWIO, or inputs × outputs) as PyTorch keeps it."""
+    """Turn a Flax kernel (HWIO, or inputs × outputs) as PyTorch keeps it."""
     if value.ndim == 4:
         value = value.transpose(3, 2, 0, 1)
     elif value.ndim == 2:

@@ -1,0 +1,73 @@
+"""What the commands that look at faces in image files have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+
+import click
+import numpy as np
+
+from lrjax.errors import InputError
+from lrjax.inference.tables import Row
+from lrjax.report.draw import save_png
+
+
+def refuse_outside(rows: Iterable[Row], allowed: bool) -> list[Row]:
+    """Give rows a problem whose files may lie outside of the folder of images."""
+
+    def checked(row: Row) -> Row:
+        path = PurePath(row.file)
+        if allowed or row.problem or not (path.is_absolute() or ".." in path.parts):
+            return row
+        problem = "the name leads out of the folder of images; --allow-outside allows that"
+        return dataclasses.replace(row, problem=problem)
+
+    return [checked(row) for row in rows]
+
+
+def output_file(folder: Path, name: str, taken: set[Path]) -> Path:
+    """Return `folder/name`, never outside and never twice; a number tells equal names apart.
+
+    Args:
+      folder: where the file will be.
+      name: relative, with a suffix.
+      taken: the files so far, to which this one is added.
+    """
+    pure = PurePath(name)
+    parts = [part for part in pure.parts if part not in ("..", pure.anchor)]
+    path = wanted = folder.joinpath(*parts)
+    number = 1
+    while path in taken:
+        number += 1
+        path = wanted.with_suffix(f".{number}{wanted.suffix}")
+    taken.add(path)
+    return path
+
+
+def save_picture(path: Path, image: np.ndarray) -> str | None:
+    """Write a picture uint8 [H, W, 3] as PNG, or say why it cannot be: others may go well."""
+    try:
+        save_png(path, image)
+    except OSError as error:
+        return f"{error.filename} cannot be written ({error.strerror})"
+    return None
+
+
+def report_problems(*groups: tuple[Sequence[str], int, str]) -> None:
+    """Name what could not be done, and end with status 1 if there is anything.
+
+    Args:
+      groups: file and reason of each problem; how many there might have been; and the end of
+        "2 of 5 ...", such as "rows have no points".
+
+    Raises:
+      InputError: there are problems.
+    """
+    for problems, _, _ in groups:
+        for problem in problems:
+            click.echo(f"lrjax: {problem}", err=True)
+    counts = [f"{len(problems)} of {total} {what}" for problems, total, what in groups if problems]
+    if counts:
+        raise InputError(f"{' and '.join(counts)}; each is named above with the reason.")

@@ -1,0 +1,108 @@
+"""One face of each picture, laid onto a template by its five points."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lrjax.data.examples import read_ahead
+from lrjax.geometry.crop import crop, resample
+from lrjax.geometry.fits import Fit, fit_template
+from lrjax.geometry.templates import Template
+from lrjax.inference.images import ImageLike, as_rgb
+
+RESIZE_MODES = ("stretch", "pad")
+"""How a face without usable points is resized: to the template's shape whatever its own is, which
+suits tight crops, or with black beside it."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Aligned:
+    """Hold faces on a template.
+
+    Attributes:
+      images: uint8 [n, H, W, 3]; black beyond the pictures.
+      aligned: bool [n]; False: the points could not be used, and the face box was resized.
+      points: float32 [n, 5, 2] in pixels of the pictures; NaN where not visible or not found.
+      note: how they were aligned, and how many were not.
+    """
+
+    images: np.ndarray
+    aligned: np.ndarray
+    points: np.ndarray
+    note: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def align_faces(
+    images: Sequence[ImageLike],
+    points: np.ndarray,
+    visible: np.ndarray,
+    template: Template,
+    fit: Fit = "similarity",
+    *,
+    boxes: np.ndarray | None = None,
+    resize_mode: str = "stretch",
+    border: int = 0,
+) -> Aligned:
+    """Lay one face of each image onto a template.
+
+    Args:
+      images: n pictures.
+      points: [n, 5, 2] (x, y) in their pixels: left and right eye, nose tip, left and right mouth
+        corner, as the viewer sees them.
+      visible: bool [n, 5]; the others are not used.
+      template: where the points shall be.
+      fit: "similarity", or "affine", which needs three points. Never a reflection.
+      boxes: [n, 4] (x, y, w, h) of the faces, which are shown where the points do not determine the
+        fit (see `geometry.fits.fit_template`). None: the whole pictures.
+      resize_mode: how the boxes are resized then, one of `RESIZE_MODES`.
+      border: pixels that each face shows beyond the template on every side. What the template shows
+        is the same with any border.
+    """
+    photos = [as_rgb(image) for image in images]
+    points = np.asarray(points, np.float32).reshape(-1, 5, 2)
+    visible = np.asarray(visible, bool).reshape(-1, 5)
+    sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
+    if boxes is None:
+        boxes = np.concatenate([np.zeros_like(sizes), sizes], axis=-1)
+    transforms, sound = fit_template(points, visible, template, fit, sizes)
+    transforms[..., 2] -= transforms[..., :2].sum(-1) * border
+    height, width = template.height + 2 * border, template.width + 2 * border
+
+    def cut(i: int) -> np.ndarray:
+        if sound[i]:
+            return resample(photos[i], transforms[i], height, width)
+        box = np.asarray(boxes[i], np.float64)
+        sides = _in_shape(box[2:], template) if resize_mode == "pad" else box[2:]
+        sides = sides * (width / template.width, height / template.height)
+        box = np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
+        return crop(photos[i], box, height, width, fade=False)
+
+    crops = list(read_ahead(cut, range(len(photos))))
+    return Aligned(
+        images=np.array(crops, np.uint8).reshape(-1, height, width, 3),
+        aligned=sound,
+        points=np.where(visible[..., None], points, np.float32(np.nan)),
+        note=describe(sound, template, f"by their points ({fit})"),
+    )
+
+
+def describe(aligned: np.ndarray, template: Template, how: str) -> str:
+    """Say in words how faces were aligned, and how many [n] were not; no `how`: none was to be."""
+    count, size = len(aligned), f"{template.width}x{template.height}"
+    if not how:
+        return f"{count:,} faces resized to {size}, none aligned"
+    done = int(np.sum(aligned))
+    text = f"{done:,} of {count:,} faces aligned to {template.name} {how}"
+    return text if done == count else f"{text}; {count - done:,} could not be and were resized"
+
+
+def _in_shape(sides: np.ndarray, template: Template) -> np.ndarray:
+    """The least sides (w, h), in the proportion of the template's, that are not below `sides`."""
+    shape = np.array([template.width, template.height])
+    return (sides / shape).max() * shape
