@@ -30,10 +30,9 @@ def init_state(task: Task, key: jax.Array) -> State:
 
 def _new_net(player: Player, name: str, key: jax.Array) -> Net:
     variables = player.variables
-    if misfit(variables, player.network.shapes()):
+    if not variables or misfit(variables, player.network.shapes()):
         drawn = player.network.init(stream(key, f"init/{name}"))
-        flat = flatten_dict(drawn) | flatten_dict(dict(variables))
-        variables = unflatten_dict(flat)
+        variables = unflatten_dict(flatten_dict(drawn) | flatten_dict(dict(variables)))
     params = variables["params"]
     return Net(
         params=params,
