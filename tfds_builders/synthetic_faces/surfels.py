@@ -13,6 +13,7 @@ the order of drawing does not matter.
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 from scipy import sparse
 
 from .fields import Array, tint
@@ -103,22 +104,32 @@ def front_depth(x: Array, y: Array, depth: Array, size: int) -> tuple[Array, Arr
     return pixel, nearest
 
 
-def draw(splats: Array, background: Array) -> Array:
-    """Draws splats over a background, both linear light: float32 [3, size, size]."""
-    size = background.shape[1]
-    stride = size + 2 * _BORDER
+def draw(fine: Array, coarse: Array, background: Array) -> Array:
+    """Draws splats [7, n] over a background, both linear light: float32 [3, size, size].
+
+    The fine ones may be a pixel apart, the coarse ones two: those are drawn at half the resolution.
+    """
+    size, count, splats = background.shape[1], fine.shape[1], np.hstack([fine, coarse])
+    stride = size + 2 * _BORDER + size % 2
     # What lies beyond the border is swept onto it.
     x, y = np.clip(splats[:2] + np.float32(_BORDER), 1, np.float32(stride - 2.01))
     pixel, nearest = front_depth(x, y, splats[2], stride)
     # A morphological closing fills holes of one pixel without moving silhouettes.
     padded = np.pad(nearest.reshape(stride, stride), 3, mode="edge")
-    closed = _over_nine(_over_nine(padded, np.maximum), np.minimum)
-    within = np.isfinite(_over_nine(closed, np.minimum)).ravel()
+    closed = over_nine(over_nine(padded, np.maximum), np.minimum)
+    within = np.isfinite(over_nine(closed, np.minimum)).ravel()
     behind = closed[1:-1, 1:-1].ravel()[pixel] - splats[2]
     values = np.empty((len(x), 5), np.float32)
     values[:, 3], values[:, 4] = (behind < _TOLERANCE) * splats[6], splats[6]
     np.multiply(splats[3:6].T, values[:, 3:4], out=values[:, :3])
-    total = _spread(x, y, values, stride)
+    total = _spread(x[:count], y[:count], values[:count], stride)
+    half_x, half_y = (
+        np.float32(0.5) * (v[count:] + np.float32(0.5)) - np.float32(0.5) for v in (x, y)
+    )
+    half = _spread(half_x, half_y, values[count:] / 4, stride // 2)
+    for k, plane in enumerate(half.T.reshape(5, stride // 2, stride // 2)):
+        doubled = Image.fromarray(plane).resize((stride, stride), Image.Resampling.BILINEAR)
+        total[:, k] += np.asarray(doubled).ravel()
     bare = np.flatnonzero(within & ((total[:, 4] < 1 / _COVER_GAIN) | (total[:, 3] < 0.05)))
     bare = bare[(bare > stride) & (bare < stride**2 - stride - 1)]
     total[bare] += sum(total[bare + step] for step in (-stride, -1, 1, stride))
@@ -128,8 +139,8 @@ def draw(splats: Array, background: Array) -> Array:
     return background * (1 - cover) + planes[:3] * (cover / np.maximum(planes[3], 1e-6))
 
 
-def _over_nine(values: Array, extreme: np.ufunc) -> Array:
-    """The extreme of each pixel and its eight neighbours, [n - 2, n - 2] of [n, n]."""
+def over_nine(values: Array, extreme: np.ufunc) -> Array:
+    """Returns the extreme of each pixel and its eight neighbours, [n - 2, n - 2] of [n, n]."""
     wide = extreme(extreme(values[:, :-2], values[:, 2:]), values[:, 1:-1])
     return extreme(extreme(wide[:-2], wide[2:]), wide[1:-1])
 
