@@ -30,6 +30,25 @@ def random_transforms(keys: jax.Array, frame: int, size: int, config: AugmentCon
     return jax.vmap(one)(keys)
 
 
+def whole_pixel_transforms(
+    keys: jax.Array, frame: int, size: int, config: AugmentConfig
+) -> jax.Array:
+    """Draws crop -> frame transforms [B, 2, 3] that shift by whole pixels and do nothing else.
+
+    `warp` then copies pixels. Shifts reach as far as the configured translation, rounded down.
+
+    Paper: real low-resolution faces are turned and scaled as well, as far as it says. Ours: they
+    keep their own pixels, as a critic that sees them interpolated again would teach blur.
+    """
+    reach, middle = int(config.translation * size), (frame - size) // 2
+
+    def one(key: jax.Array) -> jax.Array:
+        start = middle - jax.random.randint(key, (2, 1), -reach, reach + 1)
+        return jnp.concatenate([jnp.eye(2), start.astype(jnp.float32)], axis=1)
+
+    return jax.vmap(one)(keys)
+
+
 def to_crop(points: jax.Array, crop_to_frame: jax.Array) -> jax.Array:
     """Sends frame points [B, N, 2] to pixels of the crop."""
     return apply(invert(crop_to_frame), points)

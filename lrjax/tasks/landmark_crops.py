@@ -69,9 +69,12 @@ def labelled(
 
 
 def real(config: CropConfig, state: State, part: Part) -> tuple[jax.Array, jax.Array]:
-    """Draw augmented native faces [B, s, s, 3] in [-1, 1], and their crop -> frame transforms."""
+    """Draw native faces [B, s, s, 3] in [-1, 1], and their crop -> frame transforms.
+
+    They are shifted by whole pixels alone.
+    """
     keys = partial(keys_of, state.key, state.step, part)
-    crop_to_frame = augment.random_transforms(
+    crop_to_frame = augment.whole_pixel_transforms(
         keys("real_view"), part["images"].shape[1], config.size, config.augment
     )
     images = warp(part["images"], crop_to_frame, config.size)

@@ -215,3 +215,18 @@ def test_crops_are_shifted_by_whole_pixels_and_mirrored() -> None:
     np.testing.assert_array_equal(
         jax.jit(partial(augment.random_crop, height=9, width=8, mirror=0.0))(frames, keys), frames
     )
+
+
+def test_native_faces_keep_their_own_pixels() -> None:
+    noise = RNG.integers(0, 256, (40, FRAME, FRAME, 3), dtype=np.uint8)
+    config = AugmentConfig(rotation=30.0, scale=(0.8, 1.25), translation=0.1)
+    transforms = np.asarray(augment.whole_pixel_transforms(keys(40), FRAME, CROP, config))
+    starts = transforms[:, :, 2].astype(int)
+    np.testing.assert_array_equal(transforms[:, :, :2], np.tile(np.eye(2), (40, 1, 1)))
+    # The middle starts at 8, and a tenth of 32 pixels is 3.
+    assert set(starts.ravel()) == set(range(5, 12))
+    crops = np.asarray(warp(noise, transforms, CROP))
+    for frame, (x, y), crop in zip(noise, starts, crops, strict=True):
+        own = frame[y : y + CROP, x : x + CROP]
+        np.testing.assert_array_equal(crop, own)
+        assert crop.astype(np.float64).var() == own.astype(np.float64).var()

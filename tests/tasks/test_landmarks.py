@@ -323,3 +323,16 @@ def test_a_warm_start_takes_weights_and_not_moments(tmp_path: Path) -> None:
 def test_what_means_nothing_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         landmarks.make(LandmarksConfig(**changes), 10)
+
+
+def test_native_faces_are_shown_in_their_own_pixels() -> None:
+    config = LandmarksConfig(degradation="camera", image_size=32, g2=LandmarkConfig(size=16))
+    frames = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+    part = {"images": frames, "example_index": np.arange(6)}
+    state = State.create({}, {}, jax.random.key(0))
+    shown, crop_to_frame = landmark_crops.real(config, state, part)
+    for frame, crop, transform in zip(frames, shown, np.asarray(crop_to_frame), strict=True):
+        x, y = transform[:, 2].astype(int)
+        np.testing.assert_array_equal(transform, [[1, 0, x], [0, 1, y]])
+        own = frame[y : y + 16, x : x + 16] / 127.5 - 1
+        np.testing.assert_allclose(crop, own, atol=1e-6)
