@@ -122,7 +122,10 @@ def random_crops(
     transforms = draw(keys, part["images"].shape[1], size, config.augment)
     crops = warp(part["images"], transforms, size)
     keys = per_example(stream(state.key, f"tight/{name}", state.step), part["example_index"])
-    return to_unit(augment.tight_crop(crops, keys, config.context, config.augment))
+    frame = part["images"].shape[1]
+    return to_unit(
+        augment.tight_crop(crops, keys, transforms, frame, config.context, config.augment)
+    )
 
 
 def losses(
