@@ -17,12 +17,12 @@ from dataclasses import replace
 
 from lrjax.config import AugmentConfig, CameraConfig, OptimizerConfig, TrainConfig
 from lrjax.configs import split, variants, with_sized_runs
-from lrjax.configs.degradation import on_tinyface
+from lrjax.configs.degradation import AUGMENT, REDUCED, on_tinyface
 from lrjax.models.s2ld import CriticConfig, LandmarkConfig, UNetConfig
 from lrjax.tasks.landmarks import LandmarksConfig
 
 # Paper: N is "19 or 68"; where AFLW and 300W train together, 19 are what both have.
-_PAPER = LandmarksConfig(g2=LandmarkConfig(points="aflw19"))
+_PAPER = LandmarksConfig(augment=AUGMENT, g2=LandmarkConfig(points="aflw19"))
 _S2 = replace(_PAPER, stage1="degradation")
 _S4 = replace(_S2, critics=("heatmap", "confidence"))
 SETTINGS = {
@@ -34,7 +34,7 @@ SETTINGS = {
     # Table 2, L3: S4 "with Tinyface training images as real low resolution images"; L4: "end-to-end
     # training", for which G1 has learned from them, too.
     "tinyface": _S4,
-    "end_to_end": replace(_S4, stage1="degradation:tinyface"),
+    "end_to_end": replace(_S4, stage1="degradation:tinyface", augment=REDUCED),
     # Table 4: "we train G2 on high resolution images of size 128 × 128".
     "hr": replace(_PAPER, degradation="none", g2=replace(_PAPER.g2, size=128)),
 }
@@ -73,8 +73,7 @@ def _small(config: LandmarksConfig) -> LandmarksConfig:
     return replace(
         config,
         labelled=("w300:train",),
-        # Some crops show the face box alone, as TinyFace's pictures do.
-        augment=AugmentConfig(rotation=15.0, tight=0.25),
+        augment=replace(config.augment, rotation=min(config.augment.rotation, 15.0)),
         g2=replace(config.g2, points="aflw19", sigma=3.0, stem=16, widths=widths),
         d2=UNetConfig(stem=16, widths=(16, 32)),
         d3=CriticConfig("confidence_discriminator", widths=(16, 32, 64), hidden=64),
@@ -90,7 +89,6 @@ def _quick(config: LandmarksConfig) -> LandmarksConfig:
         labelled=("synthetic_faces:hr_train",),
         real=("synthetic_faces:lr_train",),
         g2=replace(small.g2, points="five"),
-        augment=AugmentConfig(rotation=15.0),
         train=TrainConfig(batch_size=16, steps=60 if config.critics else 400, samples=0),
     )
 

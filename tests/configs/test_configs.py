@@ -202,10 +202,16 @@ def test_what_has_critics_goes_on_from_s2_where_minutes_are_few() -> None:
 
 
 def test_end_to_end_is_tinyface_after_a_degradation_that_saw_it() -> None:
+    """And it turns, scales and shifts less, in either stage."""
     for size in ("", "-w300", "-small", "-quick"):
         native, whole = (find_config(f"landmarks:{n}{size}") for n in ("tinyface", "end_to_end"))
         assert whole.stage1 == f"degradation:tinyface{size}"
-        assert dataclasses.replace(whole, stage1=native.stage1) == native
+        more, less = native.augment, whole.augment
+        assert find_config(whole.stage1).augment == less
+        assert less.rotation < more.rotation
+        assert more.scale[0] < less.scale[0] < 1 < less.scale[1] < more.scale[1]
+        assert less.translation < more.translation
+        assert dataclasses.replace(whole, stage1=native.stage1, augment=more) == native
 
 
 def test_variants_are_those_that_their_file_describes() -> None:
@@ -235,7 +241,7 @@ def test_the_settings_are_the_papers(setting: str) -> None:
     assert config == find_config(f"landmarks:{setting}-paper")
     assert config.optimizer == OptimizerConfig(2e-4, 0.5, 0.9, "halving", (0.4, 0.8), 0.5)
     assert (config.train.batch_size, config.train.epochs, config.train.steps) == (32, 200, None)
-    assert config.augment == AugmentConfig(rotation=30, scale=(0.9, 1.1), translation=20 / 128)
+    assert config.augment == AugmentConfig(rotation=30, scale=(0.9, 1.1), translation=20 / 128, tight=0.5)
     assert config.labelled == ("aflw:train", "w300:train")
     assert config.objective == "heatmap"
     assert config.g2.sigma == 2.0
@@ -273,16 +279,21 @@ def test_the_points_wanted_are_in_every_dataset(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["paper", "w300", "small"])
-def test_on_tinyface_only_the_native_faces_and_their_margin_differ(size: str) -> None:
-    pairs = [
-        (find_config(f"landmarks:s4-{size}"), find_config(f"landmarks:tinyface-{size}")),
-        (find_config(f"degradation:{size}"), find_config(f"degradation:tinyface-{size}")),
-    ]
-    for wider, tiny_face in pairs:
-        assert tiny_face.real == ("tinyface:train",)
-        assert tiny_face.augment.tight == 1.0
-        augment = dataclasses.replace(tiny_face.augment, tight=wider.augment.tight)
-        assert dataclasses.replace(tiny_face, real=wider.real, augment=augment) == wider
+def test_on_tinyface_only_the_native_faces_differ(size: str) -> None:
+    wider, tiny_face = (find_config(f"landmarks:{name}-{size}") for name in ("s4", "tinyface"))
+    assert tiny_face.real == ("tinyface:train",)
+    assert dataclasses.replace(tiny_face, real=wider.real) == wider
+    wider, tiny_face = (find_config(f"degradation:{name}{size}") for name in ("", "tinyface-"))
+    assert tiny_face.real == ("tinyface:train",)
+    assert dataclasses.replace(tiny_face, real=wider.real, augment=wider.augment) == wider
+
+
+@pytest.mark.parametrize("size", ["paper", "w300", "small", "quick"])
+def test_margins_are_the_same_in_all_that_is_compared(size: str) -> None:
+    settings = ("s1", "s2", "s3", "s4", "tinyface", "end_to_end", "hr")
+    configs = [find_config(f"landmarks:{setting}-{size}") for setting in settings]
+    configs += [find_config(f"degradation:{name}{size}") for name in ("", "tinyface-")]
+    assert {(config.augment.tight, config.context) for config in configs} == {(0.5, 1.25)}
 
 
 def test_stage_one_is_the_papers() -> None:
