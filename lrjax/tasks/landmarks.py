@@ -42,7 +42,8 @@ from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 class LandmarksConfig:
     """Everything that defines a landmark network and its training."""
 
-    labelled: tuple[str, ...] = ("aflw:train", "w300:train")
+    # Paper: AFLW's training faces and "the entire 300W".
+    labelled: tuple[str, ...] = ("aflw:train", "w300:train", "w300:full", "w300:private_test")
     real: tuple[str, ...] = ("wider_face_crops:lr",)
     # Paper: the 4,386 test faces also serve for validation. Ours: a part of the training faces.
     holdout: float = 0.05
