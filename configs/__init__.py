@@ -11,8 +11,9 @@ from functools import reduce
 from typing import Any, TypeVar
 
 from lrjax.config import OptimizerConfig, override
+from lrjax.tasks.runs import Config
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Config)
 
 SIZES = ("paper", "w300", "small", "quick")
 """The paper's widths, schedules and data; the same without AFLW; narrow networks and short

@@ -12,6 +12,7 @@ import re
 import reprlib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from types import GenericAlias
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
@@ -182,7 +183,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(str | int | float | None, _scalar)
     converter.register_structure_hook_factory(
         lambda kind: get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis,
-        lambda kind: partial(_tuple, converter, list[get_args(kind)[0]]),
+        lambda kind: partial(_tuple, converter, GenericAlias(list, get_args(kind)[:1])),
     )
     return converter
 

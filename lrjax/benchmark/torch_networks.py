@@ -6,7 +6,7 @@ weight by its path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from torch.nn import functional
 
 from lrjax.models.s2ld import CriticConfig, DegraderConfig, UNetConfig
 
-POOLS = {"max": functional.max_pool2d, "average": functional.avg_pool2d}
+POOLS: Mapping[str, Callable[[Tensor, int], Tensor]] = {
+    "max": functional.max_pool2d,
+    "average": functional.avg_pool2d,
+}
 
 
 class NormRelu(nn.Sequential):
@@ -114,6 +117,8 @@ class Spectral(nn.Module):
     step.
     """
 
+    u: Tensor
+
     def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
         super().__init__()
         self.layer = layer
@@ -135,6 +140,9 @@ class Spectral(nn.Module):
 
 class Critic(nn.Module):
     """D3: [B, inputs, S, S] → [B]."""
+
+    hidden: nn.Module
+    score: nn.Module
 
     def __init__(self, inputs: int, size: int, config: CriticConfig) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lrjax.benchmark import torch_networks
@@ -64,7 +64,7 @@ def forward(config: LandmarksConfig, variables: Mapping[str, Any], batch: int, m
     device = accelerator()
     net = torch_networks.UNet(3, SCHEMES[config.scheme].count, config.g2).eval()
     torch_networks.load(net, variables)
-    net.to(device, memory_format=torch.channels_last).requires_grad_(False)
+    net.to(device).to(memory_format=torch.channels_last).requires_grad_(False)
     images = torch.rand(batch, 3, config.size, config.size, device=device) * 2 - 1
     images = images.contiguous(memory_format=torch.channels_last)
     run = torch.compile(net) if mode == "compile" else net
@@ -120,7 +120,7 @@ class Step:
     ) -> None:
         points = SCHEMES[config.scheme].count
         self.config, self.noise, self.device = config, g1.noise, device
-        self.nets = {
+        self.nets: dict[str, nn.Module] = {
             "g1": torch_networks.HighToLow(g1),
             "g2": torch_networks.UNet(3, points, config.g2),
             "d2": torch_networks.UNet(points + 4, points, config.d2),
@@ -128,7 +128,7 @@ class Step:
         }
         for name, net in self.nets.items():
             torch_networks.load(net, variables[name])
-            net.to(device, memory_format=torch.channels_last).train(name != "g1")
+            net.to(device).to(memory_format=torch.channels_last).train(name != "g1")
         self.nets["g1"].requires_grad_(False)
         rate, betas = config.optimizer.learning_rate, (config.optimizer.b1, config.optimizer.b2)
         self.optimizers = [
@@ -136,7 +136,7 @@ class Step:
             for name in ("g2", "d2", "d3")
         ]
         self.k = torch.zeros((), device=device)
-        self.run = self.nets
+        self.run: Mapping[str, Callable[..., Tensor]] = self.nets
         if mode == "compile":
             self.run = {name: torch.compile(net) for name, net in self.nets.items()}
 

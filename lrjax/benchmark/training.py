@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,6 @@ from lrjax.benchmark.timing import Announce, Run, Times, interleave, machine
 from lrjax.benchmark.workload import FOREVER, Config, Workload, prepare
 from lrjax.data import batches
 from lrjax.errors import InputError
-from lrjax.models.registry import build
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training import loop, parallel
 from lrjax.training.step import make_step
@@ -118,8 +117,8 @@ def run(
     forwards: dict[int, dict[str, Run]] = {}
     if isinstance(config, LandmarksConfig):
         forwards = {n: {JAX: forward(work, n)} for n in FORWARD_BATCHES}
-    if with_torch:
-        _add_torch(work, batch, steps, forwards)
+    if with_torch and isinstance(work.config, LandmarksConfig):
+        _add_torch(work.config, work, batch, steps, forwards)
 
     first = _first_calls(steps, announce)
     for n, contenders in forwards.items():
@@ -189,14 +188,17 @@ def step_flops(work: Workload, batch: Any, mesh: Mesh) -> float | None:
     step = parallel.parallelise(
         make_step(work.task), mesh, "mesh", sharded=True, donate=False, state_specs=specs
     )
-    lowered = step.lower(parallel.place(work.state, mesh, specs), parallel.shard(batch, mesh))
+    # Over a mesh it is what `jax.jit` returns.
+    lowered = cast(jax.stages.Wrapped, step).lower(
+        parallel.place(work.state, mesh, specs), parallel.shard(batch, mesh)
+    )
     flops = (lowered.cost_analysis() or {}).get("flops", 0.0)
     return flops * mesh.size if flops > 0 else None
 
 
 def forward(work: Workload, batch: int) -> Run:
     """Return what computes G2's maps of `batch` faces on one device."""
-    network = build(work.config.g2)
+    network = work.task.players["g2"].network
     variables = work.state.nets["g2"].evaluation_variables
     images = jax.random.uniform(jax.random.key(0), (batch, *network.inputs[0]), minval=-1.0)
     apply = jax.jit(lambda variables, images: network.module.apply(variables, images, train=False))
@@ -220,6 +222,7 @@ def _repeated(once: Callable[[], jax.Array]) -> Run:
 
 
 def _add_torch(
+    config: LandmarksConfig,
     work: Workload,
     batch: dict[str, Any],
     steps: dict[str, Run],
@@ -229,10 +232,11 @@ def _add_torch(
 
     variables = {name: jax.device_get(net.variables) for name, net in work.state.nets.items()}
     g1 = work.task.players["g1"].network.config
-    for name, mode in ((EAGER, "eager"), (COMPILE, "compile")):
-        steps[name] = torch_step.training(work.config, g1, variables, batch, mode)
+    modes: dict[str, torch_step.Mode] = {EAGER: "eager", COMPILE: "compile"}
+    for name, mode in modes.items():
+        steps[name] = torch_step.training(config, g1, variables, batch, mode)
         for n, contenders in forwards.items():
-            contenders[name] = torch_step.forward(work.config, variables["g2"], n, mode)
+            contenders[name] = torch_step.forward(config, variables["g2"], n, mode)
 
 
 def _first_calls(contenders: Mapping[str, Run], announce: Announce) -> dict[str, float]:

@@ -94,6 +94,7 @@ def prepare(config: Config, count: int, folder: Path) -> Workload:
       InputError: the configuration is not valid, or nothing is known of its dataset's pictures.
     """
     config = without_runs(config, folder)
+    fed: Mapping[str, Parts]
     if isinstance(config, LandmarksConfig):
         faces = random_faces(config, count)
         fed = {"device": faces, "host": faces}
@@ -131,7 +132,7 @@ def random_network(config: NetworkConfig, folder: Path) -> Path:
 def _aligned_by_feed(
     config: RecognitionConfig, identities: Identities, folder: Path
 ) -> dict[str, Parts]:
-    fed = {}
+    fed: dict[str, Parts] = {}
     for feed in ("device", "host"):
         one = dataclasses.replace(config, train=dataclasses.replace(config.train, feed=feed))
         label = {"label": identities.label}

@@ -51,9 +51,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that is called, or name one that resembles it."""
-        name = args[0]
-        if not name.startswith("-") and name not in one_liners():
-            names = one_liners()
+        name, names = args[0], one_liners()
+        if name not in names:
             raise click.UsageError(
                 f"There is no command {name!r}{did_you_mean(name, names)}; there are "
                 f"{', '.join(names)}.",

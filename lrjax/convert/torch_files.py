@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from lrjax.convert.torch_pickles import DAMAGED, FAILURES, Refused, read_pickle, shortened
+from lrjax.convert.torch_pickles import (
+    DAMAGED,
+    FAILURES,
+    Order,
+    Refused,
+    read_pickle,
+    shortened,
+)
 from lrjax.errors import InputError
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -120,9 +127,9 @@ def _read_zip(data: bytes) -> Any:
     # Parts of an archive may overlap, so what they hold together is bounded too.
     tree, storages = read_pickle(io.BytesIO(archive.part("data.pkl")), len(data))
     written = archive.part("byteorder") if "byteorder" in archive.entries else b"little"
-    order = ">" if written.strip() == b"big" else "<"
+    order: Order = ">" if written.strip() == b"big" else "<"
     for key, storage in storages.items():
-        storage.fill(archive.part(f"data/{key}", storage.bytes), order)
+        storage.fill(archive.part(f"data/{key}", storage.nbytes), order)
     return tree
 
 
@@ -143,7 +150,7 @@ def _read_legacy(data: bytes) -> Any:
         raise Refused("is of an unknown version of PyTorch; save it again with a recent one")
     system, _ = read_pickle(file)
     big = isinstance(system, dict) and system.get("little_endian") is False
-    order = ">" if big else "<"
+    order: Order = ">" if big else "<"
     tree, storages = read_pickle(file, len(data))
     keys, _ = read_pickle(file)
     known = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
@@ -153,5 +160,5 @@ def _read_legacy(data: bytes) -> Any:
         storage = storages[key]
         if file.read(8) != struct.pack(f"{order}q", storage.values.size):
             raise Refused(DAMAGED)
-        storage.fill(file.read(storage.bytes), order)
+        storage.fill(file.read(storage.nbytes), order)
     return tree

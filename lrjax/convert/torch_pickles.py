@@ -13,9 +13,11 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
+
+Order = Literal["<", ">"]
 
 # Classes of `torch`, and what they hold. bfloat16 is the upper half of a float32.
 BFLOAT16 = "BFloat16Storage"
@@ -73,13 +75,13 @@ class Storage:
     values: np.ndarray
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         """Return how many bytes they take in a file."""
         return self.values.size * np.dtype(STORAGES[self.kind]).itemsize
 
-    def fill(self, data: bytes, order: str) -> None:
-        """Take the values from `data`, whose byte order is "<" or ">"."""
-        if len(data) != self.bytes:
+    def fill(self, data: bytes, order: Order) -> None:
+        """Take the values from `data`, whose byte order is `order`."""
+        if len(data) != self.nbytes:
             raise Refused(DAMAGED)
         read = np.frombuffer(data, np.dtype(STORAGES[self.kind]).newbyteorder(order))
         upper_half = self.kind == BFLOAT16
@@ -206,6 +208,12 @@ class _TensorUnpickler(pickle._Unpickler):
     number that a pickle gives to a value, and hashes as a key whatever is one.
     """
 
+    # What it inherits, and type checkers do not know of.
+    stack: list[Any]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
+
     def __init__(self, file: Any, most_bytes: int) -> None:
         super().__init__(file, encoding="latin-1")
         self.storages: dict[str, Storage] = {}
@@ -263,7 +271,7 @@ class _TensorUnpickler(pickle._Unpickler):
     def _refuse(self) -> None:
         raise Refused(f"holds more than tensors; {REMEDY}")
 
-    dispatch: Any = dict.fromkeys(range(256), _refuse) | {
+    dispatch: ClassVar[Any] = dict.fromkeys(range(256), _refuse) | {
         **AS_PICKLE_DOES,
         pickle.SETITEM[0]: _set_item,
         pickle.SETITEMS[0]: _set_items,

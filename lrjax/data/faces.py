@@ -169,7 +169,8 @@ def _load(
         visible = np.zeros(points.shape[:2], bool)
     else:
         points, visible = _converted(spec, np.stack(found), np.stack(seen).astype(bool), scheme)
-    contents = ["\n".join(names).encode(), images.data, points.tobytes(), visible.tobytes()]
+    contents: list[bytes | memoryview] = ["\n".join(names).encode(), images.data]
+    contents += [points.tobytes(), visible.tobytes()]
     return Faces(
         images=images,
         points=points,

@@ -12,7 +12,7 @@ import numpy as np
 from grain import MapDataset
 
 from lrjax.data.examples import select
-from lrjax.data.records import damaged_records, digest, hash_share, listed, open_rows
+from lrjax.data.records import Records, damaged_records, digest, hash_share, listed, open_rows
 from lrjax.errors import InputError
 
 UNKNOWN = -1
@@ -100,7 +100,7 @@ def select_identities(identities: Identities, share: tuple[float, float]) -> Ide
     return Identities(
         images=select(identities.images, rows),
         label=identities.label[rows] - np.int32(start),
-        names=tuple(identities.names[row] for row in rows),
+        names=tuple(identities.names[row] for row in rows.tolist()),
         fingerprint=digest([identities.fingerprint.encode(), rows.tobytes()]),
         points=None if identities.points is None else identities.points[rows],
         visible=None if identities.visible is None else identities.visible[rows],
@@ -165,25 +165,26 @@ def _load(spec: str, data_dir: Path, limit: int | None) -> Identities:
         ]
     except (RuntimeError, OSError) as error:  # of the record file
         raise damaged_records(spec, data_dir) from error
-    names, owners, labels, checks, points, visible = zip(*rows, strict=True)
+    names, owners, labels, checks, all_points, all_visible = zip(*rows, strict=True)
     _check_labels(spec, labels, owners)
     label = np.array(labels, np.int32)
     parts = ["\n".join(names).encode(), label.tobytes(), np.array(checks, np.int64).tobytes()]
-    marked = any(seen is not None and seen.any() for seen in visible)
+    marked = any(seen is not None and seen.any() for seen in all_visible)
+    points = visible = None
     if marked:
-        points, visible = np.stack(points), np.stack(visible)
+        points, visible = np.stack(all_points), np.stack(all_visible)
         parts += [points.tobytes(), visible.tobytes()]
     return Identities(
         images=MapDataset.source(chosen).map(partial(_picture, records, spec, data_dir)),
         label=label,
         names=names,
         fingerprint=digest(parts),
-        points=points if marked else None,
-        visible=visible if marked else None,
+        points=points,
+        visible=visible,
     )
 
 
-def _picture(records: Sequence[dict], spec: str, data_dir: Path, row: np.integer) -> bytes:
+def _picture(records: Records, spec: str, data_dir: Path, row: np.integer) -> bytes:
     try:
         return records[int(row)]["image"]
     except (RuntimeError, OSError) as error:

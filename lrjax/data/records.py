@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -12,7 +13,15 @@ import tensorflow_datasets as tfds
 from lrjax.errors import InputError
 
 
-def open_split(spec: str, data_dir: Path) -> Sequence[dict]:
+class Records(Protocol):
+    """The records of a split, by their places; several are read faster in one call."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> dict[str, Any]: ...
+    def __getitems__(self, places: Sequence[int], /) -> Sequence[dict[str, Any]]: ...
+
+
+def open_split(spec: str, data_dir: Path) -> Records:
     """Opens the records of "dataset:split" for random access, images still encoded.
 
     Raises:
@@ -41,7 +50,7 @@ def open_split(spec: str, data_dir: Path) -> Sequence[dict]:
     return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
-def open_rows(spec: str, data_dir: Path, limit: int | None) -> tuple[Sequence[dict], np.ndarray]:
+def open_rows(spec: str, data_dir: Path, limit: int | None) -> tuple[Records, np.ndarray]:
     """Opens a split and chooses at most `limit` of its rows, evenly spread: (records, rows [n]).
 
     Raises:
@@ -84,7 +93,7 @@ def hash_share(name: str, seed: int) -> float:
     return int.from_bytes(hashed[:8], "big") / 2**64
 
 
-def digest(parts: Iterable[bytes]) -> str:
+def digest(parts: Iterable[bytes | memoryview]) -> str:
     """Makes one SHA-256 of several byte strings, each with its length."""
     whole = hashlib.sha256()
     for part in parts:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -267,8 +268,8 @@ def _matrices(values: ArrayLike | Iterable[ArrayLike] | None, dimensions: int) -
     if values is None:
         return
     if hasattr(values, "ndim"):
-        yield as_matrix(values, "Distractors", dimensions)
+        yield as_matrix(cast(ArrayLike, values), "Distractors", dimensions)
         return
-    for piece in values:
+    for piece in cast(Iterable[ArrayLike], values):
         # A copy, since a stream may write its next block where this one was.
         yield as_matrix(np.array(piece), "Distractors", dimensions)

@@ -246,7 +246,8 @@ def _measured(errors: ArrayLike) -> Errors:
     return measured
 
 
-def _which(bad: NDArray[np.bool_]) -> str:
+def _which(bad: ArrayLike) -> str:
     """ "image 3" or "3 images (first: 3)", for messages."""
-    first = int(np.flatnonzero(bad)[0])
-    return f"image {first}" if bad.sum() == 1 else f"{bad.sum()} images (first: {first})"
+    places = np.flatnonzero(bad)
+    first = f"image {places[0]}"
+    return first if len(places) == 1 else f"{len(places)} images (first: {places[0]})"

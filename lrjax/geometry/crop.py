@@ -7,13 +7,11 @@ x to x + w - 1. Nothing here needs JAX.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-Array = TypeVar("Array")
-"""A NumPy or a JAX array."""
+from lrjax.geometry.points import Array
 
 # Source pixels about a part that its bicubic kernel reaches, at scale 1; or, of `resample`, also
 # the black in which the image ends.

@@ -170,7 +170,7 @@ def _fit(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     # log value = c + bx x + by y - a (x^2 + y^2), weighted least squares about the means.
     def centred(v: ArrayLike) -> jax.Array:
-        return v - (weights * v).sum((-2, -1), keepdims=True)
+        return jnp.subtract(v, (weights * v).sum((-2, -1), keepdims=True))
 
     def moment(u: jax.Array, v: jax.Array) -> jax.Array:
         return (weights * u * v).sum((-2, -1))

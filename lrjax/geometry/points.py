@@ -7,12 +7,14 @@ this module imports no JAX, so that the dataset builders can use it.
 import math
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-Array = TypeVar("Array")
+Array = TypeVar("Array", bound=Any)
 """A NumPy or a JAX array."""
+Mask = TypeVar("Mask", bound=Any)
+"""The same, of bool."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,14 @@ def _namespace(array: Array) -> ModuleType:
     return array.__array_namespace__()
 
 
-def flip_points(points: Array, visible: Array, width: int, scheme: Scheme) -> tuple[Array, Array]:
+def flip_points(points: Array, visible: Mask, width: int, scheme: Scheme) -> tuple[Array, Mask]:
     """Mirrors points [..., N, 2] and visibility [..., N] with their image of `width` pixels."""
     xp, order = _namespace(points), np.asarray(scheme.flip)
     mirrored = xp.stack([width - 1 - points[..., 0], points[..., 1]], axis=-1)
     return mirrored[..., order, :], visible[..., order]
 
 
-def convert(points: Array, visible: Array, source: Scheme, target: Scheme) -> tuple[Array, Array]:
+def convert(points: Array, visible: Mask, source: Scheme, target: Scheme) -> tuple[Array, Mask]:
     """Converts points [..., N, 2] and visibility [..., N] of one scheme to a smaller one.
 
     A point that is a mean is visible when all it is made of are.
@@ -139,7 +141,7 @@ def convert(points: Array, visible: Array, source: Scheme, target: Scheme) -> tu
     return means, xp.stack([xp.all(visible[..., group], axis=-1) for group in groups], axis=-1)
 
 
-def face_box(points: Array, visible: Array, scheme: Scheme) -> Array:
+def face_box(points: Array, visible: Mask, scheme: Scheme) -> Array:
     """Computes the box [..., 4] = (x, y, w, h) that an annotator of WIDER FACE would draw.
 
     The tight box of the visible points, grown by a share of its height that depends on the

@@ -207,11 +207,12 @@ class Aligner:
         """
         sizes = np.array([photo.size for photo in photos], np.float64).reshape(-1, 2)
         if boxes is None:
-            boxes = [self.box(photo.size) for photo in photos]
+            boxes = np.array([self.box(photo.size) for photo in photos])
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         factors = np.ones_like(sizes)
         if self.upsampler is not None:
-            large = self.upsampler(photos, side=max(self.upsampler.size))
+            learned = self.upsampler.size
+            large = self.upsampler(photos, side=max(learned) if learned else None)
             photos = [Image.fromarray(image) for image in large]
             factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / sizes
             boxes = boxes * np.tile(factors, 2)
@@ -250,9 +251,10 @@ class Aligner:
         return self.align([photo], points=self._own(identities, slice(index, index + 1))).images[0]
 
     def _own(self, identities: Identities, rows: slice) -> tuple[np.ndarray, np.ndarray] | None:
-        if not self.needs_points:
+        points, visible = identities.points, identities.visible
+        if not self.needs_points or points is None or visible is None:
             return None
-        return identities.points[rows], identities.visible[rows]
+        return points[rows], visible[rows]
 
     def _check_points(self, identities: Identities) -> None:
         if self.needs_points and identities.points is None:

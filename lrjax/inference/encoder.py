@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import flax.linen as nn
 import jax
@@ -243,7 +243,7 @@ def _features(
 
     def encode(images: jax.Array) -> jax.Array:
         for module, values in zip(modules, variables, strict=True):
-            images = module.apply(values, images, train=False)
+            images = cast(jax.Array, module.apply(values, images, train=False))
         return images
 
     images = to_unit(pixels.astype(jnp.float32))

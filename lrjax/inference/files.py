@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,7 @@ from lrjax.inference.landmarks import LandmarkPredictor, Prediction
 from lrjax.inference.tables import Row
 
 Box = tuple[float, float, float, float]
+Source = TypeVar("Source", bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +86,11 @@ class _Opened:
     faces: dict[int, Box]
     problems: dict[int, str]
 
+    @property
+    def photos(self) -> list[Image.Image]:
+        """The image, once for each of its faces."""
+        return [] if self.photo is None else [self.photo] * len(self.faces)
+
 
 def predict_files(
     predictor: LandmarkPredictor, rows: Sequence[Row], root: Path, points: str = "native"
@@ -107,7 +114,7 @@ def predict_files(
         return partial(open_image, root / file)
 
     def box(i: int, photo: Image.Image) -> Box:
-        return rows[i].box or (0.0, 0.0, *map(float, photo.size))
+        return rows[i].box or (0.0, 0.0, float(photo.width), float(photo.height))
 
     for part in _opened(groups, opener, box, problems):
         faces = [face for opened in part for face in opened.faces.values()]
@@ -115,10 +122,10 @@ def predict_files(
         owner = np.repeat(np.arange(len(part)), [len(opened.faces) for opened in part])
         found = None
         if len(owner):
-            photos = [opened.photo for opened in part]
-            found = predictor.predict(photos, boxes, owner).converted(points)
+            photos = [photo for opened in part for photo in opened.photos]
+            found = predictor.predict(photos, boxes, np.arange(len(photos))).converted(points)
         for number, opened in enumerate(part):
-            own = found.take(owner == number) if opened.faces else None
+            own = found.take(owner == number) if found is not None and opened.faces else None
             where = list(opened.faces)
             yield FilePrediction(next(files), opened.photo, where, own, opened.problems)
 
@@ -133,7 +140,8 @@ def align_files(
 
     def box(i: int, photo: Image.Image) -> Box:
         own = requests[i].box
-        return tuple(map(float, aligner.box(photo.size) if own is None else own))
+        x, y, w, h = map(float, aligner.box(photo.size) if own is None else own)
+        return x, y, w, h
 
     for part in _opened(groups, openers.__getitem__, box, problems):
         for opened in part:
@@ -141,7 +149,7 @@ def align_files(
         places = [i for opened in part for i in opened.faces]
         if not places:
             continue
-        photos = [opened.photo for opened in part for _ in opened.faces]
+        photos = [photo for opened in part for photo in opened.photos]
         boxes = np.array([face for opened in part for face in opened.faces.values()])
         nothing = np.zeros((5, 2)), np.zeros(5, bool)
         faces = [requests[i] for i in places]
@@ -152,23 +160,23 @@ def align_files(
             yield i, AlignedFace(found.images[n], bool(found.aligned[n]), found.points[n])
 
 
-def _grouped(sources: Iterable[Hashable]) -> dict[Hashable, list[int]]:
+def _grouped(sources: Iterable[Source]) -> dict[Source, list[int]]:
     """Source -> the places where it is named, in order of first mention."""
-    groups: dict[Hashable, list[int]] = {}
+    groups: dict[Source, list[int]] = {}
     for place, source in enumerate(sources):
         groups.setdefault(source, []).append(place)
     return groups
 
 
 def _opened(
-    groups: dict[Hashable, list[int]],
-    opener: Callable[[Hashable], Opener],
+    groups: dict[Source, list[int]],
+    opener: Callable[[Source], Opener],
     box: Callable[[int, Image.Image], Box],
     problems: dict[int, str],
 ) -> Iterator[list[_Opened]]:
     """Decode the images in parts; one none of whose faces can be used is not opened."""
 
-    def unneeded() -> Image.Image:
+    def unneeded() -> NoReturn:
         raise InputError("no face of it can be used")
 
     rest = iter(groups.values())

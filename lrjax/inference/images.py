@@ -73,13 +73,16 @@ def open_image(source: bytes | str | PathLike[str], name: str | None = None) -> 
         `MAX_PIXELS`.
     """
     name = str(source) if name is None else name
+    file: io.BytesIO | str | PathLike[str]
     if isinstance(source, bytes):
-        source = io.BytesIO(source)
+        file = io.BytesIO(source)
     elif not os.path.exists(source):
         raise InputError(f"The image {name} does not exist; check its name.")
     elif not os.path.isfile(source):
         raise _undecodable(name, "it is no regular file")
-    image = _trying(name, partial(Image.open, source, formats=FORMATS))
+    else:
+        file = source
+    image = _trying(name, partial(Image.open, file, formats=FORMATS))
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise _undecodable(name, f"its {image.width}x{image.height} pixels are too many")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -204,8 +204,9 @@ class LandmarkPredictor:
             part = pixels[start : start + size]
             filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
             found = _forward(network.module, self.config, self.options.flip, variables, filled)
-            for parts, values in zip((points, sure), jax.device_get(found), strict=True):
-                parts.append(values[: len(part)])
+            there, confidence = jax.device_get(found)
+            points.append(there[: len(part)])
+            sure.append(confidence[: len(part)])
         return np.concatenate(points), np.concatenate(sure)
 
     def _look(
@@ -318,17 +319,18 @@ def _gather(
     images: ImageLike | Sequence[ImageLike], boxes: ArrayLike | Sequence[ArrayLike] | None
 ) -> tuple[list[Image.Image], np.ndarray, np.ndarray]:
     """(RGB images, boxes [n, 4], the image [n] of each box), checked."""
-    if is_one_image(images):
-        images, boxes = [images], None if boxes is None else [boxes]
-    photos = [as_rgb(image) for image in images]
-    if boxes is None:
-        boxes = [(0, 0, *photo.size) for photo in photos]
-    if len(boxes) != len(photos):
+    one = is_one_image(images)
+    several = cast(Sequence[ImageLike], [images] if one else images)
+    photos = [as_rgb(image) for image in several]
+    given: Sequence[ArrayLike] = [(0, 0, *photo.size) for photo in photos]
+    if boxes is not None:
+        given = cast(Sequence[ArrayLike], [boxes] if one else boxes)
+    if len(given) != len(photos):
         raise InputError(
-            f"There are boxes for {len(boxes)} images and {len(photos)} images; give each image "
+            f"There are boxes for {len(given)} images and {len(photos)} images; give each image "
             "its own boxes."
         )
-    parts = [_box_array(part) for part in boxes]
+    parts = [_box_array(part) for part in given]
     for number, (photo, part) in enumerate(zip(photos, parts, strict=True)):
         for box in part:
             if problem := box_problem(box, photo.size):

@@ -31,7 +31,7 @@ class Row:
       line: where it ends in the table, if it comes from one.
     """
 
-    cells: tuple[str, str, str, str, str]
+    cells: tuple[str, ...]
     box: tuple[float, float, float, float] | None = None
     problem: str | None = None
     line: int | None = None
@@ -140,7 +140,8 @@ def _row(cells: Sequence[str], places: Sequence[int], line: int) -> Row:
             numbers.append(float(cell))
         except ValueError:
             return dataclasses.replace(row, problem=f"{name} is {cell!r}, which is no number")
-    return dataclasses.replace(row, box=tuple(numbers))
+    x, y, w, h = numbers
+    return dataclasses.replace(row, box=(x, y, w, h))
 
 
 def table_text(

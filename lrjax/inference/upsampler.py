@@ -10,13 +10,14 @@ import collections
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from lrjax.data.pixels import to_bytes, to_unit
 from lrjax.errors import InputError
@@ -140,7 +141,7 @@ def upsample_files(
             yield next(names), image if isinstance(image, InputError) else next(good)
 
 
-def _open_small(path: Path, side: int | None) -> Image.Image:
+def _open_small(path: Path, side: int | None) -> ImageFile:
     """The image of a file, if it is small enough to be enlarged."""
     image = open_image(path)
     if side is None:
@@ -159,15 +160,16 @@ def _check_size(image: Image.Image) -> None:
 # Compiled once for all networks of one architecture: only the variables differ.
 @partial(jax.jit, static_argnums=0)
 def _forward(module: nn.Module, variables: dict[str, Any], pixels: jax.Array) -> jax.Array:
-    return to_bytes(module.apply(variables, to_unit(pixels.astype(jnp.float32)), train=False))
+    enlarged = module.apply(variables, to_unit(pixels.astype(jnp.float32)), train=False)
+    return to_bytes(cast(jax.Array, enlarged))
 
 
 def _resized(image: Image.Image, side: int | None) -> Image.Image:
     """`image` as the network sees it, with a longer side of `side` pixels."""
     if side is not None:
         scale = side / max(image.size)
-        size = tuple(max(1, round(scale * length)) for length in image.size)
-        image = image.resize(size, Image.Resampling.BICUBIC)
+        width, height = (max(1, round(scale * length)) for length in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
     _check_size(image)
     return image
 

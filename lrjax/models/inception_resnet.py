@@ -1,5 +1,7 @@
 """Inception-ResNet v1 (Szegedy et al.) in the layout of facenet, a face recogniser."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -101,10 +103,10 @@ class Branches(nn.Module):
         outputs = []
         for b, branch in enumerate(self.branches):
             y = x
-            for place, (channels, *side) in enumerate(branch):
+            for place, (channels, height, width) in enumerate(branch):
                 last = self.halving and place == len(branch) - 1
                 unit = Unit(
-                    (scaled(channels, self.width), *side),
+                    (scaled(channels, self.width), height, width),
                     stride=2 if last else 1,
                     padding="VALID" if last else "SAME",
                     dtype=self.dtype,
@@ -173,9 +175,9 @@ class InceptionResNetV1(nn.Module):
 
         The feature is not normalised. S is 112 or 160 in what is published.
         """
-        common = {"dtype": self.dtype, "axis_name": self.axis_name}
+        common: dict[str, Any] = {"dtype": self.dtype, "axis_name": self.axis_name}
 
-        def unit(x: jax.Array, name: str, layer: Layer, **options: object) -> jax.Array:
+        def unit(x: jax.Array, name: str, layer: Layer, **options: Any) -> jax.Array:
             layer = (scaled(layer[0], self.width), *layer[1:])
             return Unit(layer, **options, **common, name=name)(x, train)
 

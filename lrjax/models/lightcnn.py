@@ -107,6 +107,7 @@ class LightCNN(nn.Module):
         """A convolution of side×side to twice `width` (scaled), and the maximum of its halves."""
         channels = 2 * scaled(width, self.width)
         init = initialiser(gain)
+        layer: nn.Dense | nn.Conv
         # A 1×1 convolution is faster on a CPU as a product of matrices.
         if side == 1:
             layer = nn.Dense(channels, dtype=self.dtype, kernel_init=init, name=name)

@@ -44,7 +44,7 @@ def depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         stop = (batch, row + bottom, column + right, channels)
         return jax.lax.slice(padded, (0, row, column, 0), stop, (1, stride, stride, 1))
 
-    return sum(kernel[i, j] * shifted(i, j) for i in range(3) for j in range(3))
+    return jnp.asarray(sum(kernel[i, j] * shifted(i, j) for i in range(3) for j in range(3)))
 
 
 class MobileFaceNet(nn.Module):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import flax.linen as nn
 import jax
@@ -41,8 +41,11 @@ class NetworkConfig(Named):
         return known[name]
 
 
+Config = TypeVar("Config", bound=NetworkConfig)
+
+
 @dataclasses.dataclass(frozen=True)
-class Network:
+class Network(Generic[Config]):
     """A network that was built.
 
     Attributes:
@@ -51,21 +54,22 @@ class Network:
       module: the Flax module; its last argument is `train`.
       inputs: shapes of the module's inputs for one example. A critic, which judges whatever it is
         given, has none of its own.
-      template: of an encoder, the name of the template that its faces are aligned to.
-      embedding: of an encoder, the length of its feature.
+      template: of an encoder, the name of the template that its faces are aligned to; else "".
+      embedding: of an encoder, the length of its feature; else 0.
     """
 
-    config: NetworkConfig
+    config: Config
     kind: Kind
     module: nn.Module
     inputs: Shapes = ()
-    template: str | None = None
-    embedding: int | None = None
+    template: str = ""
+    embedding: int = 0
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of its images."""
-        return self.inputs[0][:2]
+        height, width, *_ = self.inputs[0]
+        return height, width
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Draw variables from a key."""
@@ -74,7 +78,8 @@ class Network:
         # Encoders and upsamplers have many equal layers: operation by operation each is compiled
         # once, where the whole would take several times as long.
         many = self.kind in ("encoder", "upsampler", "refiner")
-        return (begin if many else jax.jit(begin))(key, *examples)
+        variables = (begin if many else jax.jit(begin))(key, *examples)
+        return cast(dict[str, Any], variables)
 
     def shapes(self) -> dict[str, Any]:
         """Describe the variables: a tree of shapes and types, without computing anything."""
@@ -104,8 +109,8 @@ def register(
 
 
 def build(
-    config: NetworkConfig, axis_name: str | None = None, *, inputs: Shapes | None = None
-) -> Network:
+    config: Config, axis_name: str | None = None, *, inputs: Shapes | None = None
+) -> Network[Config]:
     """Build the network of a configuration.
 
     Args:

@@ -9,12 +9,12 @@ Blocks are unrolled: in a loop, XLA runs convolutions on one core of a CPU.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import Initializer
 
 from lrjax.models.layers import Dtype, convolution, dense, kernel_init, upsample_nearest
 
@@ -241,6 +241,8 @@ class SRGANDiscriminator(nn.Module):
         return dense(1, jnp.float32, name="score")(x)[:, 0]
 
 
-def _wide(width: int, dtype: Dtype, name: str, init: Initializer = kernel_init) -> nn.Conv:
+def _wide(
+    width: int, dtype: Dtype, name: str, init: Callable[..., jax.Array] = kernel_init
+) -> nn.Conv:
     """A 9×9 convolution to `width` channels."""
     return nn.Conv(width, (9, 9), dtype=dtype, kernel_init=init, name=name)

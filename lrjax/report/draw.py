@@ -104,13 +104,13 @@ def face_cells(
       truth, visible: [n, M, 2] and [n, M], drawn over them in orange.
     """
     scale = max(1, side // images.shape[1])
-    cells = [draw_points(*face, scale) for face in zip(images, points, strict=True)]
+    cells = [draw_points(*face, scale) for face in zip(images, np.asarray(points), strict=True)]
     if truth is None:
         return cells
-    shown = [None] * len(cells) if visible is None else visible
+    shown = [None] * len(cells) if visible is None else np.asarray(visible)
     return [
         _mark(cell, [(at, seen)], scale, ORANGE)
-        for cell, at, seen in zip(cells, truth, shown, strict=True)
+        for cell, at, seen in zip(cells, np.asarray(truth), shown, strict=True)
     ]
 
 
@@ -132,7 +132,7 @@ def sample_grid(images: Picture, columns: int, scale: int = 1) -> Picture:
         raise InputError("A grid needs at least one image [n, height, width, 3] and one column.")
     cells = enlarge(images, scale)
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    return _paste([("", row) for row in rows], *cells.shape[1:3])
+    return _paste([("", list(row)) for row in rows], *cells.shape[1:3])
 
 
 def labelled_rows(rows: Sequence[tuple[str, Sequence[Picture]]], cell: int) -> Picture:
@@ -175,7 +175,7 @@ def photo_overlay(image: Picture, boxes: ArrayLike, points: ArrayLike) -> Pictur
         low = np.round(box[:2])
         high = np.maximum(np.round(box[:2] + box[2:]) - 1, low)
         pen.rectangle([*low, *high], outline=ORANGE, width=max(1, scale // 3))
-    return _mark(np.asarray(photo), [(face, None) for face in points], scale, GREEN)
+    return _mark(np.asarray(photo), [(face, None) for face in np.asarray(points)], scale, GREEN)
 
 
 def encode_png(image: Picture) -> bytes:
@@ -264,8 +264,8 @@ def _paste(rows: Sequence[tuple[str, Sequence[Picture]]], height: int, width: in
     """Put images of one size into rows, with a heading above each row that has one."""
     across = max(len(images) for _, images in rows) * (width + _GAP) - _GAP
     # A wide sheet is seen at a third of its size on a phone.
-    font = ImageFont.load_default(max(14, across // 45))
-    line = font.size + 8
+    size = max(14, across // 45)
+    font, line = ImageFont.load_default(size), size + 8
     label = max(math.ceil(font.getlength(heading)) + 4 for heading, _ in rows)
     down = sum((line if heading else 0) + height + _GAP for heading, _ in rows) - _GAP
     sheet = Image.new("RGB", (max(across, label), down), "white")

@@ -43,7 +43,7 @@ def series_from(
     Raises:
       InputError: no record has the name.
     """
-    series = {}
+    series: dict[str, Series] = {}
     for name in names:
         pairs = [(record[step], record[name]) for record in records if name in record]
         if not pairs:
@@ -191,7 +191,7 @@ def _plot_series(axes: Axes, name: str, steps: ArrayLike, values: ArrayLike, i: 
             "be two lists of one length."
         )
     # The line of a few logged values would hardly be seen.
-    marker = {"marker": "o", "markersize": 3} if len(values) < 20 else {}
+    marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(values) < 20 else {}
     axes.plot(steps, values, label=name, **_line(i), **marker)
 
 

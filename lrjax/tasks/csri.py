@@ -139,7 +139,7 @@ class CSRIConfig:
 
 def branches(config: CSRIConfig) -> dict[str, RecognitionConfig]:
     """Say of each branch that there is what recognition must know of it."""
-    both = RecognitionConfig(
+    shared = RecognitionConfig(
         **{
             field: getattr(config, field)
             for field in ("holdout", "network", "shift", "mirror", "centre", "centre_rate")
@@ -148,20 +148,20 @@ def branches(config: CSRIConfig) -> dict[str, RecognitionConfig]:
         train=config.train,
     )
     synthetic = dataclasses.replace(
-        both,
+        shared,
         labelled=config.labelled,
         people=config.people,
         classes=config.classes,
         alignment=config.alignment,
     )
     native = dataclasses.replace(
-        both,
+        shared,
         labelled=config.native,
         classes=config.native_classes,
         alignment=config.native_alignment,
     )
-    both = {"labelled": synthetic, "native": native}
-    return {name: branch for name, branch in both.items() if branch.labelled}
+    named = {"labelled": synthetic, "native": native}
+    return {name: branch for name, branch in named.items() if branch.labelled}
 
 
 def with_classes(config: CSRIConfig, classes: dict[str, int]) -> CSRIConfig:
@@ -181,7 +181,7 @@ def make(config: CSRIConfig, steps: int) -> Task:
     config.validate()
     parts = branches(config)
     encoder = build(config.network, AXIS)
-    networks = {"upsampler": build(config.refiner, AXIS), "encoder": encoder}
+    networks: dict[str, Network] = {"upsampler": build(config.refiner, AXIS), "encoder": encoder}
     for name, branch in parts.items():
         if branch.classes is None or branch.classes < 2:
             raise InputError(
@@ -205,7 +205,8 @@ def make(config: CSRIConfig, steps: int) -> Task:
         evaluate=partial(evaluate, config),
         pictures=partial(pictures, config),
         loss_state={
-            name: new_centres(branch, branch.classes, encoder) for name, branch in parts.items()
+            name: new_centres(branch, branch.known_classes, encoder)
+            for name, branch in parts.items()
         },
         best="error",
     )
@@ -225,7 +226,9 @@ def initial_variables(config: CSRIConfig, name: str, network: Network) -> dict[s
         )
         return {} if source is None else load_into(source, name, network, field)
     # The first step knows of no native people.
-    file = Path(config.initial or "") / "last" / f"{name}.safetensors"
+    if config.initial is None:
+        return {}
+    file = Path(config.initial) / "last" / f"{name}.safetensors"
     return load_into(config.initial, name, network, "initial") if file.is_file() else {}
 
 
@@ -247,7 +250,8 @@ def losses(
     ends = [len(crop) for crop in crops.values()][:-1]
     by_branch = dict(zip(parts, jnp.split(features, ends), strict=True))
 
-    total, metrics, centres = jnp.zeros(()), {}, {}
+    total, centres = jnp.zeros(()), {}
+    metrics: Metrics = {}
     for name, branch in parts.items():  # Eq. 2, of either branch
         labels = batch[name]["label"]
         identity, terms = identity_loss(
@@ -255,7 +259,7 @@ def losses(
             by_branch[name],
             nets.params(CLASSIFIERS[name]),
             labels,
-            branch.classes,
+            branch.known_classes,
             state.losses[name],
             state.step,
         )
@@ -313,7 +317,7 @@ def evaluate(config: CSRIConfig, nets: Nets, part: dict[str, jax.Array]) -> Metr
     sharp, enlarged = _centre_crops(config, name, part)
     refined = nets("upsampler", enlarged)
     weights = nets.params(CLASSIFIERS[name])
-    guessed = predict_label(branch, nets("encoder", refined), weights, branch.classes)
+    guessed = predict_label(branch, nets("encoder", refined), weights, branch.known_classes)
     wrong = (guessed != part["label"]) & part["valid"]
     sums = {"error": wrong.sum(), "count": part["valid"].sum()}
     if name == "labelled":

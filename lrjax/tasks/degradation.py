@@ -143,7 +143,7 @@ def losses(
     gan = adversarial.hinge_generator(on_fake)
     critic = adversarial.hinge_discriminator(on_real, on_fake)
     pixel = regression.pixel_error(fake, average_pool(sharp, config.image_size // config.size))
-    total = {"g1": config.alpha * gan + config.beta * pixel, "d1": critic}
+    total: Losses = {"g1": config.alpha * gan + config.beta * pixel, "d1": critic}
 
     metrics = {"gan": gan, "critic": critic, "pixel": pixel}
     metrics = mean(metrics | {"score_real": on_real.mean(), "score_fake": on_fake.mean()})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 
@@ -29,11 +29,14 @@ Part = dict[str, jax.Array]
 class CropConfig(Protocol):
     """What must be known of a landmark network and its training."""
 
-    image_size: int
-    degradation: str
-    augment: AugmentConfig
-    camera: CameraConfig
-
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def degradation(self) -> str: ...
+    @property
+    def augment(self) -> AugmentConfig: ...
+    @property
+    def camera(self) -> CameraConfig: ...
     @property
     def size(self) -> int: ...
     @property
@@ -99,7 +102,7 @@ def _appearance(
     )
 
 
-def degraded(config: Any, nets: Nets, crops: jax.Array, keys: jax.Array) -> jax.Array:
+def degraded(config: CropConfig, nets: Nets, crops: jax.Array, keys: jax.Array) -> jax.Array:
     """Make crops [B, V, V, 3] in 0..255 what G2 sees, [B, s, s, 3] in [-1, 1]."""
     if config.degradation == "generator":
         return degradation.degrade(nets, to_unit(crops), keys)

@@ -37,6 +37,8 @@ from lrjax.training.parallel import AXIS, mean
 from lrjax.training.state import Metrics, State
 from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 
+Degradation = Literal["none", "subsample", "generator", "camera"]
+
 
 @dataclasses.dataclass(frozen=True)
 class LandmarksConfig:
@@ -48,7 +50,7 @@ class LandmarksConfig:
     # Paper: the 4,386 test faces also serve for validation. Ours: a part of the training faces.
     holdout: float = 0.05
     image_size: int = 128  # pixels of the high-resolution crop
-    degradation: Literal["none", "subsample", "generator", "camera"] = "generator"
+    degradation: Degradation = "generator"
     stage1: str | None = None  # run of G1; needed by "generator"
     initial: str | None = None  # run whose G2 training starts from
     critics: tuple[Literal["heatmap", "confidence"], ...] = ()
@@ -136,7 +138,7 @@ def make(config: LandmarksConfig, steps: int) -> Task:
     if "confidence" in config.critics:
         players["d3"] = Player(build(config.d3, inputs=(maps, image)), optimizer)
         loss_state["confidence"] = adversarial.AdversarialState.create()
-    if config.degradation == "generator":
+    if config.degradation == "generator" and config.stage1 is not None:
         players["g1"] = degradation.player(config.stage1)
         degradation.check_fits(players["g1"], config.image_size, config.size, "stage1")
     sources = ("labelled", "real") if config.needs_real else ("labelled",)
@@ -170,7 +172,7 @@ def losses(
     target, shown = target * holes, made * holes
 
     metrics = {"mse": supervised_loss(config, made, points, visible)}
-    total = {"g2": config.a * metrics["mse"]}
+    total: Losses = {"g2": config.a * metrics["mse"]}
     if "d2" in nets:
         # One pass over true and predicted maps, which share D2's batch statistics.
         judged = nets("d2", jnp.concatenate([target, shown]), jnp.concatenate([images, images]))
@@ -258,7 +260,7 @@ def _next_loss_state(
 def _balance(config: LandmarksConfig, metrics: Metrics, losses: dict[str, Any]) -> Metrics:
     """Log the weighted terms of Eq. 13, whether they are in its order, and BEGAN's balance."""
     terms = {"a_mse": config.a * metrics["mse"]}
-    balance = {}
+    balance: Metrics = {}
     if "kp_fake" in metrics:
         terms["b_kp"] = config.b * metrics["kp_fake"]
         balance |= {"k": losses["began"].k, "convergence": losses["began"].convergence}

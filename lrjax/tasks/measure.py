@@ -25,7 +25,7 @@ from lrjax.inference.landmarks import BATCH, LandmarkPredictor
 from lrjax.models.s2ld import LandmarkConfig
 from lrjax.tasks import degradation
 from lrjax.tasks.landmark_crops import unaugmented
-from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.tasks.landmarks import Degradation, LandmarksConfig
 from lrjax.training.nets import Nets
 from lrjax.training.state import Net
 
@@ -168,7 +168,7 @@ def small_faces(
     network: LandmarkConfig,
     spec: str,
     data_dir: Path,
-    degraded_by: str,
+    degraded_by: Degradation,
     stage1: str | Path | None = None,
 ) -> SmallFaces:
     """Make the faces of "dataset:split" small as a degradation of K&C's does, for a network.
@@ -237,7 +237,7 @@ def measure_degraded(
     predictor: LandmarkPredictor,
     spec: str,
     data_dir: Path,
-    degraded_by: str,
+    degraded_by: Degradation,
     stage1: str | Path | None = None,
 ) -> Measured:
     """Do `measure_small` on `small_faces`, for one network.
@@ -279,7 +279,7 @@ def _common(a: Scheme, b: Scheme) -> Scheme:
 
 
 def _degrading(
-    network: LandmarkConfig, degraded_by: str, stage1: str | Path | None
+    network: LandmarkConfig, degraded_by: Degradation, stage1: str | Path | None
 ) -> tuple[LandmarksConfig, Nets]:
     """A configuration that degrades so, of crops four times as large as the network's image."""
     sharp = network.size if degraded_by == "none" else 4 * network.size

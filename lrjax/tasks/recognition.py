@@ -80,6 +80,19 @@ class RecognitionConfig(IdentityConfig):
         """Pixels on each side of an aligned face from which shifted crops take what they show."""
         return round(self.shift * self.template.height)
 
+    @property
+    def known_classes(self) -> int:
+        """How many classes there are.
+
+        Raises:
+          InputError: the configuration does not say it, or there are less than two.
+        """
+        if self.classes is None or self.classes < 2:
+            raise InputError(
+                f"The field classes is {self.classes}; set it to the number of people, at least 2."
+            )
+        return self.classes
+
     def validate(self) -> None:
         """Raise InputError for combinations that mean nothing."""
         if not 0 <= self.holdout < 1:
@@ -132,10 +145,7 @@ def make(config: RecognitionConfig, steps: int) -> Task:
         initial weights that do not fit.
     """
     config.validate()
-    if config.classes is None or config.classes < 2:
-        raise InputError(
-            f"The field classes is {config.classes}; set it to the number of people, at least 2."
-        )
+    classes = config.known_classes
     encoder = build(config.network, AXIS)
     start = {} if config.initial is None else initial_variables(config.initial, encoder)
     optimizers = {n: make_optimizer(config.optimizer, steps, n) for n in ("encoder", "classifier")}
@@ -143,7 +153,7 @@ def make(config: RecognitionConfig, steps: int) -> Task:
         players={
             "encoder": Player(encoder, optimizers["encoder"], start),
             "classifier": Player(
-                classifier(config, config.classes, encoder),
+                classifier(config, classes, encoder),
                 optimizers["classifier"],
                 split=config.shard_classes,
             ),
@@ -152,7 +162,7 @@ def make(config: RecognitionConfig, steps: int) -> Task:
         losses=partial(losses, config),
         evaluate=partial(evaluate, config),
         pictures=partial(pictures, config),
-        loss_state=new_centres(config, config.classes, encoder),
+        loss_state=new_centres(config, classes, encoder),
         best="error",
         pairs=frozenset({"labelled"} if config.verification else ()),
     )
@@ -171,7 +181,7 @@ def losses(
         features,
         nets.params("classifier"),
         part["label"],
-        config.classes,
+        config.known_classes,
         state.losses,
         state.step,
     )
@@ -201,7 +211,7 @@ def evaluate(config: RecognitionConfig, nets: Nets, part: dict[str, jax.Array]) 
     template = config.template
     crops = center_crop(part["images"], template.height, template.width)
     features = nets("encoder", preprocess(config, crops))
-    guessed = predict_label(config, features, nets.params("classifier"), config.classes)
+    guessed = predict_label(config, features, nets.params("classifier"), config.known_classes)
     wrong = (guessed != part["label"]) & part["valid"]
     return {"error": wrong.sum(), "count": part["valid"].sum()}
 

@@ -127,13 +127,15 @@ def import_file(path: Path) -> ModuleType:
     by its whole path, where dataclasses look up their types.
 
     Raises:
-      InputError: there is no such file.
+      InputError: there is no such file, or it is no Python file.
     """
     if not path.is_file():
         raise InputError(f"There is no file {path}; check its name.")
     name = str(path.resolve())
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise InputError(f"The file {path} is no Python file; name one that ends in .py.")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         if str(path.resolve().parent) not in sys.path:

@@ -95,6 +95,7 @@ class SuperResolutionConfig:
         "alignment.upsample",
     )
     needs_real: ClassVar[bool] = False
+    real: ClassVar[tuple[str, ...]] = ()
     scheme: ClassVar[str] = "five"  # points are not used, and every dataset has these
 
     @property
@@ -170,7 +171,7 @@ def make(config: SuperResolutionConfig, steps: int) -> Task:
         judge = build(config.discriminator, AXIS, inputs=((*config.image_size, 3),))
         players["discriminator"] = Player(judge, optimizer)
         loss_state["adversarial"] = adversarial.AdversarialState.create()
-    if config.degradation == "generator":
+    if config.degradation == "generator" and config.stage1 is not None:
         players["g1"] = degradation.player(config.stage1)
         degradation.check_fits(players["g1"], config.image_size[0], config.size[0], "stage1")
     if config.vgg is not None:
@@ -208,7 +209,7 @@ def losses(
     if "vgg" in nets:
         metrics["perceptual"] = distance(nets("vgg", made), nets("vgg", sharp))
         weighted["perceptual"] = config.perceptual * metrics["perceptual"]
-    total = {}
+    total: Losses = {}
     if "discriminator" in nets:
         # One after the other, each kind normalised by its own statistics.
         real, fake = nets("discriminator", sharp), nets("discriminator", made)
@@ -216,7 +217,7 @@ def losses(
         metrics |= {"score_real": real.mean(), "score_fake": fake.mean()}
         weighted["gan"] = config.gan * metrics["gan"]
         total["discriminator"] = metrics["critic"]
-    total["upsampler"] = sum(weighted.values())
+    total["upsampler"] = jnp.asarray(sum(weighted.values()))
 
     metrics = mean(metrics | {f"weighted/{name}": value for name, value in weighted.items()})
     running = {

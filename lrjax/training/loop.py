@@ -270,8 +270,8 @@ def _whole(task: Task, mesh: Mesh, state: State) -> State:
     """`state` with whole networks on every device; those that were split have no moments then."""
     if not task.split:
         return state
-    nets = {name: state.nets[name].replace(opt_state=()) for name in task.split}
-    return state.replace(nets=state.nets | parallel.replicate(nets, mesh))
+    nets = {name: dataclasses.replace(state.nets[name], opt_state=()) for name in task.split}
+    return dataclasses.replace(state, nets=state.nets | parallel.replicate(nets, mesh))
 
 
 def _agreed(asked: Callable[[], bool], now: bool) -> bool:

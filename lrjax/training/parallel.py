@@ -7,6 +7,7 @@ trace would be a hidden recompilation, so it raises.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
@@ -68,16 +69,16 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return place(tree, mesh, PartitionSpec())
 
 
-def partition(state: State, split: Collection[str], devices: int) -> Any:
+def partition(state: State | None, split: Collection[str], devices: int) -> Any:
     """How `state` lies on the devices: `PartitionSpec`s of its leaves, or one for all of them.
 
     The last axis of every array of the networks in `split` is split evenly; the rest is whole
-    everywhere. `state` may hold shapes only.
+    everywhere. `state` may hold shapes only, and be None where nothing is split.
 
     Raises:
       InputError: an axis cannot be split evenly.
     """
-    if not split:
+    if state is None or not split:
         return PartitionSpec()
 
     def last(leaf: Any) -> PartitionSpec:
@@ -92,7 +93,7 @@ def partition(state: State, split: Collection[str], devices: int) -> Any:
 
     specs = jax.tree.map(lambda leaf: PartitionSpec(), state)
     nets = {name: jax.tree.map(last, state.nets[name]) for name in split}
-    return specs.replace(nets=specs.nets | nets)
+    return dataclasses.replace(specs, nets=specs.nets | nets)
 
 
 def place(tree: Any, mesh: Mesh, specs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -29,10 +30,9 @@ def init_state(task: Task, key: jax.Array) -> State:
 
 def _new_net(player: Player, name: str, key: jax.Array) -> Net:
     variables = player.variables
-    if misfit(variables, player.network.shapes()):
+    if not variables or misfit(variables, player.network.shapes()):
         drawn = player.network.init(stream(key, f"init/{name}"))
-        flat = flatten_dict(drawn) | flatten_dict(dict(variables))
-        variables = unflatten_dict(flat)
+        variables = unflatten_dict(flatten_dict(drawn) | flatten_dict(dict(variables)))
     params = variables["params"]
     return Net(
         params=params,
@@ -44,7 +44,7 @@ def _new_net(player: Player, name: str, key: jax.Array) -> Net:
 
 def make_step(task: Task) -> Step:
     """Make the task's step `(state, batch) -> (state, metrics)`, for one of the devices."""
-    learning = [name for name, player in task.players.items() if player.optimizer is not None]
+    learning = list(task.optimizers)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         def losses(params: dict[str, Any]) -> tuple[Losses, Any]:
@@ -55,11 +55,11 @@ def make_step(task: Task) -> Step:
         params = {name: state.nets[name].params for name in learning}
         gradients, (stats, metrics, loss_state) = players_gradients(losses, params)
         gradients = parallel.mean_gradients(gradients, task.split)
-        nets = state.nets | {
-            name: _updated(task.players[name], state.nets[name], gradients[name], stats[name])
-            for name in learning
-        }
-        state = state.replace(step=state.step + 1, nets=nets, losses=loss_state)
+        nets = dict(state.nets)
+        for name, optimizer in task.optimizers.items():
+            decay = task.players[name].average
+            nets[name] = _updated(optimizer, decay, nets[name], gradients[name], stats[name])
+        state = dataclasses.replace(state, step=state.step + 1, nets=nets, losses=loss_state)
         return state, jax.lax.pmean(metrics, parallel.AXIS)
 
     return guarded(step, task.split)
@@ -87,7 +87,7 @@ def players_gradients(
         return list(values.values()), aux
 
     values, pull_back, aux = jax.vjp(in_order, params, has_aux=True)
-    gradients = {}
+    gradients: dict[str, Any] = {}
     for place, names in enumerate(owners):
         cotangents = [jnp.full_like(v, i == place) for i, v in enumerate(values)]
         (own,) = pull_back(cotangents)
@@ -95,12 +95,18 @@ def players_gradients(
     return gradients, aux
 
 
-def _updated(player: Player, net: Net, gradients: Any, stats: Any) -> Net:
-    changes, opt_state = player.optimizer.update(gradients, net.opt_state, net.params)
+def _updated(
+    optimizer: optax.GradientTransformation,
+    decay: float | None,
+    net: Net,
+    gradients: Any,
+    stats: Any,
+) -> Net:
+    changes, opt_state = optimizer.update(gradients, net.opt_state, net.params)
     params = optax.apply_updates(net.params, changes)
-    average = net.average
-    if average is not None:
-        average = optax.incremental_update(params, average, 1.0 - player.average)
+    average = None
+    if decay is not None:
+        average = optax.incremental_update(params, net.average, 1.0 - decay)
     return Net(params=params, stats=stats, opt_state=opt_state, average=average)
 
 

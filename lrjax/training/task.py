@@ -75,6 +75,11 @@ class Task:
         return {name: player.network.module for name, player in self.players.items()}
 
     @property
+    def optimizers(self) -> dict[str, optax.GradientTransformation]:
+        """The optimisers of the players that learn, by name."""
+        return {n: p.optimizer for n, p in self.players.items() if p.optimizer is not None}
+
+    @property
     def split(self) -> frozenset[str]:
         """The names of the players that are split over the devices."""
         return frozenset(name for name, player in self.players.items() if player.split)

@@ -131,6 +131,30 @@ def test_bad_images_are_named_after_the_others_are_done(photos: Path, tmp_path: 
     assert not list(out.rglob(".*"))
 
 
+def test_an_image_that_cannot_be_written_is_named(photos: Path, tmp_path: Path) -> None:
+    """A file is in the way of a folder; the table lists what is there."""
+    out = tmp_path / "out"
+    (out / "a").mkdir(parents=True)
+    (out / "a" / "b").touch()
+    result = run(photos, "--landmarks", "resize", "--out", out)
+    assert str(result.exception).startswith("2 of 3 faces have no aligned image")
+    assert f"{out / 'a/b/2.png'} cannot be written (" in result.output
+    assert [row["image"] for row in table(out)] == ["a/1.png", "", ""]
+
+
+def test_names_that_lead_outside_are_refused(photos: Path, tmp_path: Path) -> None:
+    faces = [("../a/1.png", [0, 0, 9, 9], None), ("1.jpg", [0, 0, 9, 9], None)]
+    file, out = points_table(tmp_path / "points.csv", faces), tmp_path / "out"
+    words = (photos / "a" / "b", "--points", file, "--out", out)
+    result = run(*words)
+    assert str(result.exception).startswith("1 of 2 faces have no aligned image")
+    assert "line 2: the name leads out of the folder of images" in result.output
+    assert "1 of 2 faces" in str(run(*words, "--allow-outside").exception)  # and is not there
+    faces[0] = ("../1.png", *faces[0][1:])
+    points_table(file, faces)
+    assert run(*words, "--allow-outside").exit_code == 0
+
+
 def test_prepared_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the dataset's own points, into files named as the dataset's."""
     rng = np.random.default_rng(1)

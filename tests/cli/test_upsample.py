@@ -57,6 +57,17 @@ def test_a_folder_is_enlarged_and_bad_files_are_named(photos: Path, run: Path) -
         assert np.abs(large.astype(int) - alone).max() <= 1
 
 
+def test_an_image_that_cannot_be_written_is_named(photos: Path, run: Path) -> None:
+    """Its name is too long with the suffix of the result; the next one is enlarged."""
+    (photos / "cut.jpg").unlink()
+    (photos / "a.png").rename(photos / ("a" * 250 + ".png"))
+    out = photos.parent / "out"
+    done = upsample("--images", photos, "--weights", run, "--out", out)
+    assert "1 of 2 images were not enlarged" in str(done.exception)
+    assert "cannot be written (File name too long)" in done.stderr
+    assert [path.name for path in out.iterdir()] == ["b c.jpg.png"]
+
+
 def test_one_image_resized_first(photos: Path, run: Path) -> None:
     arguments = ("--images", photos / "a.png", "--weights", run, "--side", 32)
     done = upsample(*arguments, "--out", photos.parent / "out")

@@ -24,10 +24,13 @@ from .files import AnnotationError, DatasetError, forget_folders
 from .report import Report
 
 Example = dict[str, Any]
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=Any)
 
 
-class RecordBuilder(tfds.core.ShardBasedBuilder, Generic[Item], skip_registration=True):
+# TFDS declares no types: a checker does not know what its classes take.
+class RecordBuilder(  # type: ignore[call-arg]
+    tfds.core.ShardBasedBuilder, Generic[Item], skip_registration=True
+):
     """Writes the records of the items (photographs, pictures) that `scan` finds.
 
     After preparing, `report.json` beside the records says what was left out and why.
