@@ -4,7 +4,9 @@ lrjax train landmarks:s4           K&C's setting S4 (also s1, s2, s3), sizes and
                                    `degradation`, which is trained if need be
 lrjax train landmarks:tinyface     S4 with TinyFace's training faces as the native ones (L3, I2)
 lrjax train landmarks:end_to_end   ... after `degradation:tinyface`, which saw them, too (L4, I3)
-lrjax train landmarks:hr           HR-LD: G2 on 128-pixel faces
+lrjax train landmarks:hr           HR-LD: G2 on 128-pixel faces, those of AFLW (Table 2's Baseline)
+lrjax train landmarks:hr68         ... those of 300W, with their 68 points
+lrjax train landmarks:s2_longer    S2 for as long as S3 and S4, where these go on from it
 lrjax train landmarks:s4-w300      the same without AFLW (each setting has these suffixes)
 lrjax train landmarks:s4-small     a quarter of the widths and a short schedule, for a CPU
 lrjax train landmarks:s4-quick     the quickstart's, on drawn faces
@@ -17,26 +19,35 @@ from dataclasses import replace
 
 from lrjax.config import AugmentConfig, CameraConfig, OptimizerConfig, TrainConfig
 from lrjax.configs import split, variants, with_sized_runs
-from lrjax.configs.degradation import on_tinyface
+from lrjax.configs.degradation import AUGMENT, REDUCED, on_tinyface
 from lrjax.models.s2ld import CriticConfig, LandmarkConfig, UNetConfig
 from lrjax.tasks.landmarks import LandmarksConfig
 
-# Paper: N is "19 or 68"; where AFLW and 300W train together, 19 are what both have.
-_PAPER = LandmarksConfig(g2=LandmarkConfig(points="aflw19"))
+# Paper: N is "19 or 68"; where AFLW and 300W train together, 19 are what both have. S1 and the
+# Baseline's HR-LD learn from AFLW alone; G2 of S2 to S4 from G1's labelled faces, which are AFLW's
+# and "the entire 300W": they are tested on AFLW.
+_PAPER = LandmarksConfig(augment=AUGMENT, g2=LandmarkConfig(points="aflw19"))
 _S2 = replace(_PAPER, stage1="degradation")
 _S4 = replace(_S2, critics=("heatmap", "confidence"))
+_HR = replace(
+    _PAPER, labelled=("aflw:train",), degradation="none", g2=replace(_PAPER.g2, size=128)
+)
 SETTINGS = {
     # Table 1b: what G2 is trained on, and against whom.
-    "s1": replace(_PAPER, degradation="subsample"),
+    "s1": replace(_PAPER, labelled=("aflw:train",), degradation="subsample"),
     "s2": _S2,
+    # Not in the paper. Where S3 and S4 go on from S2, so does this, for as many steps; elsewhere
+    # it is S2.
+    "s2_longer": _S2,
     "s3": replace(_S2, critics=("heatmap",)),
     "s4": _S4,
     # Table 2, L3: S4 "with Tinyface training images as real low resolution images"; L4: "end-to-end
     # training", for which G1 has learned from them, too.
     "tinyface": _S4,
-    "end_to_end": replace(_S4, stage1="degradation:tinyface"),
-    # Table 4: "we train G2 on high resolution images of size 128 × 128".
-    "hr": replace(_PAPER, degradation="none", g2=replace(_PAPER.g2, size=128)),
+    "end_to_end": replace(_S4, stage1="degradation:tinyface", augment=REDUCED),
+    # Table 4: "we train G2 on high resolution images of size 128 × 128", of AFLW or of 300W.
+    "hr": _HR,
+    "hr68": replace(_HR, labelled=("w300:train",), g2=replace(_HR.g2, points="ibug68")),
 }
 VARIANTS = (*variants(SETTINGS), "pretrained")
 
@@ -48,7 +59,10 @@ def get_config(variant: str = "s4") -> LandmarksConfig:
     setting, size = split(variant)
     config = SETTINGS[setting]
     if size != "paper":
-        config = {"w300": _w300, "small": _small, "quick": _quick}[size](config)
+        goes_on = bool(config.critics) or setting == "s2_longer"
+        config = _w300(config) if size == "w300" else _small(config, goes_on)
+    if size == "quick":
+        config = _quick(config, goes_on)
     if setting in ("tinyface", "end_to_end"):
         config = on_tinyface(config, size)
     return with_sized_runs(config, size)
@@ -58,14 +72,14 @@ def _w300(config: LandmarksConfig) -> LandmarksConfig:
     return replace(config, labelled=("w300:train",), g2=replace(config.g2, points="ibug68"))
 
 
-def _small(config: LandmarksConfig) -> LandmarksConfig:
+def _small(config: LandmarksConfig, goes_on: bool) -> LandmarksConfig:
     """Learn in a few minutes, by longer steps than the paper's 200 epochs take."""
     # Half as many groups: on a CPU a short run would spend half of its time compiling the others.
     widths, train = (16, 32), TrainConfig(batch_size=16, steps=600)
     if config.size > 32:
         # A point of a 128-pixel face is known from afar: all four groups, and a longer run.
         widths, train = (16, 32, 64, 96), TrainConfig(batch_size=8, steps=800)
-    if config.critics:
+    if goes_on:
         # Where minutes are few, what has critics goes on from S2.
         config = replace(config, initial="landmarks:s2")
         train = TrainConfig(batch_size=16, steps=200)
@@ -73,9 +87,8 @@ def _small(config: LandmarksConfig) -> LandmarksConfig:
     return replace(
         config,
         labelled=("w300:train",),
-        # Some crops show the face box alone, as TinyFace's pictures do.
-        augment=AugmentConfig(rotation=15.0, tight=0.25),
-        g2=replace(config.g2, points="aflw19", sigma=3.0, stem=16, widths=widths),
+        augment=replace(config.augment, rotation=min(config.augment.rotation, 15.0)),
+        g2=replace(config.g2, sigma=3.0, stem=16, widths=widths),
         d2=UNetConfig(stem=16, widths=(16, 32)),
         d3=CriticConfig("confidence_discriminator", widths=(16, 32, 64), hidden=64),
         optimizer=OptimizerConfig(learning_rate=1e-3),
@@ -83,15 +96,14 @@ def _small(config: LandmarksConfig) -> LandmarksConfig:
     )
 
 
-def _quick(config: LandmarksConfig) -> LandmarksConfig:
-    small = _small(config)
+def _quick(small: LandmarksConfig, goes_on: bool) -> LandmarksConfig:
+    five = small.g2.points == "aflw19"
     return replace(
         small,
         labelled=("synthetic_faces:hr_train",),
         real=("synthetic_faces:lr_train",),
-        g2=replace(small.g2, points="five"),
-        augment=AugmentConfig(rotation=15.0),
-        train=TrainConfig(batch_size=16, steps=60 if config.critics else 400, samples=0),
+        g2=replace(small.g2, points="five" if five else small.g2.points),
+        train=TrainConfig(batch_size=16, steps=60 if goes_on else 400, samples=0),
     )
 
 

@@ -27,6 +27,15 @@ AS_IN_THE_PAPERS = PredictConfig(flip=False, passes=1)
 """One look at one crop; `lrjax predict` looks also at the mirror image, and twice."""
 
 
+W300 = {
+    "Common": "w300:common",
+    "Challenge": "w300:challenging",
+    "Full": "w300:full",
+    "Private": "w300:private_test",
+}
+"""300W's test sets, by the names in K&C's Table 4; the last one is not in it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TestSets:
     """Where a size of the experiments is tested.
@@ -35,7 +44,7 @@ class TestSets:
       generated: faces with points, tested after degradation by G1.
       native: native low-resolution faces with points.
       wild: native low-resolution faces to look at.
-      sharp: test sets of HR-LD, by name.
+      sharp: test sets of HR-LD: name -> (its setting, faces).
       identities: dataset with the splits probe, gallery_match and distractors.
       shrunk: another one, whose faces are sharp ones made small.
     """
@@ -43,7 +52,9 @@ class TestSets:
     generated: str = "w300:full"
     native: str = "alrf:test"
     wild: str = "wider_face_crops:lr"
-    sharp: dict[str, str] = dataclasses.field(default_factory=lambda: {"Common": "w300:common"})
+    sharp: dict[str, tuple[str, str]] = dataclasses.field(
+        default_factory=lambda: {name: ("hr68", spec) for name, spec in W300.items()}
+    )
     identities: str = "tinyface"
     shrunk: str = "synlr"
 
@@ -51,20 +62,17 @@ class TestSets:
 TESTS: dict[Size, TestSets] = {
     "paper": TestSets(
         generated="aflw:test",
-        sharp={
-            "Common": "w300:common",
-            "Challenge": "w300:challenging",
-            "Full": "w300:full",
-            "AFLW": "aflw:test",
-        },
+        sharp={name: ("hr68", spec) for name, spec in W300.items()}
+        | {"AFLW": ("hr", "aflw:test"), "AFLW frontal": ("hr", "aflw:frontal")},
     ),
     "w300": TestSets(),
-    "small": TestSets(),
+    # What can be had without asking anybody.
+    "small": TestSets(sharp={"Common": ("hr68", "w300:common")}),
     "quick": TestSets(
         generated="synthetic_faces:hr_test",
         native="synthetic_faces:lr_test",
         wild="synthetic_faces:lr_test",
-        sharp={"Synthetic": "synthetic_faces:hr_test"},
+        sharp={"Synthetic": ("hr", "synthetic_faces:hr_test")},
         identities="synthetic_identities",
         shrunk="synthetic_identities",
     ),

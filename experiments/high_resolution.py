@@ -7,22 +7,27 @@ from lrjax.experiments.context import Context
 from lrjax.report import draw, plots
 from lrjax.report.results import Result
 from lrjax.report.tables import Table
-from lrjax.tasks.measure import measure_degraded, measure_small, small_faces
+from lrjax.tasks.measure import measure_degraded
 
-# The paper's; its 300W columns mix two normalisers between rows.
-PAPER = {"Common": 3.60, "Challenge": 7.301, "Full": 4.325, "AFLW": 1.753}
+# The paper's, and the normaliser that it names: "the ground truth bounding box size" and "the
+# inter-pupil distance". Other rows of its table are normalised by the outer eye corners.
+PAPER = {
+    ("Common", "inter_pupil"): 3.60,
+    ("Challenge", "inter_pupil"): 7.301,
+    ("Full", "inter_pupil"): 4.325,
+    ("AFLW", "face_size"): 1.753,
+}
 
 
 def table4(context: Context) -> Result:
     """K&C Table 4: HR-LD, G2 trained on high-resolution faces, on 300W and AFLW.
 
-    Measures it on every test set at hand, by every normaliser in use.
+    Measures two networks, one of AFLW's faces and points and one of 300W's, each on the test sets
+    of its own dataset, by every normaliser in use.
     """
-    last, best = context.landmarks("hr"), context.landmarks("hr", "best")
     rows, curves, counts = [], {}, []
-    for name, spec in context.tests.sharp.items():
-        faces = small_faces(last.config, spec, context.data_dir, "none")
-        found, selected = measure_small(last, faces), measure_small(best, faces)
+    for name, (setting, spec) in context.tests.sharp.items():
+        found = measure_degraded(context.landmarks(setting), spec, context.data_dir, "none")
         counts.append(found.data)
         for normaliser in found.normalisers:
             values = metrics.summary(found.errors(normaliser))
@@ -30,9 +35,8 @@ def table4(context: Context) -> Result:
                 (
                     name,
                     normaliser.replace("_", "-"),
-                    PAPER.get(name),
+                    PAPER.get((name, normaliser)),
                     values["nrmse"],
-                    metrics.summary(selected.errors(normaliser))["nrmse"],
                     values["auc@0.08"],
                     values["failure@0.08"],
                 )
@@ -40,11 +44,11 @@ def table4(context: Context) -> Result:
         curves[name] = found.errors("face_size")
     table = Table(
         title="Table 4: NME of HR-LD, in percent",
-        columns=("Set", "normaliser", "paper", "last", "selected", "AUC@0.08", "failures at 0.08"),
+        columns=("Set", "normaliser", "paper", "ours", "AUC@0.08", "failures at 0.08"),
         rows=tuple(rows),
         note=(
-            "The paper says inter-pupil for 300W and the box for AFLW. "
-            "`last` is the last step, `selected` the best on held-out training faces."
+            "Paper: one row for all sets; inter-pupil for 300W and the box for AFLW. Ours: after "
+            "the last step; on AFLW with 19 points, on 300W with 68."
         ),
         data="; ".join(counts),
     )
@@ -61,14 +65,14 @@ def figure8(context: Context) -> Result:
 
     Draws the first faces of each of its test sets.
     """
-    predictor, figures = context.landmarks("hr"), []
-    for name, spec in context.tests.sharp.items():
-        found = measure_degraded(predictor, spec, context.data_dir, "none")
+    figures = []
+    for name, (setting, spec) in context.tests.sharp.items():
+        found = measure_degraded(context.landmarks(setting), spec, context.data_dir, "none")
         shown = (found.images, found.found, found.truth, found.visible)
         images, points, truth, visible = (part[:18] for part in shown)
         figures.append(
             context.figure(
-                f"figure8-{name.lower()}.png",
+                f"figure8-{name.lower().replace(' ', '-')}.png",
                 f"{name}: found in green, annotated in orange.",
                 draw.face_sheet(images, points, 6, truth, visible),
             )
@@ -77,7 +81,7 @@ def figure8(context: Context) -> Result:
         title="Figure 8: points on high-resolution faces (HR-LD)",
         order=1.5,
         figures=tuple(figures),
-        data=", ".join(context.tests.sharp.values()),
+        data=", ".join(spec for _, spec in context.tests.sharp.values()),
     )
 
 

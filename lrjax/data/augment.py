@@ -30,6 +30,25 @@ def random_transforms(keys: jax.Array, frame: int, size: int, config: AugmentCon
     return jax.vmap(one)(keys)
 
 
+def whole_pixel_transforms(
+    keys: jax.Array, frame: int, size: int, config: AugmentConfig
+) -> jax.Array:
+    """Draws crop -> frame transforms [B, 2, 3] that shift by whole pixels and do nothing else.
+
+    `warp` then copies pixels. Shifts reach as far as the configured translation, rounded down.
+
+    Paper: real low-resolution faces are turned and scaled as well, as far as it says. Ours: they
+    keep their own pixels, as a critic that sees them interpolated again would teach blur.
+    """
+    reach, middle = int(config.translation * size), (frame - size) // 2
+
+    def one(key: jax.Array) -> jax.Array:
+        start = middle - jax.random.randint(key, (2, 1), -reach, reach + 1)
+        return jnp.concatenate([jnp.eye(2), start.astype(jnp.float32)], axis=1)
+
+    return jax.vmap(one)(keys)
+
+
 def to_crop(points: jax.Array, crop_to_frame: jax.Array) -> jax.Array:
     """Sends frame points [B, N, 2] to pixels of the crop."""
     return apply(invert(crop_to_frame), points)
@@ -89,26 +108,60 @@ def occlusion(images: jax.Array, keys: jax.Array, config: AugmentConfig) -> jax.
 
 
 def tight_crop(
-    images: jax.Array, keys: jax.Array, context: float, config: AugmentConfig
+    images: jax.Array,
+    keys: jax.Array,
+    crop_to_frame: jax.Array,
+    frame: int,
+    context: float,
+    config: AugmentConfig,
+    points: jax.Array | None = None,
+    visible: jax.Array | None = None,
 ) -> jax.Array:
     """Blackens what is outside the (roughly known) face box of some images, as a tight crop does.
 
-    The box is the face square's, with an aspect around the 0.87 that annotators draw.
+    The box is where the face is in the crop: shifted and scaled with it, and upright. It has the
+    face square's area, and an aspect around the 0.87 that annotators draw; where that leaves out a
+    visible point, it is as much larger.
+
+    Args:
+      images: [B, S, S, 3] in 0..255.
+      keys: [B].
+      crop_to_frame: [B, 2, 3], with which they were cut; the face is in the frame's middle.
+      frame: side of the frames.
+      context: S over the face's side, where it is not scaled.
+      config: `tight` is the probability.
+      points, visible: [B, N, 2] in pixels of the images, and [B, N]; None: no points.
     """
     if not config.tight:
         return images
     size = images.shape[1]
-    offset = jnp.abs(jnp.arange(size) - (size - 1) / 2)
+    pixel = jnp.arange(size)
+    middles = to_crop(jnp.full((len(images), 1, 2), (frame - 1) / 2), crop_to_frame)
+    if points is None or visible is None:
+        points, visible = middles, jnp.ones(middles.shape[:2], bool)
 
-    def one(image: jax.Array, key: jax.Array) -> jax.Array:
+    def one(
+        image: jax.Array,
+        key: jax.Array,
+        transform: jax.Array,
+        middle: jax.Array,
+        found: jax.Array,
+        seen: jax.Array,
+    ) -> jax.Array:
         u = jax.random.uniform(key, (3,), minval=-1.0)
-        half = size / (2.0 * context) * (1.0 + 0.1 * u[0])
+        (a, b, _), (c, d, _) = transform
+        side = size / context / jnp.sqrt(a * d - b * c)
         aspect = jnp.sqrt(0.87 * (1.0 + 0.15 * u[1]))
-        inside = (offset[:, None] < half / aspect) & (offset[None, :] < half * aspect)
-        keep = inside | ((u[2] + 1.0) / 2.0 >= config.tight)
+        half = side / 2.0 * (1.0 + 0.1 * u[0]) * jnp.stack([aspect, 1.0 / aspect])
+        # Half a pixel more, so that the pixel which a point is in is seen.
+        low = jnp.where(seen[:, None], found - 0.5, middle).min(0)
+        high = jnp.where(seen[:, None], found + 0.5, middle).max(0)
+        low, high = jnp.minimum(low, middle - half), jnp.maximum(high, middle + half)
+        columns, rows = ((pixel >= low[i]) & (pixel <= high[i]) for i in range(2))
+        keep = (rows[:, None] & columns[None, :]) | ((u[2] + 1.0) / 2.0 >= config.tight)
         return jnp.where(keep[..., None], image, 0.0)
 
-    return jax.vmap(one)(images, keys)
+    return jax.vmap(one)(images, keys, crop_to_frame, middles[:, 0], points, visible)
 
 
 def random_crop(

@@ -109,14 +109,23 @@ def make(config: DegradationConfig, steps: int) -> Task:
 
 
 def random_crops(
-    config: DegradationConfig, state: State, name: str, part: dict[str, jax.Array], size: int
+    config: DegradationConfig, state: State, name: str, part: dict[str, jax.Array]
 ) -> jax.Array:
-    """Draw augmented crops [B, size, size, 3] in [-1, 1] of the frames of a source."""
+    """Draw augmented crops [B, s, s, 3] in [-1, 1] of the frames of a source.
+
+    Those of the source "real" keep their own pixels.
+    """
     keys = per_example(stream(state.key, f"view/{name}", state.step), part["example_index"])
-    transforms = augment.random_transforms(keys, part["images"].shape[1], size, config.augment)
+    size, draw = config.image_size, augment.random_transforms
+    if name == "real":
+        size, draw = config.size, augment.whole_pixel_transforms
+    transforms = draw(keys, part["images"].shape[1], size, config.augment)
     crops = warp(part["images"], transforms, size)
     keys = per_example(stream(state.key, f"tight/{name}", state.step), part["example_index"])
-    return to_unit(augment.tight_crop(crops, keys, config.context, config.augment))
+    frame = part["images"].shape[1]
+    return to_unit(
+        augment.tight_crop(crops, keys, transforms, frame, config.context, config.augment)
+    )
 
 
 def losses(
@@ -124,8 +133,8 @@ def losses(
 ) -> tuple[Losses, Metrics, dict[str, Any]]:
     """Compute the losses of G1 (Eq. 1) and D1 (Eq. 2) on one batch."""
     labelled = batch["labelled"]
-    sharp = random_crops(config, state, "labelled", labelled, config.image_size)
-    real = random_crops(config, state, "real", batch["real"], config.size)
+    sharp = random_crops(config, state, "labelled", labelled)
+    real = random_crops(config, state, "real", batch["real"])
     keys = per_example(stream(state.key, "noise", state.step), labelled["example_index"])
     fake = degrade(nets, sharp, keys)
     # One pass over both: the spectral-norm vectors move once per step.

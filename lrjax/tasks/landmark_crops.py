@@ -62,32 +62,44 @@ def labelled(
     )
     images = warp(part["images"], crop_to_frame, config.image_size)
     points, visible = augment.to_crop(part["points"], crop_to_frame), part["visible"]
+    images = _appearance(config, keys, images, crop_to_frame, part, points, visible)
     if config.augment.flip > 0:
         flips = jax.vmap(lambda k: jax.random.bernoulli(k, config.augment.flip))(keys("flip"))
         images, points, visible = augment.mirror(
             images, points, visible, flips, SCHEMES[config.scheme]
         )
-    images = degraded(config, nets, _appearance(config, keys, images), keys("degrade"))
+    images = degraded(config, nets, images, keys("degrade"))
     return images, (points + 0.5) / config.factor - 0.5, visible
 
 
 def real(config: CropConfig, state: State, part: Part) -> tuple[jax.Array, jax.Array]:
-    """Draw augmented native faces [B, s, s, 3] in [-1, 1], and their crop -> frame transforms."""
+    """Draw native faces [B, s, s, 3] in [-1, 1], and their crop -> frame transforms.
+
+    They are shifted by whole pixels alone.
+    """
     keys = partial(keys_of, state.key, state.step, part)
-    crop_to_frame = augment.random_transforms(
+    crop_to_frame = augment.whole_pixel_transforms(
         keys("real_view"), part["images"].shape[1], config.size, config.augment
     )
     images = warp(part["images"], crop_to_frame, config.size)
-    images = _appearance(config, lambda name: keys("real_" + name), images)
+    images = _appearance(config, lambda name: keys("real_" + name), images, crop_to_frame, part)
     return to_unit(images), crop_to_frame
 
 
 def _appearance(
-    config: CropConfig, keys: Callable[[str], jax.Array], images: jax.Array
+    config: CropConfig,
+    keys: Callable[[str], jax.Array],
+    images: jax.Array,
+    crop_to_frame: jax.Array,
+    part: Part,
+    *annotation: jax.Array,
 ) -> jax.Array:
     images = augment.photometry(images, keys("photometry"), config.augment)
     images = augment.occlusion(images, keys("occlusion"), config.augment)
-    return augment.tight_crop(images, keys("tight"), config.context, config.augment)
+    frame = part["images"].shape[1]
+    return augment.tight_crop(
+        images, keys("tight"), crop_to_frame, frame, config.context, config.augment, *annotation
+    )
 
 
 def degraded(config: CropConfig, nets: Nets, crops: jax.Array, keys: jax.Array) -> jax.Array:

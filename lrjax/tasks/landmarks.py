@@ -44,7 +44,8 @@ Degradation = Literal["none", "subsample", "generator", "camera"]
 class LandmarksConfig:
     """Everything that defines a landmark network and its training."""
 
-    labelled: tuple[str, ...] = ("aflw:train", "w300:train")
+    # Paper: AFLW's training faces and "the entire 300W".
+    labelled: tuple[str, ...] = ("aflw:train", "w300:train", "w300:full", "w300:private_test")
     real: tuple[str, ...] = ("wider_face_crops:lr",)
     # Paper: the 4,386 test faces also serve for validation. Ours: a part of the training faces.
     holdout: float = 0.05
@@ -165,22 +166,27 @@ def losses(
     seen = jnp.concatenate([images, real])
     maps = nets("g2", seen)
     made, native = maps[: len(images)], maps[len(images) :]
+    # The true map of a hidden point is empty. A critic that saw what is predicted there would tell
+    # true from predicted maps by that alone; native ones are given the holes of labelled ones.
+    holes = mask[:, None, None]
+    target, shown = target * holes, made * holes
 
     metrics = {"mse": supervised_loss(config, made, points, visible)}
     total: Losses = {"g2": config.a * metrics["mse"]}
     if "d2" in nets:
         # One pass over true and predicted maps, which share D2's batch statistics.
-        judged = nets("d2", jnp.concatenate([target, made]), jnp.concatenate([images, images]))
+        judged = nets("d2", jnp.concatenate([target, shown]), jnp.concatenate([images, images]))
         on_true, on_made = jnp.split(judged, 2)
         kp_real = regression.heatmap_error(on_true, target, mask)  # Eq. 5
-        kp_fake = regression.heatmap_error(on_made, made, mask)  # Eq. 6
+        kp_fake = regression.heatmap_error(on_made, shown, mask)  # Eq. 6
         total["d2"] = began.discriminator_loss(kp_real, kp_fake, state.losses["began"])  # Eq. 7
         total["g2"] += config.b * kp_fake  # Eq. 11
         metrics |= {"kp_real": kp_real, "kp_fake": kp_fake}
     if "d3" in nets:
         # Paper: "generated low resolution" and "real low resolution" predictions both count as
         # generated (Eq. 9); G2 is rewarded on both (Eq. 12, third term implied).
-        scores = nets("d3", jnp.concatenate([target, maps]), jnp.concatenate([images, seen]))
+        judged = jnp.concatenate([target, shown, native * holes])
+        scores = nets("d3", judged, jnp.concatenate([images, seen]))
         on_true, on_made, on_native = jnp.split(scores, [len(images), 2 * len(images)])
         total["d3"] = adversarial.least_squares_discriminator(on_true, on_made, on_native)
         conf = adversarial.least_squares_generator(on_made, on_native)

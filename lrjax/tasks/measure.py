@@ -19,7 +19,7 @@ from lrjax.data.faces import Faces, load_faces
 from lrjax.data.records import open_split
 from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import normalised_errors, normaliser
-from lrjax.geometry.points import SCHEMES, Scheme, convert
+from lrjax.geometry.points import AFLW19, SCHEMES, Scheme, convert
 from lrjax.inference.images import decode_rgb
 from lrjax.inference.landmarks import BATCH, LandmarkPredictor
 from lrjax.models.s2ld import LandmarkConfig
@@ -46,6 +46,7 @@ class Measured:
       boxes: [n, 4] the annotated face boxes, in those pixels.
       confidence: [n].
       scheme: of the points compared.
+      face_share: side of those boxes over that of the box which errors are normalised by.
       images: uint8 [n, s, s, 3], where the pixels are those of the network's own images.
       found: [n, M, 2] all points of the network, where `images` are there.
     """
@@ -59,6 +60,7 @@ class Measured:
     boxes: np.ndarray
     confidence: np.ndarray
     scheme: Scheme
+    face_share: float = 1.0
     images: np.ndarray | None = None
     found: np.ndarray | None = None
 
@@ -72,6 +74,8 @@ class Measured:
     def errors(self, name: str) -> np.ndarray:
         """Compute per-face errors [n] by a normaliser; see `evaluation.landmarks`."""
         size = normaliser(name, self.truth, self.boxes, self.visible, self.scheme)
+        if name == "face_size":
+            size = size / self.face_share
         return normalised_errors(self.predicted, self.truth, self.visible, size)
 
 
@@ -130,6 +134,7 @@ def measure_finder(
         truth=truth,
         visible=visible,
         scheme=target,
+        face_share=_face_share(spec, data_dir),
         **joined,
     )
 
@@ -145,6 +150,7 @@ class SmallFaces:
       points, visible: [n, N, 2] in pixels of the images, and [n, N].
       side: of the face square, in pixels of the images.
       scheme: of the points.
+      face_share: as in `Measured`.
     """
 
     label: str
@@ -155,6 +161,7 @@ class SmallFaces:
     visible: np.ndarray
     side: float
     scheme: Scheme
+    face_share: float = 1.0
 
 
 def small_faces(
@@ -199,6 +206,7 @@ def small_faces(
         visible=faces.visible,
         side=network.size / network.context,
         scheme=scheme,
+        face_share=_face_share(spec, data_dir),
     )
 
 
@@ -219,6 +227,7 @@ def measure_small(predictor: LandmarkPredictor, faces: SmallFaces) -> Measured:
         boxes=np.tile(box, (len(found), 1)),
         confidence=sure.mean(-1),
         scheme=faces.scheme,
+        face_share=faces.face_share,
         images=faces.images.round().clip(0, 255).astype(np.uint8),
         found=found,
     )
@@ -253,6 +262,15 @@ def _annotated(spec: str, data_dir: Path) -> Scheme:
         raise InputError(f"'{spec}' has no points to compare with; name data with landmarks.")
     count = len(records[0]["points"])
     return next(scheme for scheme in SCHEMES.values() if scheme.count == count)
+
+
+def _face_share(spec: str, data_dir: Path) -> float:
+    """What AFLW's face boxes are of its own ones, by which its errors are normalised; else 1."""
+    if _annotated(spec, data_dir) is not AFLW19:
+        return 1.0
+    record = open_split(spec, data_dir)[0]
+    ours, own = (np.asarray(record[field], np.float64)[2:].prod() for field in ("face_box", "box"))
+    return float(np.sqrt(ours / own))
 
 
 def _common(a: Scheme, b: Scheme) -> Scheme:

@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import operator
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import pytest
 import tiny
 
 from lrjax.config import AugmentConfig, OptimizerConfig, TrainConfig
+from lrjax.configs import sized
 from lrjax.data import batches
 from lrjax.errors import InputError
+from lrjax.experiments.context import TESTS
 from lrjax.geometry.points import AFLW19, IBUG68, SCHEMES, convert
 from lrjax.models.encoders import EncoderConfig
 from lrjax.models.registry import build
@@ -202,10 +205,16 @@ def test_what_has_critics_goes_on_from_s2_where_minutes_are_few() -> None:
 
 
 def test_end_to_end_is_tinyface_after_a_degradation_that_saw_it() -> None:
+    """And it turns, scales and shifts less, in either stage."""
     for size in ("", "-w300", "-small", "-quick"):
         native, whole = (find_config(f"landmarks:{n}{size}") for n in ("tinyface", "end_to_end"))
         assert whole.stage1 == f"degradation:tinyface{size}"
-        assert dataclasses.replace(whole, stage1=native.stage1) == native
+        more, less = native.augment, whole.augment
+        assert find_config(whole.stage1).augment == less
+        assert less.rotation < more.rotation
+        assert more.scale[0] < less.scale[0] < 1 < less.scale[1] < more.scale[1]
+        assert less.translation < more.translation
+        assert dataclasses.replace(whole, stage1=native.stage1, augment=more) == native
 
 
 def test_variants_are_those_that_their_file_describes() -> None:
@@ -237,8 +246,9 @@ def test_the_settings_are_the_papers(setting: str) -> None:
     assert config == find_config(f"landmarks:{setting}-paper")
     assert config.optimizer == OptimizerConfig(2e-4, 0.5, 0.9, "halving", (0.4, 0.8), 0.5)
     assert (config.train.batch_size, config.train.epochs, config.train.steps) == (32, 200, None)
-    assert config.augment == AugmentConfig(rotation=30, scale=(0.9, 1.1), translation=20 / 128)
-    assert config.labelled == ("aflw:train", "w300:train")
+    assert config.augment == AugmentConfig(rotation=30, scale=(0.9, 1.1), translation=20 / 128, tight=0.5)
+    whole = ("aflw:train", "w300:train", "w300:full", "w300:private_test")
+    assert config.labelled == (("aflw:train",) if setting in ("s1", "hr") else whole)
     assert config.objective == "heatmap"
     assert config.g2.sigma == 2.0
     assert config.average is None
@@ -275,16 +285,21 @@ def test_the_points_wanted_are_in_every_dataset(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["paper", "w300", "small"])
-def test_on_tinyface_only_the_native_faces_and_their_margin_differ(size: str) -> None:
-    pairs = [
-        (find_config(f"landmarks:s4-{size}"), find_config(f"landmarks:tinyface-{size}")),
-        (find_config(f"degradation:{size}"), find_config(f"degradation:tinyface-{size}")),
-    ]
-    for wider, tiny_face in pairs:
-        assert tiny_face.real == ("tinyface:train",)
-        assert tiny_face.augment.tight == 1.0
-        augment = dataclasses.replace(tiny_face.augment, tight=wider.augment.tight)
-        assert dataclasses.replace(tiny_face, real=wider.real, augment=augment) == wider
+def test_on_tinyface_only_the_native_faces_differ(size: str) -> None:
+    wider, tiny_face = (find_config(f"landmarks:{name}-{size}") for name in ("s4", "tinyface"))
+    assert tiny_face.real == ("tinyface:train",)
+    assert dataclasses.replace(tiny_face, real=wider.real) == wider
+    wider, tiny_face = (find_config(f"degradation:{name}{size}") for name in ("", "tinyface-"))
+    assert tiny_face.real == ("tinyface:train",)
+    assert dataclasses.replace(tiny_face, real=wider.real, augment=wider.augment) == wider
+
+
+@pytest.mark.parametrize("size", ["paper", "w300", "small", "quick"])
+def test_margins_are_the_same_in_all_that_is_compared(size: str) -> None:
+    settings = ("s1", "s2", "s3", "s4", "tinyface", "end_to_end", "hr")
+    configs = [find_config(f"landmarks:{setting}-{size}") for setting in settings]
+    configs += [find_config(f"degradation:{name}{size}") for name in ("", "tinyface-")]
+    assert {(config.augment.tight, config.context) for config in configs} == {(0.5, 1.25)}
 
 
 def test_stage_one_is_the_papers() -> None:
@@ -294,12 +309,48 @@ def test_stage_one_is_the_papers() -> None:
     assert config.alpha > 0
     assert config.beta > 0
     assert config.image_size == 4 * config.size == 128
-    # What S1 to S4 are tested on is never trained on; G1 may see all of 300W's pictures.
-    assert "w300:train" in config.labelled
-    for setting in SETTINGS:
-        assert not {"w300:full", "w300:private_test", "aflw:test"} & set(
-            find_config(f"landmarks:{setting}").labelled
+
+
+@pytest.mark.parametrize("size", ["paper", "w300", "small", "quick"])
+def test_no_network_has_seen_the_photographs_that_it_is_tested_on(size: str) -> None:
+    parts = {"w300:full": {"w300:common", "w300:challenging"}, "aflw:test": {"aflw:frontal"}}
+
+    def splits(specs: Iterable[str]) -> set[str]:
+        return {part for spec in specs for part in {spec} | parts.get(spec, set())}
+
+    tests = TESTS[size]
+    looked_at = [(f"landmarks:{s}", tests.generated) for s in ("s1", "s2", "s3", "s4")]
+    looked_at += [(f"landmarks:{setting}", spec) for setting, spec in tests.sharp.values()]
+    for name, spec in looked_at:
+        config = find_config(sized(name, size))
+        seen = splits(config.labelled)
+        if config.degradation == "generator":
+            seen |= splits(find_config(config.stage1).labelled)
+        assert not seen & splits([spec]), name
+
+
+def test_the_control_of_s3_and_s4_is_s2_for_as_long() -> None:
+    for size in ("small", "quick"):
+        control, before, after = (
+            find_config(f"landmarks:{name}-{size}") for name in ("s2_longer", "s2", "s3")
         )
+        assert dataclasses.replace(after, critics=()) == control
+        assert control.initial == f"landmarks:s2-{size}"
+        assert dataclasses.replace(control, initial=None, train=before.train) == before
+    # Where all begin from nothing, they are equally long.
+    for size in ("paper", "w300"):
+        trains = [find_config(f"landmarks:s{i}-{size}").train for i in (1, 2, 3, 4)]
+        assert len(set(trains)) == 1
+
+
+def test_hr_ld_is_two_networks() -> None:
+    for size in ("paper", "small"):
+        hr, hr68 = (find_config(f"landmarks:{name}-{size}") for name in ("hr", "hr68"))
+        assert (hr.scheme, hr68.scheme) == ("aflw19", "ibug68")
+        assert hr68.labelled == ("w300:train",)
+        same = dataclasses.replace(hr68, labelled=hr.labelled, g2=hr.g2)
+        assert same == hr
+        assert dataclasses.replace(hr68.g2, points="aflw19") == hr.g2
 
 
 def test_the_pretrained_network_is_small_enough() -> None:

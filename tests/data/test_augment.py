@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 random_transforms = jax.jit(augment.random_transforms, static_argnums=(1, 2, 3))
 photometry = jax.jit(augment.photometry, static_argnums=2)
 occlusion = jax.jit(augment.occlusion, static_argnums=2)
-tight_crop = jax.jit(augment.tight_crop, static_argnums=(2, 3))
+tight_crop = jax.jit(augment.tight_crop, static_argnums=(3, 4, 5))
 mirror = jax.jit(augment.mirror, static_argnums=4)
 to_crop = jax.jit(augment.to_crop)
 OFF = AugmentConfig(rotation=0.0, scale=(1.0, 1.0), translation=0.0)
@@ -177,7 +177,8 @@ def test_an_occlusion_is_a_rectangle_of_one_colour() -> None:
 def test_a_tight_crop_is_black_around_the_face_box() -> None:
     white = jnp.full((64, 40, 40, 3), 255.0)
     config = dataclasses.replace(OFF, tight=0.5)
-    cropped = np.asarray(tight_crop(white, keys(64), 1.25, config))
+    middle = augment.center_transforms(60, 40, 64)
+    cropped = np.asarray(tight_crop(white, keys(64), middle, 60, 1.25, config))
     tight = (cropped == 0).any((1, 2, 3))
     assert 16 < tight.sum() < 48
     for image in cropped[tight, ..., 0]:
@@ -187,7 +188,34 @@ def test_a_tight_crop_is_black_around_the_face_box() -> None:
         assert 0.85 * 32 < side < 1.15 * 32  # the face square is 40 / 1.25
         assert rows >= columns  # faces are taller than wide
         assert image[20, 20] == 255
-    np.testing.assert_array_equal(tight_crop(white, keys(64), 1.25, OFF), white)
+    np.testing.assert_array_equal(tight_crop(white, keys(64), middle, 60, 1.25, OFF), white)
+
+
+def test_a_tight_crop_follows_the_face_and_leaves_every_visible_point() -> None:
+    count, config = 64, AugmentConfig(rotation=30.0, scale=(0.8, 1.25), tight=1.0)
+    crop_to_frame = random_transforms(keys(count, 1), 60, 40, config)
+    # Points of the face square of 32 pixels, some of them hidden.
+    points = to_crop(jnp.asarray(RNG.uniform(14, 46, (count, 19, 2)), jnp.float32), crop_to_frame)
+    visible = RNG.random((count, 19)) < 0.7
+    white = jnp.full((count, 40, 40, 3), 255.0)
+    shown = np.asarray(
+        tight_crop(white, keys(count), crop_to_frame, 60, 1.25, config, points, visible)
+    )
+    nearest = np.rint(points).astype(int)
+    inside = visible & ((nearest >= 0) & (nearest < 40)).all(-1)
+    face, point = np.nonzero(inside)
+    x, y = nearest[face, point].T
+    blacked_out = int((shown[face, y, x, 0] == 0).sum())
+    assert (len(face) > 600, blacked_out) == (True, 0)
+    # Without points, the box is about the face's centre, wherever that is, and as large as it is.
+    alone = np.asarray(tight_crop(white, keys(count), crop_to_frame, 60, 1.25, config))
+    there = np.asarray(to_crop(jnp.full((count, 1, 2), 29.5), crop_to_frame))[:, 0]
+    whole = (alone[:, [0, -1]] == 0).all((1, 2, 3)) & (alone[:, :, [0, -1]] == 0).all((1, 2, 3))
+    assert whole.sum() > 5
+    np.testing.assert_allclose(centroids(alone)[whole], there[whole], atol=0.51)
+    determinant = np.linalg.det(np.asarray(crop_to_frame)[:, :, :2])
+    sides = np.sqrt((alone[..., 0] > 0).sum((1, 2)) * determinant)[whole]
+    assert 0.85 * 32 < sides.min() < sides.max() < 1.15 * 32
 
 
 def test_crops_are_shifted_by_whole_pixels_and_mirrored() -> None:
@@ -215,3 +243,18 @@ def test_crops_are_shifted_by_whole_pixels_and_mirrored() -> None:
     np.testing.assert_array_equal(
         jax.jit(partial(augment.random_crop, height=9, width=8, mirror=0.0))(frames, keys), frames
     )
+
+
+def test_native_faces_keep_their_own_pixels() -> None:
+    noise = RNG.integers(0, 256, (40, FRAME, FRAME, 3), dtype=np.uint8)
+    config = AugmentConfig(rotation=30.0, scale=(0.8, 1.25), translation=0.1)
+    transforms = np.asarray(augment.whole_pixel_transforms(keys(40), FRAME, CROP, config))
+    starts = transforms[:, :, 2].astype(int)
+    np.testing.assert_array_equal(transforms[:, :, :2], np.tile(np.eye(2), (40, 1, 1)))
+    # The middle starts at 8, and a tenth of 32 pixels is 3.
+    assert set(starts.ravel()) == set(range(5, 12))
+    crops = np.asarray(warp(noise, transforms, CROP))
+    for frame, (x, y), crop in zip(noise, starts, crops, strict=True):
+        own = frame[y : y + CROP, x : x + CROP]
+        np.testing.assert_array_equal(crop, own)
+        assert crop.astype(np.float64).var() == own.astype(np.float64).var()

@@ -19,7 +19,7 @@ from lrjax.tasks import degradation, landmarks, runs
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training.nets import Nets
-from lrjax.training.state import Net
+from lrjax.training.state import Net, State
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -123,3 +123,16 @@ def test_its_configuration_is_read_back(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"task": "degradation", "alpa": 1}')
     with pytest.raises(InputError, match=r"is not valid: .*alpa"):
         runs.load_config(tmp_path)
+
+
+def test_the_critic_sees_real_faces_in_their_own_pixels() -> None:
+    config = tiny.shrunk(DegradationConfig())
+    frames = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+    part = {"images": frames, "example_index": np.arange(6)}
+    state = State.create({}, {}, jax.random.key(0))
+    real = np.asarray(degradation.random_crops(config, state, "real", part))
+    assert real.shape == (6, 16, 16, 3)
+    bytes_ = np.asarray((real + 1) * 127.5)
+    np.testing.assert_allclose(bytes_, bytes_.round(), atol=1e-4)
+    # Of white noise, whatever is interpolated loses variance.
+    assert bytes_.var() > 0.95 * frames.var()

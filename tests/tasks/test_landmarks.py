@@ -323,3 +323,52 @@ def test_a_warm_start_takes_weights_and_not_moments(tmp_path: Path) -> None:
 def test_what_means_nothing_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         landmarks.make(LandmarksConfig(**changes), 10)
+
+
+def test_native_faces_are_shown_in_their_own_pixels() -> None:
+    config = LandmarksConfig(degradation="camera", image_size=32, g2=LandmarkConfig(size=16))
+    frames = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+    part = {"images": frames, "example_index": np.arange(6)}
+    state = State.create({}, {}, jax.random.key(0))
+    shown, crop_to_frame = landmark_crops.real(config, state, part)
+    for frame, crop, transform in zip(frames, shown, np.asarray(crop_to_frame), strict=True):
+        x, y = transform[:, 2].astype(int)
+        np.testing.assert_array_equal(transform, [[1, 0, x], [0, 1, y]])
+        own = frame[y : y + 16, x : x + 16] / 127.5 - 1
+        np.testing.assert_allclose(crop, own, atol=1e-6)
+
+
+def test_critics_see_nothing_where_a_point_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """True, predicted and native maps are empty in the same channels."""
+    config = tiny.shrunk(
+        LandmarksConfig(
+            degradation="subsample",
+            critics=("heatmap", "confidence"),
+            g2=LandmarkConfig(points="five"),
+        )
+    )
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.uniform(-1, 1, (4, 16, 16, 3)), jnp.float32)
+    points = jnp.asarray(rng.uniform(4, 12, (4, 5, 2)), jnp.float32).at[1, 2].set(40.0)
+    visible = jnp.ones((4, 5), bool).at[0, 3].set(False)
+    monkeypatch.setattr(landmark_crops, "labelled", lambda *args: (images, points, visible))
+    monkeypatch.setattr(landmark_crops, "real", lambda *args: (images, None))
+    monkeypatch.setattr(landmarks, "mean", lambda metrics: metrics)
+    seen = {}
+
+    class Watched(Nets):
+        """Predicts something everywhere, and remembers what critics were given."""
+
+        def __call__(self, name: str, *inputs: jax.Array, **options: Any) -> jax.Array:
+            if name == "g2":
+                return jnp.full((8, 16, 16, 6), 0.5)
+            seen[name] = np.asarray(inputs[0])
+            return inputs[0] if name == "d2" else inputs[0].mean((1, 2, 3))
+
+    state = State.create({}, landmarks.make(config, 10).loss_state, jax.random.key(0))
+    nets = Watched(dict.fromkeys(("g2", "d2", "d3")), {})
+    landmarks.losses(config, nets, state, {"labelled": {}, "real": {}})
+    hidden = np.zeros((4, 6), bool)
+    hidden[0, 3] = hidden[1, 2] = True
+    for maps in (*np.split(seen["d2"], 2), *np.split(seen["d3"], 3)):
+        np.testing.assert_array_equal(~maps.any((1, 2)), hidden)

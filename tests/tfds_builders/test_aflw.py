@@ -54,7 +54,10 @@ def test_splits_boxes_and_points_follow_the_official_conventions(
         np.concatenate([annotation.train, annotation.test]), content["ra"].ravel() - 1
     )
     # Row 3: x1, x2, y1, y2 = 24, 64, 31, 71, counted from 1.
-    np.testing.assert_array_equal(annotation.boxes[3], [23, 30, 40, 40])
+    np.testing.assert_array_equal(annotation.boxes[3], [23.5, 30.5, 40, 40])
+    # A box covers x to x + w - 1: its centre is halfway between the corners.
+    x, y, w, h = annotation.boxes[3]
+    assert (x + (w - 1) / 2, y + (h - 1) / 2) == ((23 + 63) / 2, (30 + 70) / 2)
     np.testing.assert_array_equal(annotation.points[3, 0], [23, 30])
     np.testing.assert_array_equal(annotation.points[3, 18], [23 + 18, 30 + 36])
     assert annotation.visible[3].all()
@@ -94,6 +97,10 @@ def test_faces_at_hand_are_written_and_the_others_counted(
     np.testing.assert_allclose(photo, annotation.points[row], atol=1e-3)
     np.testing.assert_array_equal(record["visible"], annotation.visible[row])
     np.testing.assert_allclose(record["box"][2:], 40)
+    # Networks are shown faces at the scale of 300W's, about the same centre.
+    np.testing.assert_allclose(record["face_box"][2:], 0.77 * 40)
+    centres = [record[name][:2] + (record[name][2:] - 1) / 2 for name in ("box", "face_box")]
+    np.testing.assert_allclose(*centres, atol=1e-3)
 
 
 def test_unusable_rows_are_left_out_by_name(
