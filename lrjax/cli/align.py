@@ -108,7 +108,7 @@ def _from_split(spec: str, data_dir: Path) -> list[FaceRequest]:
         FaceRequest(name, f"{spec}:{i}", partial(open_identity, identities, i))
         for i, name in enumerate(identities.names)
     ]
-    if identities.points is None:
+    if identities.points is None or identities.visible is None:
         return faces
     own = zip(faces, identities.points, identities.visible, strict=True)
     return [dataclasses.replace(face, points=p, visible=v) for face, p, v in own]
