@@ -13,7 +13,7 @@ from lrjax.config import AlignmentConfig
 from lrjax.data.identities import load_identities
 from lrjax.evaluation.identification import Identification, identify
 from lrjax.evaluation.scores import Metric
-from lrjax.experiments.context import AS_IN_THE_PAPERS, Context
+from lrjax.experiments.context import Context
 from lrjax.inference.aligner import Aligner
 from lrjax.inference.encoder import FaceEncoder, cached_embeddings
 from lrjax.report import draw, plots
@@ -69,15 +69,13 @@ class Setting:
       paper: the paper's figures in percent, by metric; empty if it has no such row.
       encoder: the configuration whose encoder sees the faces; None for the context's, which is
         taken as it is.
-      landmarks: what aligns them: "resize", "pretrained", or a configuration of landmarks.
-      upsample: the configuration that enlarges them before, if any does.
+      alignment: how faces are aligned; its networks may be configurations.
       shrunk: whether they are sharp faces made small.
     """
 
     paper: Mapping[str, float]
     encoder: str | None
-    landmarks: str = "resize"
-    upsample: str | None = None
+    alignment: AlignmentConfig = AlignmentConfig("resize")
     shrunk: bool = False
 
 
@@ -134,7 +132,9 @@ def load_encoder(context: Context, setting: Setting) -> FaceEncoder:
     """Load the encoder of a setting, after training it if need be."""
     if setting.encoder is not None:
         return FaceEncoder.load(context.run(setting.encoder), "last")
-    return FaceEncoder.load(context.encoder or context.run("recognition:arcface"))
+    if context.encoder is None:
+        return FaceEncoder.load(context.run("recognition:arcface"), "last")
+    return FaceEncoder.load(context.encoder, "last" if context.encoder.is_dir() else None)
 
 
 def load_aligner(context: Context, setting: Setting, encoder: FaceEncoder) -> Aligner:
@@ -143,8 +143,12 @@ def load_aligner(context: Context, setting: Setting, encoder: FaceEncoder) -> Al
     def source(name: str | None) -> str | None:
         return str(context.run(name)) if name and ":" in name else name
 
-    alignment = AlignmentConfig(source(setting.landmarks), upsample=source(setting.upsample))
-    return Aligner.load(alignment, encoder.template, options=AS_IN_THE_PAPERS)
+    how = setting.alignment
+    resolved = dataclasses.replace(
+        how, landmarks=source(how.landmarks), upsample=source(how.upsample)
+    )
+    which = "last" if ":" in how.landmarks else None
+    return Aligner.load(resolved, encoder.template, which=which)
 
 
 def measure(context: Context, setting: Setting, protocol: Protocol) -> Measured:

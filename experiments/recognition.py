@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from lrjax.config import AlignmentConfig
+from lrjax.configs.recognition import ALIGNMENT
 from lrjax.experiments.identification import KUMAR, IdentificationTable, Setting, experiments_of
 
 RANKS = ("rank-1", "rank-5", "rank-10", "rank-20", "mAP")
 _BASELINE = (34.71, 44.82, 49.01, 53.70, 32.0)
+# Pixels of the template's height at which I1 to I3 are aligned, and of the longer side of pictures
+# that HR-LD sees.
+SMALL, LARGE = 32, 128
 # Not in the paper: no alignment at all, and the network that comes along.
 RESIZED, PRETRAINED = "resized only", "pretrained weights"
 
 
 def _lightcnn(setting: str, landmarks: str, rank1: float) -> Setting:
-    return Setting({"rank-1": rank1}, f"recognition:{setting}", f"landmarks:{landmarks}")
+    alignment = replace(ALIGNMENT, landmarks=f"landmarks:{landmarks}")
+    return Setting({"rank-1": rank1}, f"recognition:{setting}", alignment)
 
 
-def _aligned(landmarks: str, *paper: float, upsample: str | None = None) -> Setting:
+def _aligned(alignment: AlignmentConfig, *paper: float) -> Setting:
     """One encoder for all, which is taken as it is."""
-    return Setting(dict(zip(RANKS, paper, strict=False)), None, landmarks, upsample)
+    return Setting(dict(zip(RANKS, paper, strict=False)), None, alignment)
+
+
+def _small(landmarks: str, *paper: float) -> Setting:
+    """Faces that are aligned at their own resolution, and resized then (I1 to I3)."""
+    return _aligned(replace(ALIGNMENT, landmarks=landmarks, align_at=SMALL), *paper)
+
+
+def _large(upsample: str | None, *paper: float) -> Setting:
+    """Faces that are enlarged, and aligned by HR-LD then (the Baseline, A1 and A2)."""
+    resize_to = LARGE if upsample is None else None
+    how = replace(ALIGNMENT, landmarks="landmarks:hr", upsample=upsample, resize_to=resize_to)
+    return _aligned(how, *paper)
 
 
 TABLES = {
@@ -38,12 +58,12 @@ TABLES = {
         order=2.2,
         protocol=KUMAR,
         settings={
-            RESIZED: _aligned("resize"),
-            "Baseline": _aligned("landmarks:hr", *_BASELINE),
-            "I1": _aligned("landmarks:s3", 34.01, 41.98, 45.36, 49.22, 29.0),
-            "I2": _aligned("landmarks:tinyface", 45.04, 56.30, 60.11, 63.71, 43.0),
-            "I3": _aligned("landmarks:end_to_end", 51.10, 61.05, 64.38, 67.89, 47.0),
-            PRETRAINED: _aligned("pretrained"),
+            RESIZED: _aligned(replace(ALIGNMENT, landmarks="resize")),
+            "Baseline": _large(None, *_BASELINE),
+            "I1": _small("landmarks:s3", 34.01, 41.98, 45.36, 49.22, 29.0),
+            "I2": _small("landmarks:tinyface", 45.04, 56.30, 60.11, 63.71, 43.0),
+            "I3": _small("landmarks:end_to_end", 51.10, 61.05, 64.38, 67.89, 47.0),
+            PRETRAINED: _small("pretrained"),
         },
         orders=(
             ("Baseline", "I1"),
@@ -61,13 +81,9 @@ TABLES = {
         order=2.3,
         protocol=KUMAR,
         settings={
-            "A1": _aligned(
-                "landmarks:hr", 11.75, 14.58, 24.57, 30.47, 10.0, upsample="super_resolution:srgan"
-            ),
-            "A2": _aligned(
-                "landmarks:hr", 26.21, 34.76, 39.03, 43.99, 24.0, upsample="super_resolution:esrgan"
-            ),
-            "Baseline": _aligned("landmarks:hr", *_BASELINE),
+            "A1": _large("super_resolution:srgan", 11.75, 14.58, 24.57, 30.47, 10.0),
+            "A2": _large("super_resolution:esrgan", 26.21, 34.76, 39.03, 43.99, 24.0),
+            "Baseline": _large(None, *_BASELINE),
         },
         orders=(("A2", "A1"), ("Baseline", "A2")),
         note="The encoder is {encoder}. Paper: A1's faces are aligned by a network of Bulat et al. "

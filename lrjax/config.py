@@ -140,6 +140,13 @@ class AlignmentConfig:
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     # Run or weights of a network that enlarges the pictures first (K&C's A1 and A2).
     upsample: str | None = None
+    # Longer side in pixels that pictures are resized to first, whatever their own is, bilinearly;
+    # null: as they are. K&C's Baseline: "resized to 128 × 128". Ours: in their own shape.
+    resize_to: int | None = None
+    # Height in pixels at which faces are laid onto the template, to be resized to its own height
+    # then, bilinearly; null: they are laid there at once. K&C's I1 to I3: "the images are resized
+    # after alignment in low resolution".
+    align_at: int | None = None
     # How the landmark network looks: also at the mirror image; how often the crop is centred.
     flip: bool = True
     passes: int = 2

@@ -57,6 +57,8 @@ TEXTS = {
     "region": "Where the face is in its image: left, top, width, height, as shares of its size.",
     "upsample": "Run or weights of a super-resolution network that enlarges the images first, as "
     "the faces it has learned with.",
+    "resize_to": "Resize the images to this longer side first, whatever their own is.",
+    "align_at": "Align at this height in pixels, and resize to the template's own then.",
     "flip": "Average with the prediction for the mirror image.",
     "passes": "1: look at the box. 2: look again, centred on the points found. And so on.",
     "scales": "Average over crops of these relative sizes.",

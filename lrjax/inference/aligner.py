@@ -20,7 +20,7 @@ from lrjax.data.examples import read_ahead
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.fits import FITS
-from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.geometry.templates import TEMPLATES, Template, scaled
 from lrjax.inference.alignment import RESIZE_MODES, Aligned, align_faces, describe
 from lrjax.inference.images import decode_rgb, open_image
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
@@ -112,6 +112,8 @@ class Aligner:
             description += " on enlarged faces" if description else ""
         shape = [template.height, template.width, template.points.tolist()]
         parts = [shape, alignment.fit, alignment.resize_mode, border, list(alignment.region), how]
+        parts += [alignment.resize_to, alignment.align_at]
+        _small(alignment, template, border)
         first = None if upsampler is None else upsampler.identity
         identity = key_of("align", _VERSION, *parts, first)
         return cls(template, alignment, border, predictor, upsampler, description, identity)
@@ -214,6 +216,9 @@ class Aligner:
             learned = self.upsampler.size
             large = self.upsampler(photos, side=max(learned) if learned else None)
             photos = [Image.fromarray(image) for image in large]
+        if self.alignment.resize_to is not None:
+            photos = [_resized(photo, self.alignment.resize_to) for photo in photos]
+        if self.upsampler is not None or self.alignment.resize_to is not None:
             factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / sizes
             boxes = boxes * np.tile(factors, 2)
         if self.predictor is not None:
@@ -224,18 +229,25 @@ class Aligner:
             found, visible = _scaled(points[0], factors[:, None]), points[1]
         else:
             found, visible = np.zeros((len(photos), 5, 2)), np.zeros((len(photos), 5), bool)
+        template, border = _small(self.alignment, self.template, self.border)
         result = align_faces(
             photos,
             found,
             visible,
-            self.template,
+            template,
             self.alignment.fit,
             boxes=boxes,
             resize_mode=self.alignment.resize_mode,
-            border=self.border,
+            border=border,
         )
+        images = result.images
+        if template is not self.template:
+            enlarged = [_enlarged(image, self.height, self.width) for image in images]
+            images = np.array(enlarged, np.uint8).reshape(-1, self.height, self.width, 3)
         there = _scaled(result.points, 1 / factors[:, None]).astype(np.float32)
-        return dataclasses.replace(result, points=there, note=self.note(result.aligned))
+        return dataclasses.replace(
+            result, images=images, points=there, note=self.note(result.aligned)
+        )
 
     def box(self, size: tuple[int, int]) -> np.ndarray:
         """Return the box [4] of the face in a picture of (width, height) pixels: the region."""
@@ -317,6 +329,8 @@ def _check(alignment: AlignmentConfig) -> None:
     for value, values in known:
         if value not in values:
             raise InputError(f"{value!r} is unknown; choose one of {', '.join(values)}.")
+    if alignment.resize_to is not None and alignment.resize_to < 1:
+        raise InputError(f"resize_to is {alignment.resize_to}; give a side in pixels.")
     left, top, width, height = alignment.region
     inside = left >= 0 and top >= 0 and left + width <= 1 and top + height <= 1
     if not inside or width <= 0 or height <= 0:
@@ -324,6 +338,31 @@ def _check(alignment: AlignmentConfig) -> None:
             f"The face region {alignment.region} is not in the picture; give its left, top, width "
             "and height as shares of the picture's, such as 0.25,0.3,0.5,0.5."
         )
+
+
+def _small(alignment: AlignmentConfig, template: Template, border: int) -> tuple[Template, int]:
+    """The template, and its border, at the height at which faces are aligned."""
+    height = alignment.align_at
+    if height is None:
+        return template, border
+    widths, rim = template.width * height, border * height
+    if height < 1 or widths % template.height or rim % template.height:
+        raise InputError(
+            f"align_at is {height}, at which the template {template.name} with a border of "
+            f"{border} pixels has no whole size; give a height at which it has."
+        )
+    return scaled(template, height), rim // template.height
+
+
+def _resized(photo: Image.Image, side: int) -> Image.Image:
+    """The picture in its shape, with a longer side of so many pixels."""
+    factor = side / max(photo.size)
+    width, height = (max(1, round(length * factor)) for length in photo.size)
+    return photo.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _scaled(points: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -137,7 +137,9 @@ def aligned(
     rest, held = split_holdout(identities, config.holdout, config.train.seed)
     if config.holdout > 0:
         _check_holdout(config.holdout, len(held), len(identities), "pictures")
-    aligner = Aligner.load(alignment, template, border=config.border)
+    # As in every table: a landmark network's last weights.
+    which = "last" if Path(alignment.landmarks).is_dir() else None
+    aligner = Aligner.load(alignment, template, border=config.border, which=which)
     frames = aligner.frames(identities, streamed=config.train.feed == "host", cache=cache)
 
     def examples(rows: np.ndarray) -> Examples:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from lrjax.config import AlignmentConfig
 from lrjax.configs import SIZES, sized
 from lrjax.evaluation.identification import Identification
-from lrjax.experiments import csri, recognition
+from lrjax.experiments import csri, identification, recognition
 from lrjax.experiments.context import Context
-from lrjax.experiments.identification import CHENG, KUMAR, Measured, write
+from lrjax.experiments.identification import CHENG, KUMAR, Measured, load_aligner, write
+from lrjax.tasks import data
+from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.tasks.runs import find_config
 
 TABLES = recognition.TABLES | csri.TABLES
@@ -21,7 +26,7 @@ TABLES = recognition.TABLES | csri.TABLES
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_names_what_can_be_trained_in_every_size(name: str) -> None:
     for setting in TABLES[name].settings.values():
-        for run in (setting.encoder, setting.landmarks, setting.upsample):
+        for run in (setting.encoder, setting.alignment.landmarks, setting.alignment.upsample):
             if run is not None and ":" in run:
                 for size in SIZES:
                     find_config(sized(run, size))
@@ -75,3 +80,48 @@ def test_a_result_has_both_sides_of_the_table_and_its_claims(tmp_path: Path) -> 
     assert (claim.statement, claim.ours, claim.paper) == ("CSRI > joint", (50, 25), (44.8, 36.1))
     assert claim.verdict == "held"
     assert [(tmp_path / figure.file).is_file() for figure in result.figures] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["table2a", "table2b", "table3"])
+def test_faces_are_aligned_alike_and_by_last_weights(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training and test faces, by the last weights of whatever is a run."""
+    context = Context.create("small", tmp_path, tmp_path, tmp_path)
+    monkeypatch.setattr(Context, "run", lambda self, name: tmp_path / name.replace(":", "-"))
+    asked: list[tuple[object, ...]] = []
+
+    def load(alignment: AlignmentConfig, template: object, **options: object) -> None:
+        asked.append((alignment, options.get("which")))
+
+    monkeypatch.setattr(identification.Aligner, "load", load)
+    encoder = SimpleNamespace(template="face32")
+    for setting in TABLES[name].settings.values():
+        load_aligner(context, setting, encoder)
+        (found, which) = asked.pop()
+        assert which == ("last" if ":" in setting.alignment.landmarks else None)
+        assert (found.flip, found.passes, found.fit) == (False, 1, "similarity")
+        if name == "table2a":
+            trained = find_config(setting.encoder).alignment
+            folder = tmp_path / trained.landmarks.replace(":", "-")
+            assert found == dataclasses.replace(trained, landmarks=str(folder))
+
+
+def test_training_faces_are_aligned_by_last_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def load(alignment: AlignmentConfig, template: object, **options: object) -> None:
+        asked.append(options["which"])
+        raise InterruptedError
+
+    monkeypatch.setattr(data.Aligner, "load", load)
+    people = SimpleNamespace(names=["a/1", "a/2"], label=np.zeros(2, int))
+    config = RecognitionConfig(holdout=0.0)
+    monkeypatch.setattr(data, "split_holdout", lambda *args: (np.arange(2), np.arange(0)))
+    for landmarks in (str(tmp_path), "pretrained"):
+        with pytest.raises(InterruptedError):
+            how = AlignmentConfig(landmarks)
+            data.aligned(config, how, people, config.template, {}, None)
+    assert asked == ["last", None]

@@ -30,7 +30,8 @@ def test_the_tables_measure_what_the_list_says() -> None:
     for system in systems.SYSTEMS:
         if system.experiment in tables:
             setting = tables[system.experiment].settings[system.name]
-            measured = setting.upsample or setting.encoder or setting.landmarks
+            how = setting.alignment
+            measured = how.upsample or setting.encoder or how.landmarks
             assert measured == system.config, system
 
 

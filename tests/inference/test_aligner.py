@@ -207,6 +207,8 @@ def test_whatever_changes_the_faces_changes_the_identity(
         Aligner.load(points(upsample="run"), "face32"),
         Aligner.load(points(region=(0.25, 0.25, 0.5, 0.5)), "face32"),
         Aligner.load("pretrained", "face32"),
+        Aligner.load(points(resize_to=40), "face32"),
+        Aligner.load(points(align_at=16), "face32"),
         Aligner.load(AlignmentConfig(flip=False), "face32"),
         Aligner.load(AlignmentConfig(passes=1), "face32"),
         Aligner.load("pretrained", "face32", options=PredictConfig(upright=True)),
@@ -276,6 +278,37 @@ def test_faces_are_enlarged_before_they_are_aligned(monkeypatch: pytest.MonkeyPa
     assert found.aligned.tolist() == [True, False]
     difference = found.images.astype(int) - direct.images
     assert np.abs(difference[:, 3:-3, 3:-3]).mean() < 2
+
+
+@pytest.mark.parametrize("border", [0, 7])
+def test_faces_are_aligned_in_low_resolution_and_resized_then(border: int) -> None:
+    photo = scene(np.eye(2) * 0.4, np.array([3.0, 2.0]), 20)
+    points = (FACE32.points * 0.4 + (3, 2)).astype(np.float32)
+    data = portraits([photo], points[None])
+    low = Aligner.load("points", "face32", border=border * 32 // 112)(data)
+    late = Aligner.load(AlignmentConfig("points", align_at=32), ARCFACE, border=border)
+    found, side = late(data), 112 + 2 * border
+    wanted = Image.fromarray(low.images[0]).resize((side, side), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(found.images[0], wanted)
+    np.testing.assert_allclose(found.points[0], points, atol=1e-5)
+    # Faces that are laid there at once are sharper.
+    assert (found.images != Aligner.load("points", ARCFACE, border=border)(data).images).any()
+    with pytest.raises(InputError, match="align_at is 33"):
+        Aligner.load(AlignmentConfig("points", align_at=33), ARCFACE, border=2)
+
+
+def test_pictures_are_resized_before_they_are_aligned() -> None:
+    photo = scene(np.eye(2) * 0.4, np.array([3.0, 2.0]), 20).crop((0, 0, 16, 20))
+    points = (FACE32.points * 0.4 + (3, 2)).astype(np.float32)
+    aligner = Aligner.load(AlignmentConfig("points", resize_to=50), "face32")
+    found = aligner(portraits([photo], points[None]))
+    np.testing.assert_allclose(found.points[0], points, atol=1e-5)
+    large = photo.resize((40, 50), Image.Resampling.BILINEAR)
+    there = ((points + 0.5) * 2.5 - 0.5)[None]
+    wanted = align_faces([large], there, SEEN, FACE32).images
+    np.testing.assert_array_equal(found.images, wanted)
+    with pytest.raises(InputError, match="resize_to is 0"):
+        Aligner.load(AlignmentConfig("points", resize_to=0), "face32")
 
 
 def test_what_cannot_be_used_is_said(marked: Identities, tmp_path: Path) -> None:

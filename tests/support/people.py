@@ -122,7 +122,9 @@ class Darkened:
         self._shape = (template.height + 2 * border, template.width + 2 * border)
 
     @classmethod
-    def load(cls, alignment: AlignmentConfig, template: Template, *, border: int) -> Darkened:
+    def load(
+        cls, alignment: AlignmentConfig, template: Template, *, border: int, which: str | None
+    ) -> Darkened:
         return cls(alignment, template, border)
 
     def frames(self, identities: Identities, *, streamed: bool, cache: Path | None) -> Frames:

@@ -428,9 +428,11 @@ def test_how_faces_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         """Notes what it is asked for."""
 
         @classmethod
-        def load(cls, alignment: AlignmentConfig, template: Template, *, border: int) -> Any:
+        def load(
+            cls, alignment: AlignmentConfig, template: Template, *, border: int, which: str | None
+        ) -> Any:
             asked.extend([alignment, (template.height, template.width), border])
-            return super().load(alignment, template, border=border)
+            return super().load(alignment, template, border=border, which=which)
 
         def frames(self, identities: Identities, *, streamed: bool, cache: Path | None) -> Any:
             asked.extend([streamed, cache])
