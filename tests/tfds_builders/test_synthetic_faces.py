@@ -236,6 +236,18 @@ def test_coarse_splats_fill_the_same_area_from_a_quarter_of_the_points() -> None
     np.testing.assert_allclose(middle, [30.3, 29.6], atol=0.3)
 
 
+@pytest.mark.parametrize(("spacing", "fine"), [(0.7, True), (1.6, False)])
+def test_what_lies_outside_the_picture_does_not_reach_into_it(spacing: float, fine: bool) -> None:
+    axis = np.arange(-40, 100, spacing)
+    x, y = (v.ravel() for v in np.meshgrid(axis, axis))
+    inside = (np.minimum(x, y) > -3) & (np.maximum(x, y) < 62)
+    depth, light = np.where(inside, 0, 50), np.where(inside, 1.0, 0.0)
+    area = np.full(len(x), spacing**2)
+    splats = np.stack([x, y, depth, light, light, light, area]).astype(np.float32)
+    image = surfels.draw(splats, len(x) if fine else 0, BLACK)
+    np.testing.assert_allclose(image, 1.0, atol=1e-3)
+
+
 def test_a_camera_without_faults_averages_areas() -> None:
     perfect = PoorCamera(0.01, (0, 0), 1.0, (1, 1, 1), 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 100)
     light = np.repeat(np.repeat(np.linspace(0.05, 0.6, 64).reshape(1, 8, 8), 2, 1), 2, 2)

@@ -111,8 +111,10 @@ def draw(splats: Array, fine: int, background: Array) -> Array:
     """
     size = background.shape[1]
     stride = size + 2 * _BORDER + size % 2
-    # What lies beyond the border is swept onto it.
-    x, y = np.clip(splats[:2] + np.float32(_BORDER), 1, np.float32(stride - 2.01))
+    # What lies beyond the border is swept onto it, where it covers nothing.
+    places = splats[:2] + np.float32(_BORDER)
+    swept = np.clip(places, 1, np.float32(stride - 2.01))
+    (x, y), area = swept, splats[6] * (places == swept).all(0)
     pixel, nearest = front_depth(x, y, splats[2], stride)
     # A morphological closing fills holes of one pixel without moving silhouettes.
     padded = np.pad(nearest.reshape(stride, stride), 3, mode="edge")
@@ -120,7 +122,7 @@ def draw(splats: Array, fine: int, background: Array) -> Array:
     within = np.isfinite(over_nine(closed, np.minimum)).ravel()
     behind = closed[1:-1, 1:-1].ravel()[pixel] - splats[2]
     values = np.empty((len(x), 5), np.float32)
-    values[:, 3], values[:, 4] = (behind < _TOLERANCE) * splats[6], splats[6]
+    values[:, 3], values[:, 4] = (behind < _TOLERANCE) * area, area
     np.multiply(splats[3:6].T, values[:, 3:4], out=values[:, :3])
     total = np.ascontiguousarray(_spread(x[:fine], y[:fine], values[:fine], stride).T)
     total = total.reshape(5, stride, stride)
@@ -131,7 +133,8 @@ def draw(splats: Array, fine: int, background: Array) -> Array:
         half = np.ascontiguousarray(half.T).reshape(5, stride // 2, -1)[:, first:]
         shape = (stride, 2 * half.shape[1])
         for plane, coarse in zip(total, half, strict=True):
-            plane[2 * first :] += Image.fromarray(coarse).resize(shape, Image.Resampling.BILINEAR)
+            doubled = Image.fromarray(coarse).resize(shape, Image.Resampling.BILINEAR)
+            plane[2 * first :] += np.asarray(doubled)
     total = total.reshape(5, -1)
     bare = np.flatnonzero(within & ((total[4] < 1 / _COVER_GAIN) | (total[3] < 0.05)))
     bare = bare[(bare > stride) & (bare < stride**2 - stride - 1)]
