@@ -111,23 +111,23 @@ def render(
     marks = head.landmarks(shot.expression, shot.gaze)
     glint = 2.4 * (turn.T @ shot.light[0].astype(np.float32))[:2]
     face = head.face(shot.expression, marks[:2, 68:], glint)
-    skin = np.hstack([surfels.see(cloud, turn, still, *view) for cloud in (head.scalp, face)])
-    around = surfels.see(head.still, turn, still, *view)
-    torso = surfels.see(head.torsos[shot.outfit], trunk, (turn - trunk) @ _NECK, *view)
+    seen = [surfels.see(part, turn, still, *view) for part in (head.scalp, face, head.still)]
+    seen += [surfels.see(head.torsos[shot.outfit], trunk, (turn - trunk) @ _NECK, *view)]
+    scalp, face, around, _ = (part.shape[1] for part in seen)
+    splats = np.hstack(seen)
 
     marks = surfels.rotate(turn, marks)
     uv = (marks[:2] / (np.float32(shot.distance) - marks[2])).T
-    visible = _visible(skin, uv[:68], marks[2, :68])
+    visible = _visible(splats[:, : scalp + face], uv[:68], marks[2, :68])
     box = np.asarray(face_box(uv[:68].astype(np.float64), visible, IBUG68))
     scale = side / math.sqrt(box[2] * box[3])
     # A box (x, y, w, h) has its centre at x + (w - 1) / 2.
     offset = (size - 1) / 2 + np.asarray(shift) - (box[:2] + (box[2:] - 1) / 2) * scale
     corner = np.float32((offset + 0.5) * fineness - 0.5)
-    for splats in (skin, around, torso):
-        splats[:2] = splats[:2] * np.float32(scale * fineness) + corner[:, None]
-        splats[6] *= np.float32((scale * fineness) ** 2)
+    splats[:2] = splats[:2] * np.float32(scale * fineness) + corner[:, None]
+    splats[6] *= np.float32((scale * fineness) ** 2)
     place = background(np.random.default_rng(shot.seed), size * fineness)
-    light = surfels.draw(np.hstack([skin, around]), torso, place)
+    light = surfels.draw(splats, scalp + face + around, place)
     points = (uv * scale + offset).astype(np.float32)
     box = np.asarray(face_box(points[:68].astype(np.float64), visible, IBUG68))
     return Picture(light, points[:68], visible, box, points[68:])
