@@ -111,8 +111,8 @@ class Aligner:
             upsampler = Upsampler.load(alignment.upsample)
             description += " on enlarged faces" if description else ""
         shape = [template.height, template.width, template.points.tolist()]
-        parts = [shape, alignment.fit, alignment.resize_mode, border, list(alignment.region), how]
-        parts += [alignment.resize_to, alignment.align_at]
+        region, sizes = list(alignment.region), [alignment.resize_to, alignment.align_at]
+        parts = [shape, alignment.fit, alignment.resize_mode, border, region, how, *sizes]
         _small(alignment, template, border)
         first = None if upsampler is None else upsampler.identity
         identity = key_of("align", _VERSION, *parts, first)
