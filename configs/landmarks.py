@@ -29,9 +29,7 @@ from lrjax.tasks.landmarks import LandmarksConfig
 _PAPER = LandmarksConfig(augment=AUGMENT, g2=LandmarkConfig(points="aflw19"))
 _S2 = replace(_PAPER, stage1="degradation")
 _S4 = replace(_S2, critics=("heatmap", "confidence"))
-_HR = replace(
-    _PAPER, labelled=("aflw:train",), degradation="none", g2=replace(_PAPER.g2, size=128)
-)
+_HR = replace(_PAPER, labelled=("aflw:train",), degradation="none", g2=replace(_PAPER.g2, size=128))
 SETTINGS = {
     # Table 1b: what G2 is trained on, and against whom.
     "s1": replace(_PAPER, labelled=("aflw:train",), degradation="subsample"),

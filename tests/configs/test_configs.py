@@ -246,7 +246,9 @@ def test_the_settings_are_the_papers(setting: str) -> None:
     assert config == find_config(f"landmarks:{setting}-paper")
     assert config.optimizer == OptimizerConfig(2e-4, 0.5, 0.9, "halving", (0.4, 0.8), 0.5)
     assert (config.train.batch_size, config.train.epochs, config.train.steps) == (32, 200, None)
-    assert config.augment == AugmentConfig(rotation=30, scale=(0.9, 1.1), translation=20 / 128, tight=0.5)
+    assert config.augment == AugmentConfig(
+        rotation=30, scale=(0.9, 1.1), translation=20 / 128, tight=0.5
+    )
     whole = ("aflw:train", "w300:train", "w300:full", "w300:private_test")
     assert config.labelled == (("aflw:train",) if setting in ("s1", "hr") else whole)
     assert config.objective == "heatmap"
