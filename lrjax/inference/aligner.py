@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from grain import MapDataset
@@ -111,8 +111,8 @@ class Aligner:
             upsampler = Upsampler.load(alignment.upsample)
             description += " on enlarged faces" if description else ""
         shape = [template.height, template.width, template.points.tolist()]
-        parts = [shape, alignment.fit, alignment.resize_mode, border, list(alignment.region), how]
-        parts += [alignment.resize_to, alignment.align_at]
+        parts: list[Any] = [shape, alignment.fit, alignment.resize_mode, border]
+        parts += [list(alignment.region), how, alignment.resize_to, alignment.align_at]
         _small(alignment, template, border)
         first = None if upsampler is None else upsampler.identity
         identity = key_of("align", _VERSION, *parts, first)

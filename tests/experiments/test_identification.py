@@ -121,7 +121,7 @@ def test_training_faces_are_aligned_by_last_weights(
     config = RecognitionConfig(holdout=0.0)
     monkeypatch.setattr(data, "split_holdout", lambda *args: (np.arange(2), np.arange(0)))
     for landmarks in (str(tmp_path), "pretrained"):
+        how = AlignmentConfig(landmarks)
         with pytest.raises(InterruptedError):
-            how = AlignmentConfig(landmarks)
             data.aligned(config, how, people, config.template, {}, None)
     assert asked == ["last", None]
