@@ -30,7 +30,7 @@ CHUNK = 256
 """Pictures that are decoded, looked at and resampled together."""
 
 # To be raised when aligned faces change: what was kept is then made again.
-_VERSION = 1
+_VERSION = 2
 
 
 class Frames(NamedTuple):

@@ -23,7 +23,8 @@ class Aligned:
     """Hold faces on a template.
 
     Attributes:
-      images: uint8 [n, H, W, 3]; black beyond the pictures.
+      images: uint8 [n, H, W, 3]; black beyond the pictures, but for the border of stretched ones,
+        which repeats their edge.
       aligned: bool [n]; False: the points could not be used, and the face box was resized.
       points: float32 [n, 5, 2] in pixels of the pictures; NaN where not visible or not found.
       note: how they were aligned, and how many were not.
@@ -62,7 +63,8 @@ def align_faces(
         fit (see `geometry.fits.fit_template`). None: the whole pictures.
       resize_mode: how the boxes are resized then, one of `RESIZE_MODES`.
       border: pixels that each face shows beyond the template on every side. What the template shows
-        is the same with any border.
+        is the same with any border. Around a face that is stretched to the template, which shows no
+        black without a border, the picture's edge goes on: shifted crops shall show none either.
     """
     photos = [as_rgb(image) for image in images]
     points = np.asarray(points, np.float32).reshape(-1, 5, 2)
@@ -81,7 +83,8 @@ def align_faces(
         sides = _in_shape(box[2:], template) if resize_mode == "pad" else box[2:]
         sides = sides * (width / template.width, height / template.height)
         box = np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
-        return crop(photos[i], box, height, width, fade=False)
+        repeat = resize_mode == "stretch"
+        return crop(photos[i], box, height, width, fade=False, repeat=repeat)
 
     crops = list(read_ahead(cut, range(len(photos))))
     return Aligned(
