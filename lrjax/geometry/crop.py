@@ -133,3 +133,22 @@ def resample(image: Image.Image, transform: np.ndarray, height: int, width: int)
         for band in window.split()
     ]
     return np.stack([np.asarray(band) for band in bands], -1).round().clip(0, 255).astype(np.uint8)
+
+
+def shrink(photo: Image.Image, factor: float) -> Image.Image:
+    """Shrink a photograph to `factor` <= 1, antialiased, to within a pixel at the far edges.
+
+    Point x becomes (x + 0.5) factor - 0.5 exactly: what a whole number of pixels cannot show at
+    the right and at the bottom is cut off, not squeezed in.
+    """
+    width, height = (max(1, int(side * factor)) for side in photo.size)
+    box = (0, 0, min(width / factor, photo.width), min(height / factor, photo.height))
+    return photo.resize((width, height), Image.Resampling.LANCZOS, box=box)
+
+
+def scale_box(box: np.ndarray, factor: float) -> np.ndarray:
+    """Scale a box [4] with its image: its centre moves as points do, its sides scale."""
+    x, y, w, h = box
+    centre = (np.array([x + (w - 1) / 2, y + (h - 1) / 2]) + 0.5) * factor - 0.5
+    sides = np.array([w, h]) * factor
+    return np.concatenate([centre - (sides - 1) / 2, sides])

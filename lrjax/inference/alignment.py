@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from lrjax.data.examples import read_ahead
+from lrjax.data.identities import Identities
+from lrjax.errors import InputError
 from lrjax.geometry.crop import crop, resample
 from lrjax.geometry.fits import Fit, fit_template
-from lrjax.geometry.templates import Template
-from lrjax.inference.images import ImageLike, as_rgb
+from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.inference.images import ImageLike, as_rgb, decode_rgb, open_image
 
 RESIZE_MODES = ("stretch", "pad")
 """How a face without usable points is resized: to the template's shape whatever its own is, which
@@ -109,3 +113,36 @@ def _in_shape(sides: np.ndarray, template: Template) -> np.ndarray:
     """The least sides (w, h), in the proportion of the template's, that are not below `sides`."""
     shape = np.array([template.width, template.height])
     return (sides / shape).max() * shape
+
+
+def find_template(name: str) -> Template:
+    """Look up a template.
+
+    Raises:
+      InputError: there is none of that name.
+    """
+    if name not in TEMPLATES:
+        raise InputError(f"There is no template {name!r}; there are {', '.join(TEMPLATES)}.")
+    return TEMPLATES[name]
+
+
+def decode_identity(identities: Identities, index: int) -> Image.Image:
+    """Decode a picture of a split, as RGB.
+
+    Raises:
+      InputError: it cannot be decoded.
+    """
+    try:
+        return decode_rgb(identities.images[index], identities.names[index])
+    except InputError as error:
+        reason = str(error).removesuffix("; replace the file.")
+        raise InputError(f"{reason}; replace it and prepare the dataset again.") from error
+
+
+def open_identity(identities: Identities, index: int) -> ImageFile:
+    """Open a picture of a split, as `images.open_image` does.
+
+    Raises:
+      InputError: it is no image.
+    """
+    return open_image(identities.images[index], identities.names[index])

@@ -20,7 +20,7 @@ from lrjax.inference.encoder import FaceEncoder
 from lrjax.models.encoders import EncoderConfig
 from lrjax.models.registry import build
 from lrjax.models.upsamplers import SRCNNConfig
-from lrjax.tasks import csri, data, runs
+from lrjax.tasks import csri, data, run_folder, runs
 from lrjax.tasks.csri import CSRIConfig, branches
 from lrjax.training import parallel
 from lrjax.training.nets import Nets
@@ -153,7 +153,7 @@ def test_faces_are_refined_at_the_refiners_size_and_then_resized_to_the_encoders
     _, _, values = stepped(config, state)
     assert values["native/cross_entropy"] == pytest.approx(expected, rel=1e-3)
 
-    runs.weights_writer(tmp_path, task, "csri")(state, "last")
+    run_folder.weights_writer(tmp_path, task, "csri")(state, "last")
     found = FaceEncoder.load(tmp_path, "last")
     assert (found.template.height, found.template.width) == (12, 8)
     features = encoder.apply(state.nets["encoder"].variables, large, train=False)
@@ -201,7 +201,7 @@ def test_without_native_faces_it_is_the_first_step_which_others_go_on_from(
     assert task.batch == {"labelled": 8}
     state = init_state(task, jax.random.key(3))
     assert set(state.nets) == {"upsampler", "encoder", "classifier"}
-    runs.weights_writer(tmp_path, task, "csri")(state, "last")
+    run_folder.weights_writer(tmp_path, task, "csri")(state, "last")
 
     both = csri.make(dataclasses.replace(PLAIN, initial=str(tmp_path)), 10)
     assert both.batch == {"labelled": 4, "native": 4}
