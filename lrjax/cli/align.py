@@ -22,7 +22,8 @@ from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.geometry.templates import TEMPLATES
-from lrjax.inference.aligner import Aligner, open_identity
+from lrjax.inference.aligner import Aligner
+from lrjax.inference.alignment import open_identity
 from lrjax.inference.files import AlignedFace, FaceRequest, align_files
 from lrjax.inference.images import list_images, open_image
 from lrjax.inference.landmarks import PredictConfig
