@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from lrjax.config import OptimizerConfig, override
 from lrjax.tasks.runs import Config
 
 T = TypeVar("T", bound=Config)
 
-SIZES = ("paper", "w300", "small", "quick")
+Size = Literal["paper", "w300", "small", "quick"]
+SIZES: tuple[str, ...] = get_args(Size)
 """The paper's widths, schedules and data; the same without AFLW; narrow networks and short
 schedules for a CPU; and those on drawn faces."""
 

@@ -19,8 +19,8 @@ from lrjax.models.s2ld import CriticConfig, DegraderConfig
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.tasks.landmarks import LandmarksConfig
 
-# Paper: rotation, scale and translation, which are the defaults; margins are not said. Ours: half
-# of all crops show the face box alone, as all of TinyFace's pictures do; in every setting of either
+# Paper: rotation, scale and translation, the defaults; margins are not said. Ours: half of
+# all crops show the face box alone, as all of TinyFace's pictures do; in every setting of either
 # stage, and for HR-LD, so that no comparison is one of margins.
 AUGMENT = AugmentConfig(tight=0.5)
 # Setting L4. Paper: "We reduce the amount of data-augmentation in this case to resemble tiny face

@@ -8,20 +8,17 @@ import dataclasses
 import os
 import shlex
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
 
-from lrjax.configs import sized
+from lrjax.configs import Size, sized
 from lrjax.files import write_atomically
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.report import draw
 from lrjax.report.results import Figure
 from lrjax.report.samples import save_pictures
 from lrjax.tasks.runs import Runs
-
-Size = Literal["paper", "w300", "small", "quick"]
 
 AS_IN_THE_PAPERS = PredictConfig(flip=False, passes=1)
 """One look at one crop; `lrjax predict` looks also at the mirror image, and twice."""

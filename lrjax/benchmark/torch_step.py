@@ -154,16 +154,18 @@ class Step:
         count = len(images)
         seen = torch.cat([images, real])
         maps = self.run["g2"](seen)
-        fake = maps[:count]
-        pairs = torch.cat([torch.cat([target, fake]), torch.cat([images, images])], 1)
+        holes = mask[:, :, None, None]
+        fake, target = maps[:count], target * holes
+        shown = torch.cat([fake * holes, maps[count:] * holes])
+        pairs = torch.cat([torch.cat([target, shown[:count]]), torch.cat([images, images])], 1)
         rebuilt = self.run["d2"](pairs)
-        judged = torch.cat([torch.cat([target, maps]), torch.cat([images, seen])], 1)
+        judged = torch.cat([torch.cat([target, shown]), torch.cat([images, seen])], 1)
         scores = self.run["d3"](judged)
         true, generated = scores[:count], scores[count:]
         losses = {
             "mse": heatmap_error(fake, target, mask),
             "kp_real": heatmap_error(rebuilt[:count], target, mask),
-            "kp_fake": heatmap_error(rebuilt[count:], fake, mask),
+            "kp_fake": heatmap_error(rebuilt[count:], shown[:count], mask),
             "conf": (generated - 1).square().mean(),
             "conf_d": (true - 1).square().mean()
             + generated[:count].square().mean()
@@ -191,9 +193,11 @@ class Step:
     def draw(self, count: int) -> Draws:
         """Draw random numbers for a batch of `count` and as many real faces."""
         augment, device = self.config.augment, self.device
+        shifts = dataclasses.replace(augment, rotation=0.0, scale=(1.0, 1.0))
         return Draws(
             random_transforms(count, self.config.image_size, augment, device),
-            random_transforms(count, self.config.size, augment, device),
+            # Real faces keep their own pixels: shifts by whole ones alone.
+            random_transforms(count, self.config.size, shifts, device).round(),
             torch.randn(count, self.noise, device=device),
         )
 

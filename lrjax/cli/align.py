@@ -22,7 +22,8 @@ from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.geometry.templates import TEMPLATES
-from lrjax.inference.aligner import Aligner, open_identity
+from lrjax.inference.aligner import Aligner
+from lrjax.inference.alignment import open_identity
 from lrjax.inference.files import AlignedFace, FaceRequest, align_files
 from lrjax.inference.images import list_images, open_image
 from lrjax.inference.landmarks import PredictConfig
@@ -108,7 +109,7 @@ def _from_split(spec: str, data_dir: Path) -> list[FaceRequest]:
         FaceRequest(name, f"{spec}:{i}", partial(open_identity, identities, i))
         for i, name in enumerate(identities.names)
     ]
-    if identities.points is None:
+    if identities.points is None or identities.visible is None:
         return faces
     own = zip(faces, identities.points, identities.visible, strict=True)
     return [dataclasses.replace(face, points=p, visible=v) for face, p, v in own]

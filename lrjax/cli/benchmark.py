@@ -21,6 +21,8 @@ from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.report.results import Result
 from lrjax.tasks import runs
+from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.tasks.recognition import RecognitionConfig
 
 # Task -> name of its result's file.
 MEASURED = {"landmarks": "benchmark", "recognition": "benchmark-recognition"}
@@ -88,6 +90,11 @@ def benchmark(
         if jax.default_backend() == "cpu":
             effort = dataclasses.replace(effort, product=2048)
         config = override(runs.find_config(name), settings)
+        if not isinstance(config, LandmarksConfig | RecognitionConfig):
+            raise InputError(
+                "Only configurations of landmarks and recognition can be measured, not "
+                f"{name!r}; name one such as landmarks:s4-small."
+            )
         if with_torch is None:
             obstacle = training.torch_obstacle(config)
             with_torch = obstacle is None
@@ -119,10 +126,6 @@ def _configuration(
         return f"landmarks:s4-{size}", ("augment.tight=0", *settings)
     if name == "recognition":
         name = "recognition:casia-quick"
-    if name.partition(":")[0] not in MEASURED:
-        raise InputError(
-            f"Only configurations of {' and '.join(MEASURED)} can be measured, not {name!r}."
-        )
     return name, settings
 
 

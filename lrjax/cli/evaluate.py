@@ -15,7 +15,7 @@ from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import summary
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.report.plots import ced_curves
-from lrjax.report.tables import Table
+from lrjax.report.tables import Cell, Table
 from lrjax.tasks.measure import Measured, measure_degraded, measure_photographs
 
 SHOWN = ("nrmse", "std", "median", "auc@0.07", "auc@0.08", "failure@0.07", "failure@0.08")
@@ -76,7 +76,7 @@ def evaluate(
 
 def error_table(found: Sequence[Measured], title: str, **about: Any) -> Table:
     """Make a table with one row for each data set and normaliser."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for part in found:
         for normaliser in part.normalisers:
             values = summary(part.errors(normaliser))

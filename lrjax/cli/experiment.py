@@ -7,8 +7,8 @@ from typing import Annotated
 
 import click
 
-from lrjax.cli.options import FOLDER, Click, DataDir, RunsDir, Settings, choice, command
-from lrjax.configs import SIZES
+from lrjax.cli.options import FOLDER, Click, DataDir, RunsDir, Settings, command
+from lrjax.configs import Size
 
 
 @command(
@@ -19,7 +19,7 @@ from lrjax.configs import SIZES
 def experiment(
     names: tuple[str, ...] = (),
     *,
-    size: Annotated[str, choice(SIZES)] = "paper",
+    size: Size = "paper",
     runs_dir: RunsDir,
     results_dir: Annotated[Path, FOLDER] = Path("results"),
     data_dir: DataDir,

@@ -58,17 +58,17 @@ def predict(
     predictor = LandmarkPredictor.load(weights, options, which)
     scheme = predictor.scheme_of(points)
     root = images.parent if images.is_file() else images
-    found: list[tuple[Prediction, int] | None] = [None] * len(rows)
+    found: dict[int, tuple[Prediction, int]] = {}
     problems: dict[int, str] = {}
     pictures: list[str | None] = []
     taken: set[Path] = set()
     for part in _shown(predict_files(predictor, rows, root, points), len(rows)):
-        for i, row in enumerate(part.rows):
-            found[row] = (part.prediction, i)
+        if part.prediction is not None:
+            found |= {row: (part.prediction, i) for i, row in enumerate(part.rows)}
         problems |= part.problems
         if draw is not None and part.photo is not None:
             pictures.append(_draw(output_file(draw, f"{part.file}.png", taken), part))
-    text = table_text(rows, found, scheme)
+    text = table_text(rows, [found.get(i) for i in range(len(rows))], scheme)
     if target is None:
         click.echo(text, nl=False)
     else:
@@ -113,7 +113,8 @@ def _shown(parts: Iterator[FilePrediction], total: int) -> Iterator[FilePredicti
 
 def _draw(path: Path, part: FilePrediction) -> str | None:
     seen = part.prediction
-    boxes, points = ([], []) if seen is None else (seen.boxes, seen.points)
+    boxes = np.zeros((0, 4)) if seen is None else seen.boxes
+    points = np.zeros((0, 0, 2)) if seen is None else seen.points
     return save_picture(path, photo_overlay(np.asarray(part.photo), boxes, points))
 
 

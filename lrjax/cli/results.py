@@ -20,7 +20,7 @@ from lrjax.report.tables import Table
 def command_line() -> str:
     """Return the command line of the command that runs, as given, without the defaults."""
     context = click.get_current_context()
-    words = ["lrjax", context.command.name]
+    words = ["lrjax", str(context.command.name)]
     for parameter in context.command.params:
         name, value = parameter.name, context.params[parameter.name]
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

@@ -1,7 +1,7 @@
 """Parts of images, without aliasing: boxes, squares, centres, and any affine transform.
 
-Images are Pillow's in RGB; what is beyond them is black. Boxes are (x, y, w, h) and cover columns
-x to x + w - 1. Nothing here needs JAX.
+Images are Pillow's in RGB; what is beyond them is black, unless said otherwise. Boxes are
+(x, y, w, h) and cover columns x to x + w - 1. Nothing here needs JAX.
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ def square_transform(centre: np.ndarray, side: float, size: int) -> tuple[float,
 
 
 def crop(
-    image: Image.Image, box: np.ndarray, height: int, width: int, *, fade: bool = True
+    image: Image.Image,
+    box: np.ndarray,
+    height: int,
+    width: int,
+    *,
+    fade: bool = True,
+    repeat: bool = False,
 ) -> np.ndarray:
     """Takes a box out of an image and resizes it, by antialiased bicubic interpolation.
 
@@ -55,6 +61,7 @@ def crop(
       height, width: of the result.
       fade: whether the rim of a box that ends where the image does is mixed with the black beyond.
         If not, a box within the image is simply resized.
+      repeat: whether the image's edge is repeated beyond it, instead of black.
 
     Returns:
       uint8 [height, width, 3].
@@ -70,9 +77,17 @@ def crop(
     margin = math.ceil(_MARGIN * max(1.0, scale))
     x0, y0 = math.floor(left) - margin, math.floor(top) - margin
     x1, y1 = (x0 + math.ceil(right - left), y0 + math.ceil(bottom - top))
-    window = image.crop((x0, y0, x1 + 2 * margin + 2, y1 + 2 * margin + 2))
+    ends = (x0, y0, x1 + 2 * margin + 2, y1 + 2 * margin + 2)
+    window = _repeated(image, *ends) if repeat else image.crop(ends)
     corners = (left - x0, top - y0, right - x0, bottom - y0)
     return np.asarray(window.resize((width, height), Image.Resampling.BICUBIC, box=corners))
+
+
+def _repeated(image: Image.Image, x0: int, y0: int, x1: int, y1: int) -> Image.Image:
+    """A window on an image whose edge goes on for ever."""
+    rows = np.arange(y0, y1).clip(0, image.height - 1)
+    columns = np.arange(x0, x1).clip(0, image.width - 1)
+    return Image.fromarray(np.asarray(image)[rows[:, None], columns])
 
 
 def resample(image: Image.Image, transform: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -118,3 +133,22 @@ def resample(image: Image.Image, transform: np.ndarray, height: int, width: int)
         for band in window.split()
     ]
     return np.stack([np.asarray(band) for band in bands], -1).round().clip(0, 255).astype(np.uint8)
+
+
+def shrink(photo: Image.Image, factor: float) -> Image.Image:
+    """Shrink a photograph to `factor` <= 1, antialiased, to within a pixel at the far edges.
+
+    Point x becomes (x + 0.5) factor - 0.5 exactly: what a whole number of pixels cannot show at
+    the right and at the bottom is cut off, not squeezed in.
+    """
+    width, height = (max(1, int(side * factor)) for side in photo.size)
+    box = (0, 0, min(width / factor, photo.width), min(height / factor, photo.height))
+    return photo.resize((width, height), Image.Resampling.LANCZOS, box=box)
+
+
+def scale_box(box: np.ndarray, factor: float) -> np.ndarray:
+    """Scale a box [4] with its image: its centre moves as points do, its sides scale."""
+    x, y, w, h = box
+    centre = (np.array([x + (w - 1) / 2, y + (h - 1) / 2]) + 0.5) * factor - 0.5
+    sides = np.array([w, h]) * factor
+    return np.concatenate([centre - (sides - 1) / 2, sides])

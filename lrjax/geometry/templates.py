@@ -53,6 +53,18 @@ def scaled(template: Template, height: int, name: str | None = None) -> Template
     return Template(name or f"{template.name}@{height}", height, width, points)
 
 
+def stretched(template: Template, height: int, width: int) -> Template:
+    """Makes the template whose image, resized to the given one's height and width, is that one's.
+
+    It has another name, unless it is the given one.
+    """
+    if (height, width) == (template.height, template.width):
+        return template
+    factors = (width / template.width, height / template.height)
+    points = (template.points + 0.5) * factors - 0.5
+    return Template(f"{template.name} at {width}x{height}", height, width, points)
+
+
 def _deepid2(height: int, width: int) -> np.ndarray:
     """The points of `centerface` as high as `height`, and in the middle of `width`.
 

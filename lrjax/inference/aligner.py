@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from grain import MapDataset
 from PIL import Image
-from PIL.ImageFile import ImageFile
 from tqdm import tqdm
 
 from lrjax.config import AlignmentConfig
@@ -20,9 +19,15 @@ from lrjax.data.examples import read_ahead
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
 from lrjax.geometry.fits import FITS
-from lrjax.geometry.templates import TEMPLATES, Template, scaled
-from lrjax.inference.alignment import RESIZE_MODES, Aligned, align_faces, describe
-from lrjax.inference.images import decode_rgb, open_image
+from lrjax.geometry.templates import Template, scaled
+from lrjax.inference.alignment import (
+    RESIZE_MODES,
+    Aligned,
+    align_faces,
+    decode_identity,
+    describe,
+    find_template,
+)
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.inference.upsampler import Upsampler
 
@@ -30,7 +35,7 @@ CHUNK = 256
 """Pictures that are decoded, looked at and resampled together."""
 
 # To be raised when aligned faces change: what was kept is then made again.
-_VERSION = 1
+_VERSION = 2
 
 
 class Frames(NamedTuple):
@@ -111,8 +116,8 @@ class Aligner:
             upsampler = Upsampler.load(alignment.upsample)
             description += " on enlarged faces" if description else ""
         shape = [template.height, template.width, template.points.tolist()]
-        parts = [shape, alignment.fit, alignment.resize_mode, border, list(alignment.region), how]
-        parts += [alignment.resize_to, alignment.align_at]
+        parts: list[Any] = [shape, alignment.fit, alignment.resize_mode, border]
+        parts += [list(alignment.region), how, alignment.resize_to, alignment.align_at]
         _small(alignment, template, border)
         first = None if upsampler is None else upsampler.identity
         identity = key_of("align", _VERSION, *parts, first)
@@ -289,39 +294,6 @@ def kept(
         return cached(cache / kind, key, count, parts)[0]
     pieces = list(parts())
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-
-
-def find_template(name: str) -> Template:
-    """Look up a template.
-
-    Raises:
-      InputError: there is none of that name.
-    """
-    if name not in TEMPLATES:
-        raise InputError(f"There is no template {name!r}; there are {', '.join(TEMPLATES)}.")
-    return TEMPLATES[name]
-
-
-def decode_identity(identities: Identities, index: int) -> Image.Image:
-    """Decode a picture of a split, as RGB.
-
-    Raises:
-      InputError: it cannot be decoded.
-    """
-    try:
-        return decode_rgb(identities.images[index], identities.names[index])
-    except InputError as error:
-        reason = str(error).removesuffix("; replace the file.")
-        raise InputError(f"{reason}; replace it and prepare the dataset again.") from error
-
-
-def open_identity(identities: Identities, index: int) -> ImageFile:
-    """Open a picture of a split, as `images.open_image` does.
-
-    Raises:
-      InputError: it is no image.
-    """
-    return open_image(identities.images[index], identities.names[index])
 
 
 def _check(alignment: AlignmentConfig) -> None:

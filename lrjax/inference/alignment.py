@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from lrjax.data.examples import read_ahead
+from lrjax.data.identities import Identities
+from lrjax.errors import InputError
 from lrjax.geometry.crop import crop, resample
 from lrjax.geometry.fits import Fit, fit_template
-from lrjax.geometry.templates import Template
-from lrjax.inference.images import ImageLike, as_rgb
+from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.inference.images import ImageLike, as_rgb, decode_rgb, open_image
 
 RESIZE_MODES = ("stretch", "pad")
 """How a face without usable points is resized: to the template's shape whatever its own is, which
@@ -23,7 +27,8 @@ class Aligned:
     """Hold faces on a template.
 
     Attributes:
-      images: uint8 [n, H, W, 3]; black beyond the pictures.
+      images: uint8 [n, H, W, 3]; black beyond the pictures, but for the border of stretched ones,
+        which repeats their edge.
       aligned: bool [n]; False: the points could not be used, and the face box was resized.
       points: float32 [n, 5, 2] in pixels of the pictures; NaN where not visible or not found.
       note: how they were aligned, and how many were not.
@@ -62,7 +67,8 @@ def align_faces(
         fit (see `geometry.fits.fit_template`). None: the whole pictures.
       resize_mode: how the boxes are resized then, one of `RESIZE_MODES`.
       border: pixels that each face shows beyond the template on every side. What the template shows
-        is the same with any border.
+        is the same with any border. Around a face that is stretched to the template, which shows no
+        black without a border, the picture's edge goes on: shifted crops shall show none either.
     """
     photos = [as_rgb(image) for image in images]
     points = np.asarray(points, np.float32).reshape(-1, 5, 2)
@@ -81,7 +87,8 @@ def align_faces(
         sides = _in_shape(box[2:], template) if resize_mode == "pad" else box[2:]
         sides = sides * (width / template.width, height / template.height)
         box = np.concatenate([box[:2] + (box[2:] - sides) / 2, sides])
-        return crop(photos[i], box, height, width, fade=False)
+        repeat = resize_mode == "stretch"
+        return crop(photos[i], box, height, width, fade=False, repeat=repeat)
 
     crops = list(read_ahead(cut, range(len(photos))))
     return Aligned(
@@ -106,3 +113,36 @@ def _in_shape(sides: np.ndarray, template: Template) -> np.ndarray:
     """The least sides (w, h), in the proportion of the template's, that are not below `sides`."""
     shape = np.array([template.width, template.height])
     return (sides / shape).max() * shape
+
+
+def find_template(name: str) -> Template:
+    """Look up a template.
+
+    Raises:
+      InputError: there is none of that name.
+    """
+    if name not in TEMPLATES:
+        raise InputError(f"There is no template {name!r}; there are {', '.join(TEMPLATES)}.")
+    return TEMPLATES[name]
+
+
+def decode_identity(identities: Identities, index: int) -> Image.Image:
+    """Decode a picture of a split, as RGB.
+
+    Raises:
+      InputError: it cannot be decoded.
+    """
+    try:
+        return decode_rgb(identities.images[index], identities.names[index])
+    except InputError as error:
+        reason = str(error).removesuffix("; replace the file.")
+        raise InputError(f"{reason}; replace it and prepare the dataset again.") from error
+
+
+def open_identity(identities: Identities, index: int) -> ImageFile:
+    """Open a picture of a split, as `images.open_image` does.
+
+    Raises:
+      InputError: it is no image.
+    """
+    return open_image(identities.images[index], identities.names[index])

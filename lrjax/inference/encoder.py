@@ -21,10 +21,11 @@ from lrjax.data.examples import read_ahead
 from lrjax.data.identities import Identities
 from lrjax.data.pixels import to_unit
 from lrjax.errors import InputError
-from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.geometry.templates import TEMPLATES, Template, stretched
 from lrjax.inference.aligner import Aligner, kept
 from lrjax.inference.upsampler import Upsampler
 from lrjax.models import weights as weights_files
+from lrjax.models.super_resolution import enlarged
 from lrjax.models.weights import Weights
 
 Flip = Literal["none", "sum", "concatenate", "norm_weighted"]
@@ -93,8 +94,9 @@ class FaceEncoder:
 
     @property
     def template(self) -> Template:
-        """How its faces are aligned."""
-        return TEMPLATES[self.weights.network.template]
+        """How its faces are aligned: at the size of the refiner, if there is one."""
+        template = TEMPLATES[self.weights.network.template]
+        return stretched(template, *self._files[0].network.size)
 
     @property
     def identity(self) -> str:
@@ -120,7 +122,7 @@ class FaceEncoder:
         mesh = Mesh(np.array(jax.local_devices()), ("data",))
         size = -(-batch // mesh.size) * mesh.size
         split, everywhere = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (["data"], []))
-        modules = tuple(file.network.module for file in self._files)
+        layers = tuple((file.network.module, file.network.size) for file in self._files)
         variables = jax.device_put(tuple(file.variables for file in self._files), everywhere)
 
         def encode(images: np.ndarray) -> np.ndarray:
@@ -135,7 +137,7 @@ class FaceEncoder:
                 filled = np.zeros((size, *rows.shape[1:]), np.uint8)
                 filled[: len(rows)] = rows
                 placed = jax.device_put(filled, split)
-                running.append(_features(modules, flip, variables, placed))
+                running.append(_features(layers, flip, variables, placed))
             features = np.concatenate(jax.device_get(running))[: len(images)]
             if not np.isfinite(features).all():
                 bad = int(np.sum(~np.isfinite(features).all(-1)))
@@ -234,16 +236,20 @@ def _portions(
 # Compiled once for all networks of one architecture: only the variables differ.
 @partial(jax.jit, static_argnums=(0, 1))
 def _features(
-    modules: tuple[nn.Module, ...],
+    layers: tuple[tuple[nn.Module, tuple[int, int]], ...],
     flip: str,
     variables: tuple[dict[str, Any], ...],
     pixels: jax.Array,
 ) -> jax.Array:
-    """Features [B, D] or, of face and mirror image in a row, [B, 2 D]; faces in 0..255."""
+    """Features [B, D] or, of face and mirror image in a row, [B, 2 D]; faces in 0..255.
+
+    Each layer is a network and the height and width of the images that it sees.
+    """
 
     def encode(images: jax.Array) -> jax.Array:
-        for module, values in zip(modules, variables, strict=True):
-            images = cast(jax.Array, module.apply(values, images, train=False))
+        for (module, size), values in zip(layers, variables, strict=True):
+            shown = enlarged(images, *size)
+            images = cast(jax.Array, module.apply(values, shown, train=False))
         return images
 
     images = to_unit(pixels.astype(jnp.float32))

@@ -36,8 +36,10 @@ from lrjax.data.pixels import to_bytes, to_unit
 from lrjax.errors import InputError
 from lrjax.evaluation import images as quality
 from lrjax.geometry.crop import center_crop
+from lrjax.geometry.templates import Template, stretched
 from lrjax.models.encoders import EncoderConfig
 from lrjax.models.registry import Network, build
+from lrjax.models.super_resolution import enlarged
 from lrjax.models.upsamplers import RefinerConfig, VDSRConfig
 from lrjax.models.weights import load_into
 from lrjax.rng import per_example, stream
@@ -75,7 +77,7 @@ class CSRIConfig:
     native_alignment: AlignmentConfig = AlignmentConfig("resize")
     holdout: float = 0.05
     # Paper: "the average size (20×16) of TinyFace images"; channels not said. Ours: red, green and
-    # blue.
+    # blue. An encoder that sees another size than the refiner makes is given its images resized.
     refiner: RefinerConfig = VDSRConfig(size=(20, 16), image_size=(112, 96))
     network: EncoderConfig = EncoderConfig("centreface")
     # What to start from: the run of this task that both networks, and where they fit the class
@@ -127,23 +129,27 @@ class CSRIConfig:
                 f"Each branch has half of the batch; set train.batch_size to an even number, not "
                 f"{self.train.batch_size}."
             )
-        seen = build(self.network).size
-        if tuple(self.refiner.image_size) != seen:
-            raise InputError(
-                f"The encoder {self.network.name} sees {seen} pixels and the refiner makes "
-                f"{self.refiner.image_size}; set refiner.image_size to the former."
-            )
         for branch in branches(self).values():
             branch.validate()
 
 
-def branches(config: CSRIConfig) -> dict[str, RecognitionConfig]:
+@dataclasses.dataclass(frozen=True)
+class BranchConfig(RecognitionConfig):
+    """Recognition of what a refiner makes of faces, which are laid out at its size."""
+
+    refiner: RefinerConfig = CSRIConfig.refiner
+
+    @property
+    def template(self) -> Template:
+        """Size of the refiner's images, whose points are the encoder's when they are resized."""
+        return stretched(super().template, *self.refiner.image_size)
+
+
+def branches(config: CSRIConfig) -> dict[str, BranchConfig]:
     """Say of each branch that there is what recognition must know of it."""
-    shared = RecognitionConfig(
-        **{
-            field: getattr(config, field)
-            for field in ("holdout", "network", "shift", "mirror", "centre", "centre_rate")
-        },
+    fields = ("holdout", "network", "refiner", "shift", "mirror", "centre", "centre_rate")
+    shared = BranchConfig(
+        **{field: getattr(config, field) for field in fields},
         optimizer=config.optimizer,
         train=config.train,
     )
@@ -246,7 +252,7 @@ def losses(
     )
     images = jnp.concatenate([preprocess(config, name, crop) for name, crop in crops.items()])
     refined = nets("upsampler", images)
-    features = nets("encoder", refined, dropout=drops)
+    features = nets("encoder", resized(config, refined), dropout=drops)
     ends = [len(crop) for crop in crops.values()][:-1]
     by_branch = dict(zip(parts, jnp.split(features, ends), strict=True))
 
@@ -294,6 +300,11 @@ def preprocess(config: CSRIConfig, name: str, crops: jax.Array) -> jax.Array:
     return to_unit(down_up(crops, *config.refiner.size) if name == "labelled" else crops)
 
 
+def resized(config: CSRIConfig, refined: jax.Array) -> jax.Array:
+    """Resize refined faces [B, H, W, 3] to the size that the encoder sees, if it is another."""
+    return enlarged(refined, *build(config.network).size)
+
+
 def pixel_error(config: CSRIConfig, made: jax.Array, sharp: jax.Array) -> jax.Array:
     """Compute ||I_sr - I_hr||² (Eq. 1) of images [B, H, W, 3] in [-1, 1], reduced as configured."""
     scale = {"centred": 127.5 / 128, "unit": 0.5, "bytes": 127.5}[config.pixels]
@@ -317,7 +328,8 @@ def evaluate(config: CSRIConfig, nets: Nets, part: dict[str, jax.Array]) -> Metr
     sharp, enlarged = _centre_crops(config, name, part)
     refined = nets("upsampler", enlarged)
     weights = nets.params(CLASSIFIERS[name])
-    guessed = predict_label(branch, nets("encoder", refined), weights, branch.known_classes)
+    features = nets("encoder", resized(config, refined))
+    guessed = predict_label(branch, features, weights, branch.known_classes)
     wrong = (guessed != part["label"]) & part["valid"]
     sums = {"error": wrong.sum(), "count": part["valid"].sum()}
     if name == "labelled":

@@ -185,7 +185,7 @@ def losses(
     if "d3" in nets:
         # Paper: "generated low resolution" and "real low resolution" predictions both count as
         # generated (Eq. 9); G2 is rewarded on both (Eq. 12, third term implied).
-        judged = jnp.concatenate([target, shown, native * holes])
+        judged = jnp.concatenate([target, shown, native * holes[: len(native)]])
         scores = nets("d3", judged, jnp.concatenate([images, seen]))
         on_true, on_made, on_native = jnp.split(scores, [len(images), 2 * len(images)])
         total["d3"] = adversarial.least_squares_discriminator(on_true, on_made, on_native)

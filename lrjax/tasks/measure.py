@@ -19,6 +19,7 @@ from lrjax.data.faces import Faces, load_faces
 from lrjax.data.records import open_split
 from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import normalised_errors, normaliser
+from lrjax.geometry.crop import scale_box, shrink
 from lrjax.geometry.points import AFLW19, SCHEMES, Scheme, convert
 from lrjax.inference.images import decode_rgb
 from lrjax.inference.landmarks import BATCH, LandmarkPredictor
@@ -322,25 +323,6 @@ def _shrunk(record: dict[str, Any], size: float | None) -> dict[str, Any]:
         box = scale_box(box, factor)
     visible = np.asarray(record["visible"], bool)
     return {"photo": photo, "names": name, "truth": points, "visible": visible, "boxes": box}
-
-
-def shrink(photo: Image.Image, factor: float) -> Image.Image:
-    """Shrink a photograph to `factor` <= 1, antialiased, to within a pixel at the far edges.
-
-    Point x becomes (x + 0.5) factor - 0.5 exactly: what a whole number of pixels cannot show at
-    the right and at the bottom is cut off, not squeezed in.
-    """
-    width, height = (max(1, int(side * factor)) for side in photo.size)
-    box = (0, 0, min(width / factor, photo.width), min(height / factor, photo.height))
-    return photo.resize((width, height), Image.Resampling.LANCZOS, box=box)
-
-
-def scale_box(box: np.ndarray, factor: float) -> np.ndarray:
-    """Scale a box [4] with its image: its centre moves as points do, its sides scale."""
-    x, y, w, h = box
-    centre = (np.array([x + (w - 1) / 2, y + (h - 1) / 2]) + 0.5) * factor - 0.5
-    sides = np.array([w, h]) * factor
-    return np.concatenate([centre - (sides - 1) / 2, sides])
 
 
 def _compare(find: Finder, faces: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -12,11 +12,9 @@ import dataclasses
 import importlib
 import importlib.util
 import pkgutil
-import platform
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -24,13 +22,19 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import multihost_utils
 
-import lrjax
 from lrjax.config import from_dict, override, to_dict
-from lrjax.data.examples import Examples, Loaded
+from lrjax.data.examples import Loaded
 from lrjax.errors import InputError, did_you_mean
 from lrjax.files import exclusively, read_json, write_json
-from lrjax.models import weights
-from lrjax.tasks import csri, data, degradation, landmarks, recognition, super_resolution
+from lrjax.tasks import (
+    csri,
+    data,
+    degradation,
+    landmarks,
+    recognition,
+    run_folder,
+    super_resolution,
+)
 from lrjax.training import loop
 from lrjax.training.state import State
 from lrjax.training.task import Task
@@ -217,7 +221,7 @@ class Runs:
         # The lock comes before anything that another process could see.
         with exclusively(folder, "training") if first else contextlib.nullcontext():
             if restart and first:
-                discard(folder)
+                run_folder.discard(folder)
             multihost_utils.sync_global_devices("looked for a run")
             check_config(config, folder)
             state = self._train(config, self._with_runs(config), folder)
@@ -244,17 +248,17 @@ class Runs:
         name = task_name(config)
         parts, held_out, complete = TASKS[name].load(resolved, self.data_dir, self.cache)
         everything = parts if held_out is None else parts | {"held_out": held_out}
-        check_data(everything, folder)
+        run_folder.check_data(everything, folder)
         steps = loop.total_steps(config.train, len(next(iter(parts.values()))))
         task = TASKS[name].make(complete, steps)
 
         def begin() -> None:
             # What another run waits for is there when this one is finished, and not before.
             shutil.rmtree(folder / "last", ignore_errors=True)
-            write_json(folder / "environment.json", environment(everything))
+            write_json(folder / "environment.json", run_folder.environment(everything))
             write_json(folder / "config.json", {"task": name, **to_dict(config)})
 
-        hooks = loop.Hooks(begin=begin, weights=weights_writer(folder, task, name))
+        hooks = loop.Hooks(begin=begin, weights=run_folder.weights_writer(folder, task, name))
         if self.pictures is not None:
             draw = self.pictures
             hooks = dataclasses.replace(
@@ -277,46 +281,6 @@ def names_run(value: str) -> bool:
     return not Path(value).exists() and (file in config_names() or file.endswith(".py"))
 
 
-def environment(parts: Mapping[str, Examples]) -> dict[str, Any]:
-    """Say what a result depends on besides the configuration."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {
-        "lrjax": lrjax.__version__,
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in packages},
-        "device": jax.devices()[0].device_kind,
-        "devices": jax.device_count(),
-        "processes": jax.process_count(),
-        "data": {
-            name: {"faces": len(part), "fingerprint": part.fingerprint}
-            | ({"note": part.note} if part.note else {})
-            for name, part in parts.items()
-        },
-    }
-
-
-def weights_writer(folder: Path, task: Task, name: str) -> Callable[[State, str], None]:
-    """Return `(state, "last" or "best")` to one safetensors file per network of the run."""
-
-    def write(state: State, which: str) -> None:
-        for role, net in state.nets.items():
-            network = task.players[role].network
-            if network.kind == "features":  # of others, and large
-                continue
-            provenance = {
-                "task": name,
-                "role": role,
-                "step": int(state.step),
-                "lrjax": lrjax.__version__,
-            }
-            if role == "encoder" and "upsampler" in state.nets:
-                provenance["behind"] = "upsampler"  # it sees what that network makes of faces
-            path = folder / which / f"{role}.safetensors"
-            weights.save(path, network.config, net.evaluation_variables, provenance)
-
-    return write
-
-
 def check_config(config: Config, folder: Path) -> None:
     """Check that `folder` is free for a run, or holds one of `config`.
 
@@ -336,41 +300,3 @@ def check_config(config: Config, folder: Path) -> None:
             f"The folder {folder} holds a run of another configuration; name another run folder, "
             "continue with the settings in its config.json, or discard it with --restart."
         )
-
-
-def check_data(parts: Mapping[str, Examples], folder: Path) -> None:
-    """Check that `folder` is free for a run, or holds one that began with these examples.
-
-    Raises:
-      InputError: they have changed since.
-    """
-    if not (folder / "config.json").is_file():
-        return
-    path, remedy = folder / "environment.json", "discard the run with --restart"
-    try:
-        begun = read_json(path, remedy)["data"]
-        before = {name: (begun[name]["fingerprint"], begun[name]["faces"]) for name in begun}
-    except (TypeError, KeyError) as error:
-        raise InputError(
-            f"The file {path} does not say what a run began with; {remedy}."
-        ) from error
-    for name, part in parts.items():
-        fingerprint, faces = before.get(name, (part.fingerprint, 0))
-        if fingerprint != part.fingerprint:
-            raise InputError(
-                f"The {name} faces of the run in {folder} have changed since it began (it had "
-                f"{faces}, there are {len(part)}); prepare the same data again, "
-                "name another run folder, or discard the run with --restart."
-            )
-
-
-def discard(folder: Path) -> None:
-    """Empty a run folder; the folder itself, which is locked, stays.
-
-    Raises:
-      InputError: it holds something else than a run.
-    """
-    if not (folder / "config.json").is_file() and any(folder.iterdir()):
-        raise InputError(f"The folder {folder} holds no run but other files; name another one.")
-    for entry in folder.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -80,13 +80,13 @@ def compile_step(
             )
     specs = partition(task, mesh)
     if config.feed == "device":
-        step = _fed_on_device(step, task.batch, mesh.size)
+        step = from_device(step, task.batch, mesh.size)
     return parallel.parallelise(
         step, mesh, config.parallel, sharded=config.feed == "host", state_specs=specs
     )
 
 
-def _fed_on_device(step: Step, sizes: Mapping[str, int], devices: int) -> Step:
+def from_device(step: Step, sizes: Mapping[str, int], devices: int) -> Step:
     """Make a step of (state, all arrays) that takes its device's examples by itself."""
 
     def step_on_arrays(state: State, data: Any) -> tuple[State, Metrics]:

@@ -111,10 +111,10 @@ def test_steps_are_alike(mode, s4, g1, task, state) -> None:
             return per_example(stream(state.key, name, step), batch["labelled"]["example_index"])
 
         transforms = {
-            part: augment.random_transforms(keys(name), round(1.5 * size), size, s4.augment)
-            for part, name, size in (
-                ("labelled", "view", s4.image_size),
-                ("real", "real_view", s4.size),
+            part: draw(keys(name), round(1.5 * size), size, s4.augment)
+            for part, name, size, draw in (
+                ("labelled", "view", s4.image_size, augment.random_transforms),
+                ("real", "real_view", s4.size, augment.whole_pixel_transforms),
             )
         }
         noise = jax.vmap(lambda key: jax.random.normal(key, (g1.noise,)))(keys("degrade"))

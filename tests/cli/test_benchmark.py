@@ -11,7 +11,7 @@ from lrjax.benchmark import identification, training
 from lrjax.cli.benchmark import benchmark
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
-from lrjax.inference.aligner import decode_identity
+from lrjax.inference.alignment import decode_identity
 from lrjax.report.results import Result
 
 FED = ("constant batch", "device feed", "host feed")

@@ -72,6 +72,15 @@ def test_a_box_beyond_the_image_is_black_there() -> None:
     assert (found[3:-3, 13:17] == (200, 100, 50)).all()
 
 
+def test_or_the_edge_goes_on_there() -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    found = crop(Image.fromarray(pixels), np.array([-4, -3, 37, 27]), 27, 37, repeat=True)
+    np.testing.assert_array_equal(found, np.pad(pixels, [(3, 4), (4, 3), (0, 0)], "edge"))
+    # Enlarged, it has no rim: one grey stays one grey up to the corners.
+    grey = crop(Image.new("RGB", (16, 20), (9, 99, 199)), [-2, -2, 20, 24], 96, 80, repeat=True)
+    assert (grey == (9, 99, 199)).all()
+
+
 def waves(x: np.ndarray, y: np.ndarray, length: float) -> np.ndarray:
     """A smooth picture [..., 3] in 20..235 whose waves are `length` pixels long."""
     phase = 2 * np.pi / length

@@ -157,10 +157,21 @@ def test_a_border_changes_nothing_inside_it(marked: Identities, mode: str) -> No
     assert aligned.sum() == 4
     np.testing.assert_array_equal(middle[aligned], inner.images[aligned])
     assert middle[aligned].any()
-    # Resized pictures fade into the black around them, within a pixel of theirs.
+    # Resized pictures fade into what is around them, within a pixel of theirs.
     edge = 9
     difference = middle[~aligned].astype(int) - inner.images[~aligned]
     assert np.abs(difference[:, 3 * edge : -3 * edge, edge * 3 : -3 * edge]).max() <= 1
+
+
+def test_shifted_crops_of_a_stretched_picture_show_no_black() -> None:
+    """Native faces are as large as their pictures, which end where the border begins."""
+    white = portraits([np.full((20, 16, 3), 255, np.uint8)])
+    frames = Aligner.load("resize", "centerface", border=7).frames(white, streamed=True).images
+    assert frames[0].shape == (126, 110, 3)
+    assert (frames[0] == 255).all()
+    # With black beside it, it is black there in tests, too.
+    padded = Aligner.load(AlignmentConfig("resize", resize_mode="pad"), "centerface", border=7)
+    assert not padded(white).images[0, 0].any()
 
 
 def test_resizing_is_not_called_aligning(marked: Identities) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from lrjax.config import from_dict
-from lrjax.tasks import runs
+from lrjax.tasks import run_folder, runs
 from lrjax.training import loop, parallel
 from lrjax.training.step import init_state
 
@@ -26,7 +26,7 @@ def begun(config: Any, folder: Path, seed: int) -> str:
     """A run folder with the untrained networks of a configuration."""
     name = runs.task_name(config)
     task = runs.TASKS[name].make(config, RUN_LENGTH)
-    runs.weights_writer(folder, task, name)(init_state(task, jax.random.key(seed)), "last")
+    run_folder.weights_writer(folder, task, name)(init_state(task, jax.random.key(seed)), "last")
     return str(folder)
 
 

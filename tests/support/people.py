@@ -49,7 +49,7 @@ def _small(config: EncoderConfig, axis_name: str | None) -> Network:
 
 
 def use_small() -> None:
-    """Let "small" be a network, and its faces have a template."""
+    """Let "small" be a network, and its faces have a template, until this process ends."""
     register("small", EncoderConfig, _small)
     TEMPLATES["small"] = scaled(TEMPLATES["arcface112"], SIDE, "small")
 

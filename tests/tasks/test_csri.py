@@ -15,11 +15,12 @@ import tiny
 from PIL import Image
 
 from lrjax.errors import InputError
+from lrjax.geometry.templates import TEMPLATES
 from lrjax.inference.encoder import FaceEncoder
 from lrjax.models.encoders import EncoderConfig
 from lrjax.models.registry import build
 from lrjax.models.upsamplers import SRCNNConfig
-from lrjax.tasks import csri, data, runs
+from lrjax.tasks import csri, data, run_folder, runs
 from lrjax.tasks.csri import CSRIConfig, branches
 from lrjax.training import parallel
 from lrjax.training.nets import Nets
@@ -117,6 +118,49 @@ def test_a_step_adds_both_branches_and_the_weighted_pixels() -> None:
         ), name
 
 
+def test_faces_are_refined_at_the_refiners_size_and_then_resized_to_the_encoders(
+    tmp_path: Path,
+) -> None:
+    refiner = dataclasses.replace(PLAIN.refiner, image_size=(12, 8))
+    config = dataclasses.replace(PLAIN, refiner=refiner, labelled=(), classes=None)
+    faces = batch(config, 8)["native"]
+    assert faces["images"].shape == (8, 12, 8, 3)
+    template = branches(config)["native"].template
+    np.testing.assert_allclose(
+        (template.points + 0.5) * (16 / 8, 16 / 12) - 0.5, TEMPLATES["small"].points
+    )
+    task = csri.make(config, 10)
+    state = init_state(task, jax.random.key(3))
+    refined = build(refiner).module.apply(
+        state.nets["upsampler"].variables, faces["images"] / 127.5 - 1, train=False
+    )
+    bands = [
+        [
+            np.asarray(Image.fromarray(band).resize((16, 16), Image.Resampling.BICUBIC))
+            for band in np.moveaxis(np.asarray(face), -1, 0)
+        ]
+        for face in refined
+    ]
+    large = np.moveaxis(np.array(bands), 1, -1)
+    encoder = build(config.network).module
+    features, _ = encoder.apply(
+        state.nets["encoder"].variables, large, train=True, mutable=["batch_stats"]
+    )
+    weights = state.nets["native_classifier"].params
+    logits = np.asarray(features @ weights["kernel"] + weights["bias"], np.float64)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = -np.log(shares[np.arange(8), faces["label"]]).mean()
+    _, _, values = stepped(config, state)
+    assert values["native/cross_entropy"] == pytest.approx(expected, rel=1e-3)
+
+    run_folder.weights_writer(tmp_path, task, "csri")(state, "last")
+    found = FaceEncoder.load(tmp_path, "last")
+    assert (found.template.height, found.template.width) == (12, 8)
+    features = encoder.apply(state.nets["encoder"].variables, large, train=False)
+    embedded = found.embed(faces["images"], "none", 8)
+    np.testing.assert_allclose(embedded, features, rtol=1e-3, atol=1e-4)
+
+
 def test_two_devices_learn_as_one() -> None:
     # Two lanes stand for devices.
     task = csri.make(dataclasses.replace(CONFIG, centre=0.1), 10)
@@ -157,7 +201,7 @@ def test_without_native_faces_it_is_the_first_step_which_others_go_on_from(
     assert task.batch == {"labelled": 8}
     state = init_state(task, jax.random.key(3))
     assert set(state.nets) == {"upsampler", "encoder", "classifier"}
-    runs.weights_writer(tmp_path, task, "csri")(state, "last")
+    run_folder.weights_writer(tmp_path, task, "csri")(state, "last")
 
     both = csri.make(dataclasses.replace(PLAIN, initial=str(tmp_path)), 10)
     assert both.batch == {"labelled": 4, "native": 4}
@@ -233,10 +277,6 @@ def test_data_are_two_datasets_and_the_networks_of_a_run_look_at_faces_together(
         ({"labelled": (), "native": ()}, "set labelled, native, or both"),
         ({"initial": "a", "initial_refiner": "b"}, "names both networks"),
         ({"frozen": True}, "must have learned before"),
-        (
-            {"refiner": SRCNNConfig(size=(5, 4), image_size=(16, 12))},
-            r"sees \(16, 16\) pixels and the refiner makes \(16, 12\); set refiner.image_size",
-        ),
         ({"train": tiny.train_config(batch_size=7)}, "to an even number, not 7"),
         ({"network": EncoderConfig("nobody")}, "no network 'nobody'"),
     ],

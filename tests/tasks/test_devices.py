@@ -52,7 +52,9 @@ def test_gradients_of_four_devices_are_those_of_one(way: str, steps: tuple[str, 
     assert moved == LEARNERS[name]
     for path, value in one.items():
         scale = max(np.abs(value).max(), 1e-3)
-        np.testing.assert_allclose(four[path], value, atol=1e-4 * scale, err_msg=path)
+        # What hardly moves a parameter near 1 may round it to a neighbour, on either side.
+        atol = 1e-4 * scale + 2.5e-7
+        np.testing.assert_allclose(four[path], value, atol=atol, err_msg=path)
 
 
 @pytest.mark.parametrize("steps", ["landmarks:s4"], indirect=True)

@@ -206,18 +206,21 @@ def stage_two(*critics: str) -> Case:
         images, others = unit(faces, SIZE), unit(native, SIZE)
         made = g2(params["g2"]["p"], images)
         values, after = {"g2": 1.5 * error(made, target)}, {}
+        # No critic sees what is predicted where the true map of a hidden point is empty.
+        holes = counts[:, None, None]
+        made, true_maps = made * holes, target * holes
         if "heatmap" in critics:
             p = params["d2"]["p"]
-            real, fake = error(d2(p, target, images), target), error(d2(p, made, images), made)
+            real, fake = error(d2(p, true_maps, images), target), error(d2(p, made, images), made)
             values["d2"] = real - 0.4 * fake
             values["g2"] += 0.3 * fake
             balance = 0.7 * real - fake
             after["began"] = {"k": 0.4 + 0.05 * balance, "convergence": real + abs(balance)}
         if "confidence" in critics:
             p = params["d3"]["p"]
-            true, fake = d3(p, target, images), d3(p, made, images)
+            true, fake = d3(p, true_maps, images), d3(p, made, images)
             # Heatmaps of native faces are generated ones, too.
-            wild = d3(p, g2(params["g2"]["p"], others), others)
+            wild = d3(p, g2(params["g2"]["p"], others) * holes[:2], others)
             values["d3"] = ((true - 1) ** 2).mean() + (fake**2).mean() + (wild**2).mean()
             reward = (((fake - 1) ** 2).sum() + ((wild - 1) ** 2).sum()) / 5
             values["g2"] += 0.2 * reward

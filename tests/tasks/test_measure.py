@@ -8,6 +8,7 @@ import tiny
 from PIL import Image
 
 from lrjax.errors import InputError
+from lrjax.geometry.crop import scale_box, shrink
 from lrjax.geometry.points import FIVE, IBUG68
 from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.models.s2ld import LandmarkConfig
@@ -16,8 +17,6 @@ from lrjax.tasks.measure import (
     Measured,
     measure_degraded,
     measure_small,
-    scale_box,
-    shrink,
     small_faces,
 )
 

@@ -26,7 +26,7 @@ from lrjax.errors import InputError
 from lrjax.files import exclusively
 from lrjax.models import weights
 from lrjax.models.s2ld import LandmarkConfig
-from lrjax.tasks import data, runs
+from lrjax.tasks import data, run_folder, runs
 from lrjax.tasks.degradation import DegradationConfig
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.tasks.recognition import RecognitionConfig
@@ -238,12 +238,12 @@ def test_discard_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
     empty.mkdir()
     other.mkdir()
     (other / "file").touch()
-    runs.discard(run)
+    run_folder.discard(run)
     assert list(run.iterdir()) == []  # what is locked stays
-    runs.discard(run)
-    runs.discard(empty)
+    run_folder.discard(run)
+    run_folder.discard(empty)
     with pytest.raises(InputError, match="holds no run but other files"):
-        runs.discard(other)
+        run_folder.discard(other)
     assert (other / "file").exists()
 
 

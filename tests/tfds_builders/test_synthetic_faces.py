@@ -22,6 +22,7 @@ from lrjax.tfds_builders.synthetic_faces.scene import Head, render, rotation
 STEP = 2.0
 SIDE, SIZE = 100.0, 200
 GREY = np.full(3, 0.5, np.float32)
+BLACK = np.zeros((3, 60, 60), np.float32)
 # A face in the middle of its shape, with nothing in front of it.
 PLAIN = dataclasses.replace(
     faces.person(0, 0), shape=dict.fromkeys(SHAPE, 0.0), hair_style="bald", beard="none",
@@ -210,27 +211,41 @@ def _disc(radius: float, depth: float, colour: float, spacing: float = 0.7) -> n
     return np.stack([x, y, *constant]).astype(np.float32)
 
 
+def _draw(splats: np.ndarray) -> np.ndarray:
+    return surfels.draw(splats, splats.shape[1], BLACK)
+
+
 def test_splats_cover_their_area_with_soft_edges_and_hide_what_is_behind() -> None:
-    black = np.zeros((3, 60, 60), np.float32)
-    image = surfels.draw(_disc(18, 10, 1.0), black)
+    image = _draw(_disc(18, 10, 1.0))
     assert image.sum() / 3 == pytest.approx(np.pi * 18**2, rel=0.05)
     assert (image[:, 20:40, 20:40] > 0.999).all()
     assert ((image > 0.05) & (image < 0.95)).sum() / 3 > 60
     far, near = _disc(25, -20, 0.25), _disc(10, 20, 1.0)
-    image = surfels.draw(np.hstack([near, far]), black)
+    image = _draw(np.hstack([near, far]))
     np.testing.assert_allclose(image[:, 24:36, 24:36], 1.0, atol=1e-5)
     np.testing.assert_allclose(image[:, 28:32, 50], 0.25, atol=1e-5)
     np.testing.assert_allclose(image[:, 2, 2], 0)
 
 
 def test_coarse_splats_fill_the_same_area_from_a_quarter_of_the_points() -> None:
-    black = np.zeros((3, 60, 60), np.float32)
-    image = surfels.draw(_disc(18, 10, 1.0, spacing=1.6), black)
+    image = surfels.draw(_disc(18, 10, 1.0, spacing=1.6), 0, BLACK)
     assert image.sum() / 3 == pytest.approx(np.pi * 18**2, rel=0.1)
     assert (image[:, 20:40, 20:40] > 0.999).all()
     y, x = np.mgrid[:60, :60]
     middle = np.asarray([(image[0] * x).sum(), (image[0] * y).sum()]) / image[0].sum()
     np.testing.assert_allclose(middle, [30.3, 29.6], atol=0.3)
+
+
+@pytest.mark.parametrize(("spacing", "fine"), [(0.7, True), (1.6, False)])
+def test_what_lies_outside_the_picture_does_not_reach_into_it(spacing: float, fine: bool) -> None:
+    axis = np.arange(-40, 100, spacing)
+    x, y = (v.ravel() for v in np.meshgrid(axis, axis))
+    inside = (np.minimum(x, y) > -3) & (np.maximum(x, y) < 62)
+    depth, light = np.where(inside, 0, 50), np.where(inside, 1.0, 0.0)
+    area = np.full(len(x), spacing**2)
+    splats = np.stack([x, y, depth, light, light, light, area]).astype(np.float32)
+    image = surfels.draw(splats, len(x) if fine else 0, BLACK)
+    np.testing.assert_allclose(image, 1.0, atol=1e-3)
 
 
 def test_a_camera_without_faults_averages_areas() -> None:

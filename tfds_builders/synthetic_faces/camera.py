@@ -102,8 +102,10 @@ def _blur(light: Array, camera: PoorCamera, factor: int) -> Array:
     blurred = ndimage.gaussian_filter(light, (0, sigma, sigma), mode="nearest", truncate=3)
     count, size = math.ceil(math.hypot(*path)) + 1, light.shape[1]
     padded = np.pad(blurred, ((0, 0), (count, count), (count, count)), mode="edge")
-    places = count + np.rint(np.linspace(-0.5, 0.5, count)[:, None] * path).astype(int)
-    return sum(padded[:, y : y + size, x : x + size] for x, y in places) / count
+    total = np.zeros_like(light)
+    for x, y in count + np.rint(np.linspace(-0.5, 0.5, count)[:, None] * path).astype(int):
+        total += padded[:, y : y + size, x : x + size]
+    return total / count
 
 
 def _film(light: Array) -> Array:

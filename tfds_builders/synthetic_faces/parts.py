@@ -158,12 +158,12 @@ def glasses(person: Identity, eyes: Array, step: float) -> list[Array]:
 
 
 def torso(person: Identity, outfit: int, step: float) -> Array:
-    """Makes neck and shoulders in one of the person's outfits."""
+    """Makes neck and shoulders in one of the outfits, half as dense as the head."""
     rng = np.random.default_rng([person.texture_seed, 3, outfit])
-    fine = np.linspace(26, 280, 1000)
+    fine = np.linspace(26, 300, 1000)
     slope = np.gradient(_body_width(fine), fine)
-    r = np.float32(spaced(fine, np.hypot(1, slope) / (1.5 * step)))[:, None]
-    half = np.arange(0, 1.6, step / 105)
+    r = np.float32(spaced(fine, np.hypot(1, slope) / (2.1 * step)))[:, None]
+    half = np.arange(0, 1.7, step / 75)
     a = np.concatenate([-half[:0:-1], half]).astype(np.float32)
     build = 0.05 * person.shape["jaw_width"] + 0.02 * person.shape["cheek_fat"]
     x = _body_width(r) * (1 + build * smoothstep(-r, -160, -110)) * np.sin(a)

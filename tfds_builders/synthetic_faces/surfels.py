@@ -13,6 +13,7 @@ the order of drawing does not matter.
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 from scipy import sparse
 
 from .fields import Array, tint
@@ -103,33 +104,49 @@ def front_depth(x: Array, y: Array, depth: Array, size: int) -> tuple[Array, Arr
     return pixel, nearest
 
 
-def draw(splats: Array, background: Array) -> Array:
-    """Draws splats over a background, both linear light: float32 [3, size, size]."""
+def draw(splats: Array, fine: int, background: Array) -> Array:
+    """Draws splats [7, n] over a background, both linear light: float32 [3, size, size].
+
+    The first `fine` may be a pixel apart, the others two: those are drawn at half the resolution.
+    """
     size = background.shape[1]
-    stride = size + 2 * _BORDER
-    # What lies beyond the border is swept onto it.
-    x, y = np.clip(splats[:2] + np.float32(_BORDER), 1, np.float32(stride - 2.01))
+    stride = size + 2 * _BORDER + size % 2
+    # What lies beyond the border is swept onto it, where it covers nothing.
+    places = splats[:2] + np.float32(_BORDER)
+    swept = np.clip(places, 1, np.float32(stride - 2.01))
+    (x, y), area = swept, splats[6] * (places == swept).all(0)
     pixel, nearest = front_depth(x, y, splats[2], stride)
     # A morphological closing fills holes of one pixel without moving silhouettes.
     padded = np.pad(nearest.reshape(stride, stride), 3, mode="edge")
-    closed = _over_nine(_over_nine(padded, np.maximum), np.minimum)
-    within = np.isfinite(_over_nine(closed, np.minimum)).ravel()
+    closed = over_nine(over_nine(padded, np.maximum), np.minimum)
+    within = np.isfinite(over_nine(closed, np.minimum)).ravel()
     behind = closed[1:-1, 1:-1].ravel()[pixel] - splats[2]
     values = np.empty((len(x), 5), np.float32)
-    values[:, 3], values[:, 4] = (behind < _TOLERANCE) * splats[6], splats[6]
+    values[:, 3], values[:, 4] = (behind < _TOLERANCE) * area, area
     np.multiply(splats[3:6].T, values[:, 3:4], out=values[:, :3])
-    total = _spread(x, y, values, stride)
-    bare = np.flatnonzero(within & ((total[:, 4] < 1 / _COVER_GAIN) | (total[:, 3] < 0.05)))
+    total = np.ascontiguousarray(_spread(x[:fine], y[:fine], values[:fine], stride).T)
+    total = total.reshape(5, stride, stride)
+    if fine < len(x):
+        x, y = (np.float32(0.5) * v[fine:] - np.float32(0.25) for v in (x, y))
+        half = _spread(x, y, values[fine:] / 4, stride // 2)
+        first = int(y.min())
+        half = np.ascontiguousarray(half.T).reshape(5, stride // 2, -1)[:, first:]
+        shape = (stride, 2 * half.shape[1])
+        for plane, coarse in zip(total, half, strict=True):
+            doubled = Image.fromarray(coarse).resize(shape, Image.Resampling.BILINEAR)
+            plane[2 * first :] += np.asarray(doubled)
+    total = total.reshape(5, -1)
+    bare = np.flatnonzero(within & ((total[4] < 1 / _COVER_GAIN) | (total[3] < 0.05)))
     bare = bare[(bare > stride) & (bare < stride**2 - stride - 1)]
-    total[bare] += sum(total[bare + step] for step in (-stride, -1, 1, stride))
+    total[:, bare] += sum(total[:, bare + step] for step in (-stride, -1, 1, stride))
     inside = slice(_BORDER, _BORDER + size)
-    planes = np.ascontiguousarray(total.T).reshape(5, stride, stride)[:, inside, inside]
+    planes = total.reshape(5, stride, stride)[:, inside, inside]
     cover = np.minimum(planes[4] * np.float32(_COVER_GAIN), 1) * (planes[3] > 0)
     return background * (1 - cover) + planes[:3] * (cover / np.maximum(planes[3], 1e-6))
 
 
-def _over_nine(values: Array, extreme: np.ufunc) -> Array:
-    """The extreme of each pixel and its eight neighbours, [n - 2, n - 2] of [n, n]."""
+def over_nine(values: Array, extreme: np.ufunc) -> Array:
+    """Returns the extreme of each pixel and its eight neighbours, [n - 2, n - 2] of [n, n]."""
     wide = extreme(extreme(values[:, :-2], values[:, 2:]), values[:, 1:-1])
     return extreme(extreme(wide[:-2], wide[2:]), wide[1:-1])
 
