@@ -188,6 +188,10 @@ def get_config(variant: str = "l1") -> RecognitionConfig:
 
 
 def _small(setting: str, config: RecognitionConfig) -> RecognitionConfig:
+    if setting == "l1":
+        # S3, by which L2's faces are aligned, goes on from S2: so does what L1's are aligned by.
+        longer = replace(config.alignment, landmarks="landmarks:s2_longer")
+        config = replace(config, alignment=longer)
     small = replace(
         config,
         classes=None,

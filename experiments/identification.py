@@ -19,6 +19,7 @@ from lrjax.inference.encoder import FaceEncoder, cached_embeddings
 from lrjax.report import draw, plots
 from lrjax.report.results import Result, claims
 from lrjax.report.tables import beside_paper
+from lrjax.tasks.runs import load_config
 
 SHOWN = 12
 
@@ -69,13 +70,14 @@ class Setting:
       paper: the paper's figures in percent, by metric; empty if it has no such row.
       encoder: the configuration whose encoder sees the faces; None for the context's, which is
         taken as it is.
-      alignment: how faces are aligned; its networks may be configurations.
+      alignment: how faces are aligned; its networks may be configurations. None: as those that
+        the encoder has learned from.
       shrunk: whether they are sharp faces made small.
     """
 
     paper: Mapping[str, float]
     encoder: str | None
-    alignment: AlignmentConfig = AlignmentConfig("resize")
+    alignment: AlignmentConfig | None = AlignmentConfig("resize")
     shrunk: bool = False
 
 
@@ -140,10 +142,14 @@ def load_encoder(context: Context, setting: Setting) -> FaceEncoder:
 def load_aligner(context: Context, setting: Setting, encoder: FaceEncoder) -> Aligner:
     """Load what aligns the faces of a setting to the template of its encoder."""
 
-    def source(name: str | None) -> str | None:
-        return str(context.run(name)) if name and ":" in name else name
+    how, find = setting.alignment, context.run
+    if how is None:
+        # The names in it are of this size already.
+        how, find = load_config(context.run(setting.encoder)).alignment, context.runs.ensure
 
-    how = setting.alignment
+    def source(name: str | None) -> str | None:
+        return str(find(name)) if name and ":" in name else name
+
     resolved = dataclasses.replace(
         how, landmarks=source(how.landmarks), upsample=source(how.upsample)
     )

@@ -194,6 +194,7 @@ class UNetConfig(NetworkConfig):
     """D2: sixteen residual blocks in four groups down and four up (K&C Fig. 5)."""
 
     name: str = "heatmap_discriminator"
+    # Paper: blocks and groups, no widths. Ours: after the usual U-Net, doubled from group to group.
     stem: int = 64
     widths: tuple[int, ...] = (64, 128, 256, 512)
     pooling: Literal["max", "average"] = "max"
@@ -217,6 +218,8 @@ class CriticConfig(NetworkConfig):
     """D1 and D3: six spectrally normalised residual blocks."""
 
     name: str = "image_discriminator"
+    # Paper: neither their number nor widths. Ours: after G1's published ancestor, whose critic has
+    # six such blocks.
     widths: tuple[int, ...] = (128, 128, 256, 256, 512, 512)
     hidden: int = 512
     # Paper: pooling in the "last three" layers (text), "last two" (Fig. 3). Ours: three, 32 -> 4.

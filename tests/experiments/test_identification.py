@@ -18,7 +18,7 @@ from lrjax.experiments.context import Context
 from lrjax.experiments.identification import CHENG, KUMAR, Measured, load_aligner, write
 from lrjax.tasks import data
 from lrjax.tasks.recognition import RecognitionConfig
-from lrjax.tasks.runs import find_config
+from lrjax.tasks.runs import Runs, find_config
 
 TABLES = recognition.TABLES | csri.TABLES
 
@@ -26,7 +26,8 @@ TABLES = recognition.TABLES | csri.TABLES
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_names_what_can_be_trained_in_every_size(name: str) -> None:
     for setting in TABLES[name].settings.values():
-        for run in (setting.encoder, setting.alignment.landmarks, setting.alignment.upsample):
+        how = setting.alignment or find_config(setting.encoder).alignment
+        for run in (setting.encoder, how.landmarks, how.upsample):
             if run is not None and ":" in run:
                 for size in SIZES:
                     find_config(sized(run, size))
@@ -88,7 +89,10 @@ def test_faces_are_aligned_alike_and_by_last_weights(
 ) -> None:
     """Training and test faces, by the last weights of whatever is a run."""
     context = Context.create("small", tmp_path, tmp_path, tmp_path)
-    monkeypatch.setattr(Context, "run", lambda self, name: tmp_path / name.replace(":", "-"))
+    monkeypatch.setattr(Runs, "ensure", lambda self, name: tmp_path / name.replace(":", "-"))
+    monkeypatch.setattr(
+        identification, "load_config", lambda run: find_config(run.name.replace("-", ":", 1))
+    )
     asked: list[tuple[object, ...]] = []
 
     def load(alignment: AlignmentConfig, template: object, **options: object) -> None:
@@ -99,12 +103,12 @@ def test_faces_are_aligned_alike_and_by_last_weights(
     for setting in TABLES[name].settings.values():
         load_aligner(context, setting, encoder)
         (found, which) = asked.pop()
-        assert which == ("last" if ":" in setting.alignment.landmarks else None)
+        how = setting.alignment or find_config(f"{setting.encoder}-small").alignment
+        assert which == ("last" if ":" in how.landmarks else None)
         assert (found.flip, found.passes, found.fit) == (False, 1, "similarity")
         if name == "table2a":
-            trained = find_config(setting.encoder).alignment
-            folder = tmp_path / trained.landmarks.replace(":", "-")
-            assert found == dataclasses.replace(trained, landmarks=str(folder))
+            folder = tmp_path / how.landmarks.replace(":", "-")
+            assert found == dataclasses.replace(how, landmarks=str(folder))
 
 
 def test_training_faces_are_aligned_by_last_weights(
