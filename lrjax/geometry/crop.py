@@ -1,7 +1,7 @@
 """Parts of images, without aliasing: boxes, squares, centres, and any affine transform.
 
-Images are Pillow's in RGB; what is beyond them is black, unless said otherwise. Boxes are (x, y, w, h) and cover columns
-x to x + w - 1. Nothing here needs JAX.
+Images are Pillow's in RGB; what is beyond them is black, unless said otherwise. Boxes are
+(x, y, w, h) and cover columns x to x + w - 1. Nothing here needs JAX.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ from lrjax.training.parallel import AXIS, mean
 from lrjax.training.state import Metrics, State
 from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 
+_LEAST = 1e-12  # that a loss is taken to be where it is divided by
 # Branch -> the network that holds its class weights.
 CLASSIFIERS = {"labelled": "classifier", "native": "native_classifier"}
 
@@ -278,7 +279,9 @@ def losses(
     if "labelled" in parts:
         # Eq. 3's balance, which the paper's λ_sr alone does not tell.
         weighted = metrics["weighted/sr"]
-        metrics["weighted/sr_to_identity"] = weighted / (metrics["loss"] - weighted)
+        # Faces of a small batch may be told apart without any loss.
+        identity = jnp.maximum(metrics["loss"] - weighted, _LEAST)
+        metrics["weighted/sr_to_identity"] = weighted / identity
     players = ("upsampler", "encoder", *(CLASSIFIERS[name] for name in parts))
     return {players[config.frozen :]: total}, metrics, centres
 
@@ -297,7 +300,7 @@ def preprocess(config: CSRIConfig, name: str, crops: jax.Array) -> jax.Array:
 
 
 def resized(config: CSRIConfig, refined: jax.Array) -> jax.Array:
-    """Resize refined faces [B, H, W, 3] to the size that the encoder sees, where that is another."""
+    """Resize refined faces [B, H, W, 3] to the height and width that the encoder sees."""
     return enlarged(refined, *build(config.network).size)
 
 
