@@ -2,6 +2,7 @@
 
 lrjax train csri:joint                     step 1: the synthetic branch, on CelebA
 lrjax train csri:csri                      step 2: with the native branch, on TinyFace as well
+lrjax train csri:native_only               a control: step 2 without the synthetic branch
 lrjax train csri:joint_tuned               Table 6: step 1, then the encoder alone on TinyFace
 lrjax train csri:vdsr_centreface           Tables 5 and 6: independent networks; the encoder is
                                            fine-tuned on TinyFace as the other one refines it (also
@@ -10,59 +11,84 @@ lrjax train csri:csri-small                narrow, on half as many pixels, a sho
                                            CPU (all have these suffixes)
 lrjax train csri:csri-quick                the same on drawn people
 
-Each goes on from the run before it, which is trained if need be: csri and joint_tuned from
-csri:joint, the independent ones from super_resolution:vdsr and recognition:centreface.
+Each goes on from the run before it, which is trained if need be: csri, native_only and joint_tuned
+from csri:joint, the independent ones from super_resolution:vdsr and recognition:centreface.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
-from lrjax.config import AlignmentConfig, TrainConfig
-from lrjax.configs import SHORT, split, super_resolution, variants, with_sized_runs
-from lrjax.configs.recognition import SOLVER
+from lrjax.config import AlignmentConfig, GroupConfig, OptimizerConfig, TrainConfig
+from lrjax.configs import SHORT, recognition, split, super_resolution, variants, with_sized_runs
+from lrjax.configs.recognition import NATIVE_BATCH, NATIVE_EXAMPLES, SHIFT, SOLVER
 from lrjax.models.encoders import EncoderConfig
-from lrjax.models.registry import build
 from lrjax.tasks.csri import CSRIConfig
 
 # Paper: no schedule. Ours: CentreFace's in step 1, and a tenth of its rate after that, as VDSR's
 # part of the network has learned by then.
 _FINE = replace(SOLVER, learning_rate=SOLVER.learning_rate / 10)
+# Paper: silent on the rate of the super-resolution part. Ours: a tenth of the encoder's, at which
+# VDSR learns alone, too: at CentreFace's, its pixels diverge within ten steps.
+_UPSAMPLER = GroupConfig(r"^upsampler\.", rate=0.1)
+
+
+def _jointly(config: OptimizerConfig) -> OptimizerConfig:
+    return replace(config, groups=(_UPSAMPLER, *config.groups))
+
+
 _STEP1 = CSRIConfig(
     native=(),
     classes=10_177,
-    optimizer=replace(SOLVER, clip_norm=10.0),
+    shift=SHIFT,
+    optimizer=_jointly(SOLVER),
     train=TrainConfig(batch_size=256, steps=28_000, feed="host", readers=8),
 )
+# Half of each batch is native.
 _STEP2 = replace(
     _STEP1,
     native=CSRIConfig.native,
     native_classes=2570,
+    holdout=0.0,
     initial="csri:joint",
-    optimizer=replace(_FINE, clip_norm=10.0),
-    train=replace(_STEP1.train, steps=14_000),
+    optimizer=_jointly(_FINE),
+    train=replace(_STEP1.train, batch_size=2 * NATIVE_BATCH, steps=NATIVE_EXAMPLES // NATIVE_BATCH),
 )
-_TUNED = replace(
+# Not in the paper: what the synthetic branch is worth in step 2.
+_NATIVE_ONLY = replace(
     _STEP2,
     labelled=(),
     classes=None,
-    frozen=True,
-    optimizer=_FINE,
-    train=TrainConfig(batch_size=256, steps=2_800),
+    train=TrainConfig(batch_size=NATIVE_BATCH, steps=_STEP2.train.steps),
 )
 # The names that Tables 5 and 6 use, and the variants of super_resolution that they stand for.
 REFINERS = {"srcnn": "srcnn", "vdsr": "vdsr", "drrn": "drrn_b1u9"}
 ENCODERS = ("centreface", "vggface")
+
+
+def _frozen(encoder: str) -> CSRIConfig:
+    """Fine-tune an encoder behind a refiner that does not learn, as it is fine-tuned alone."""
+    alone = recognition.SETTINGS[f"{encoder}_tuned"]
+    return replace(
+        _NATIVE_ONLY,
+        frozen=True,
+        network=alone.network,
+        optimizer=alone.optimizer,
+        train=alone.train,
+    )
+
+
 SETTINGS = {
     "joint": _STEP1,
     "csri": _STEP2,
-    "joint_tuned": _TUNED,
+    "native_only": _NATIVE_ONLY,
+    "joint_tuned": _frozen("centreface"),
     **{
         f"{refiner}_{encoder}": replace(
-            _TUNED,
+            _frozen(encoder),
             initial=None,
             initial_refiner=f"super_resolution:{REFINERS[refiner]}",
-            network=EncoderConfig(encoder),
             initial_encoder=f"recognition:{encoder}",
         )
         for encoder in ENCODERS
@@ -79,17 +105,19 @@ def get_config(variant: str = "csri") -> CSRIConfig:
     if size in ("small", "quick"):
         config = _small(setting, config)
     if size == "quick":
-        config = _quick(config)
-    # The refiner that it goes on from, at the size that its encoder sees.
-    refiner = setting.partition("_")[0]
-    trained = super_resolution.get_config(f"{REFINERS.get(refiner, 'vdsr')}-{size}").network
-    config = replace(config, refiner=replace(trained, image_size=build(config.network).size))
+        config = _quick(setting, config)
+    # The refiner that it goes on from, at the size that it has learned on.
+    name = REFINERS.get(setting.partition("_")[0], "vdsr")
+    refiner = super_resolution.get_config(f"{name}-{size}").network
+    # The sum of its squares shall weigh as much where pixels are fewer.
+    pixels = [math.prod(sizes) for sizes in (config.refiner.image_size, refiner.image_size)]
+    config = replace(config, refiner=refiner, sr=config.sr * pixels[0] / pixels[1])
     return with_sized_runs(config, size)
 
 
 def _small(setting: str, config: CSRIConfig) -> CSRIConfig:
-    # As many native faces as the encoders are fine-tuned on: half of each of its batches.
-    steps = {"joint": 400, "csri": 600}.get(setting, 250)
+    # Steps, and native faces in a batch, as of the encoders that are trained and fine-tuned alone.
+    steps, batch = 500 if setting == "joint" else 600, 32 if config.labelled else 16
     return replace(
         config,
         classes=None,
@@ -97,11 +125,14 @@ def _small(setting: str, config: CSRIConfig) -> CSRIConfig:
         native_classes=None,
         network=EncoderConfig(f"{config.network.name}_56", width=1 / 6, dropout=0.0),
         optimizer=SHORT,
-        train=TrainConfig(batch_size=32, steps=steps, evaluate_every=steps, checkpoint_every=100),
+        train=TrainConfig(
+            batch_size=batch, steps=steps, evaluate_every=steps, checkpoint_every=100
+        ),
     )
 
 
-def _quick(small: CSRIConfig) -> CSRIConfig:
+def _quick(setting: str, small: CSRIConfig) -> CSRIConfig:
+    steps, batch = 150 if setting == "joint" else 120, 16 if small.labelled else 8
     return replace(
         small,
         labelled=small.labelled and ("synthetic_identities:hr",),
@@ -110,5 +141,5 @@ def _quick(small: CSRIConfig) -> CSRIConfig:
         native=small.native and ("synthetic_identities:train",),
         holdout=0.1,
         network=replace(small.network, width=1 / 8),
-        train=TrainConfig(batch_size=16, steps=60, samples=0),
+        train=TrainConfig(batch_size=batch, steps=steps, samples=0),
     )

@@ -388,9 +388,10 @@ def test_super_resolution_is_trained_as_its_papers_say() -> None:
     ("setting", "batch", "epochs", "rates", "piece"),
     [
         ("srcnn", 128, 170, (1e-4, 1e-4, 1e-4, 1e-4), 21),
-        ("vdsr", 64, 80, (0.1, 0.01, 1e-3, 1e-4), 41),
-        ("drrn_b1u9", 128, 50, (0.1, 0.05, 0.025, 0.0125), 31),
-        ("drrn_b1u25", 128, 50, (0.1, 0.05, 0.025, 0.0125), 31),
+        # Of these, a tenth of the authors' rate.
+        ("vdsr", 64, 80, (0.01, 1e-3, 1e-4, 1e-5), 41),
+        ("drrn_b1u9", 128, 50, (0.01, 0.005, 0.0025, 0.00125), 31),
+        ("drrn_b1u25", 128, 50, (0.01, 0.005, 0.0025, 0.00125), 31),
     ],
 )
 def test_refiners_are_trained_as_its_papers_say(
@@ -407,7 +408,9 @@ def test_refiners_are_trained_as_its_papers_say(
     every = {"vdsr": 250}.get(setting, 200)
     found = [float(schedule(n * every + 10)) for n in range(4)]
     np.testing.assert_allclose(found, rates, rtol=1e-5)
-    assert optimizer.adjustable_clip == (None if setting == "srcnn" else 0.01)
+    # Theirs, θ = 0.01 at a rate of 0.1, diverges within a step.
+    assert optimizer.clip_norm == (None if setting == "srcnn" else 0.4)
+    assert optimizer.adjustable_clip is None
     # Half of the sum of squares over a piece of pixels in [0, 1], from their mean in [-1, 1].
     squares = np.random.default_rng(0).normal(size=(piece, piece)) ** 2
     np.testing.assert_allclose(config.pixel * 4 * squares.mean(), squares.sum() / 2)
@@ -427,11 +430,11 @@ def test_refiners_are_trained_as_its_papers_say(
         )
 
 
-@pytest.mark.parametrize(("setting", "slow"), [("srcnn", 1e-5), ("drrn_b1u9", 0.01)])
+@pytest.mark.parametrize(("setting", "slow"), [("srcnn", 1e-5), ("drrn_b1u9", 0.001)])
 def test_layers_that_learn_slowly_are_those_of_the_authors(setting: str, slow: float) -> None:
     config = find_config(f"super_resolution:{setting}")
     params = zeros(build(config.network).shapes())["params"]
-    plain = dataclasses.replace(config.optimizer, weight_decay=0.0, adjustable_clip=None)
+    plain = dataclasses.replace(config.optimizer, weight_decay=0.0, clip_norm=None)
     optimizer = make_optimizer(plain, 9)
     ones = jax.tree.map(np.ones_like, params)
     update, _ = optimizer.update(ones, optimizer.init(params), params)
