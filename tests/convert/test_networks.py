@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -288,7 +289,7 @@ def test_mobilefacenet_of_either_format(weights: Path) -> None:
         for file in ("mobilefacenet.pt", "mobilefacenet.safetensors")
     )
     assert sum(leaf.size for leaf in jax.tree.leaves(one["params"])) == 999_936
-    jax.tree.map(np.testing.assert_array_equal, one, other)
+    chex.assert_trees_all_equal(one, other)
 
 
 @pytest.mark.slow
