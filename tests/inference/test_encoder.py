@@ -143,6 +143,30 @@ def test_a_split_is_aligned_and_embedded_in_one_pass(
     assert found.note == "7 of 11"
 
 
+def test_faces_beyond_a_size_are_never_all_there(
+    columns: FaceEncoder,
+    faces: np.ndarray,
+    identities: Identities,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Streaming(Counted):
+        def __call__(self, identities: Identities, cache: Path | None = None) -> Aligned:
+            raise AssertionError("all faces at once")
+
+    streaming, options = Streaming(faces), {"batch": 4, "cache": tmp_path}
+    bytes_of_all = faces.nbytes
+    monkeypatch.setattr(encoder, "LARGEST_KEPT", bytes_of_all - 1)
+    found = cached_embeddings(columns, streaming, identities, **options)
+    np.testing.assert_array_equal(found.features, columns.embed(faces, "sum", 4))
+    again = cached_embeddings(columns, streaming, identities, **options)
+    np.testing.assert_array_equal(again.features, found.features)
+    assert streaming.asked == 1  # the features are kept
+    monkeypatch.setattr(encoder, "LARGEST_KEPT", bytes_of_all)
+    with pytest.raises(AssertionError, match="all faces at once"):
+        cached_embeddings(columns, streaming, identities, flip="none", **options)
+
+
 def test_features_are_kept_while_nothing_changes(
     columns: FaceEncoder, faces: np.ndarray, identities: Identities, tmp_path: Path
 ) -> None:
