@@ -1,4 +1,4 @@
-"""CentreFace (Wen et al. 2016): a face recogniser of plain convolutions and residual units.
+"""CentreFace (Wen et al. 2016): a face encoder of plain convolutions and residual units.
 
 The layout is that of the released network, github.com/ydwen/caffe-face. There is no BatchNorm;
 every convolution is followed by a PReLU of one slope per channel.

@@ -1,4 +1,4 @@
-"""DeepID2 (Sun et al. 2014): a small face recogniser of one face patch.
+"""DeepID2 (Sun et al. 2014): a small face encoder of one face patch.
 
 Paper: the third convolution shares its weights in 2×2 regions only, and the fourth nowhere. Ours:
 ordinary convolutions, as in its public ports. Paper: 25 patches of 400 are chosen, and a joint

@@ -1,4 +1,4 @@
-"""Inception-ResNet v1 (Szegedy et al.) in the layout of facenet, a face recogniser."""
+"""Inception-ResNet v1 (Szegedy et al.) in the layout of facenet, a face encoder."""
 
 from typing import Any
 

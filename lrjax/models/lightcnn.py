@@ -1,4 +1,4 @@
-"""LightCNN-29 (Wu et al.), versions 1 and 2: a face recogniser on grey images.
+"""LightCNN-29 (Wu et al.), versions 1 and 2: a face encoder on grey images.
 
 Its activation is the maximum of two halves of a layer's channels (MFM). There is no BatchNorm,
 and every layer has a bias.

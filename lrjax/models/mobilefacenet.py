@@ -1,4 +1,4 @@
-"""MobileFaceNet (Chen et al.): a face recogniser of a million parameters.
+"""MobileFaceNet (Chen et al.): a face encoder of a million parameters.
 
 The layout is that of github.com/foamliu/MobileFaceNet, for which public weights exist: inverted
 residual blocks as in MobileNet v2 (ReLU up to 6), then one global depthwise convolution.

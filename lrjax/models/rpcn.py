@@ -66,7 +66,7 @@ class CoupledConvolutions(nn.Module):
 
 
 class RPCN(nn.Module):
-    """A recogniser whose convolutions, "features", have learned to enlarge faces before.
+    """A face encoder whose convolutions, "features", have learned to enlarge faces before.
 
     Attributes:
         shared: share of each layer's filters that low and high resolution have in common.
@@ -83,7 +83,7 @@ class RPCN(nn.Module):
     dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
-        """What is not a recogniser's alone; "decoder" is for `refine`."""
+        """What is not a face encoder's alone; "decoder" is for `refine`."""
         if not 0 <= self.shared <= 1:
             raise ValueError(f"shared must be from 0 to 1, not {self.shared}")
         self.features = CoupledConvolutions(self.width, self.shared, self.dtype)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+from flax.errors import FlaxError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
@@ -127,14 +128,21 @@ def load(
     """
     path = locate(source, role, which)
     variables, about = read(path)
-    config = from_dict(NetworkConfig, about["network"])
-    network = build(config, axis_name)
+    try:
+        config = from_dict(NetworkConfig, about["network"])
+        network = build(config, axis_name)
+        shapes = network.shapes()
+    except (InputError, ArithmeticError, TypeError, ValueError, FlaxError) as error:
+        raise InputError(
+            f"The weights file {path} describes a network that cannot be built ({_reason(error)}); "
+            "get or write the file again."
+        ) from error
     if network.kind not in kinds:
         raise InputError(
             f"The weights file {path} holds {WORDS[network.kind]} "
             f"({config.name}); name one with {' or '.join(WORDS[kind] for kind in kinds)}."
         )
-    unfit = misfit(variables, network.shapes())
+    unfit = misfit(variables, shapes)
     if unfit is not None:
         raise InputError(
             f"The arrays in {path} are not those of the {config.name} that it describes: {unfit}; "

@@ -3,6 +3,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,7 +112,7 @@ def test_host_and_device_feed_the_same_crops(config: RecognitionConfig, tmp_path
     for number, batch in enumerate(batches.from_host(key, data["host"], count, start=0, stop=3)):
         state = State.create({}, {}, key).replace(step=jnp.asarray(number))
         here, there = resident(state, data["device"]), streamed(state, batch)
-        jax.tree.map(np.testing.assert_array_equal, here, there)
+        chex.assert_trees_all_equal(here, there)
         seen.append(np.asarray(here[0]))
     assert seen[0].shape == (4, *size, 3)
     assert np.std(seen[0]) > 10

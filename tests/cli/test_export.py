@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_the_file_is_the_network(tiny_weights: Path, tmp_path: Path) -> None:
     output = exported(tiny_weights, "--out", out)
     variables, about = weights.read(out)
     original, metadata = weights.read(tiny_weights / "last" / "g2.safetensors")
-    jax.tree.map(np.testing.assert_array_equal, variables, original)
+    chex.assert_trees_all_equal(variables, original)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(original["params"]))
     assert f"{parameters:,} parameters" in output
     assert "step 7 of" in output

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 import people
@@ -503,7 +504,7 @@ def test_biases_and_the_classifier_learn_at_the_rates_of_lightcnn_s_script() -> 
             expected,
             is_leaf=lambda node: isinstance(node, tuple),
         )
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), update, wanted)
+        chex.assert_trees_all_close(update, wanted, rtol=1e-6)
 
 
 @pytest.mark.slow

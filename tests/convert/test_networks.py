@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -264,7 +265,7 @@ def test_shapes_and_values_are_checked() -> None:
 
 
 def test_what_can_be_converted_is_what_has_published_weights_for_pytorch() -> None:
-    # Those of CSRI's generic recognisers were published for Caffe and MatConvNet.
+    # Those of CSRI's generic face encoders were published for Caffe and MatConvNet.
     csri = {name for name in ENCODERS if name.startswith(("centre", "sphere", "vgg", "deep"))}
     assert set(CONVERSIONS) == {*ENCODERS, "vdsr", "vgg19"} - csri - {"rpcn"}
 
@@ -288,7 +289,7 @@ def test_mobilefacenet_of_either_format(weights: Path) -> None:
         for file in ("mobilefacenet.pt", "mobilefacenet.safetensors")
     )
     assert sum(leaf.size for leaf in jax.tree.leaves(one["params"])) == 999_936
-    jax.tree.map(np.testing.assert_array_equal, one, other)
+    chex.assert_trees_all_equal(one, other)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,7 +80,7 @@ def test_streamed_batches_are_those_that_are_gathered_on_the_device() -> None:
     streamed = list(batches.from_host(key, DATA, BATCH, start=0, stop=9))
     assert len(streamed) == 9
     for ours, theirs in zip(streamed, here, strict=True):
-        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+        chex.assert_trees_all_equal(ours, theirs)
     for name, count in BATCH.items():
         np.testing.assert_array_equal(here[3][name]["example_index"], np.arange(count))
         chosen = batches.draw(batches.order_key(key, name), 3, len(DATA[name]["points"]), count)
@@ -91,7 +92,7 @@ def test_a_stream_that_starts_later_continues() -> None:
     whole = list(batches.from_host(key, DATA, BATCH, start=0, stop=6))
     rest = list(batches.from_host(key, DATA, BATCH, start=4, stop=6))
     assert len(rest) == 2
-    jax.tree.map(np.testing.assert_array_equal, whole[4:], rest)
+    chex.assert_trees_all_equal(whole[4:], rest)
 
 
 def test_a_stream_survives_the_donation_of_its_key() -> None:
@@ -99,7 +100,7 @@ def test_a_stream_survives_the_donation_of_its_key() -> None:
     expected = list(batches.from_host(jax.random.key(5), DATA, BATCH, start=0, stop=8))
     stream = batches.from_host(key, DATA, BATCH, start=0, stop=8)
     key.delete()
-    jax.tree.map(np.testing.assert_array_equal, list(stream), expected)
+    chex.assert_trees_all_equal(list(stream), expected)
 
 
 def test_processes_take_their_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +112,7 @@ def test_processes_take_their_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(jax, "process_index", lambda index=index: index)
         parts += batches.from_host(key, DATA, BATCH, start=2, stop=3)
     joined = jax.tree.map(lambda a, b: np.concatenate([a, b]), *parts)
-    jax.tree.map(np.testing.assert_array_equal, joined, whole)
+    chex.assert_trees_all_equal(joined, whole)
 
 
 def test_padded_batches_hold_everything_once() -> None:
@@ -136,9 +137,9 @@ def test_examples_may_be_read_when_they_are_needed() -> None:
     key = jax.random.key(5)
     ways = [batches.from_host(key, d, {"people": 4}, start=1, stop=5) for d in (whole, lazy)]
     for a, b in zip(*map(list, ways), strict=True):
-        jax.tree.map(np.testing.assert_array_equal, a, b)
+        chex.assert_trees_all_equal(a, b)
     for a, b in zip(*(batches.padded(d["people"], 4) for d in (whole, lazy)), strict=True):
-        jax.tree.map(np.testing.assert_array_equal, a, b)
+        chex.assert_trees_all_equal(a, b)
 
 
 def test_the_first_examples_are_known_by_their_index() -> None:
@@ -214,13 +215,13 @@ def test_pairs_are_the_same_on_the_device_from_the_host_and_on_several(devices: 
     run = jax.jit(whole)
     streamed = list(batches.from_host(key, data, count, start=0, stop=4))
     resumed = list(batches.from_host(key, data, count, start=3, stop=4))
-    jax.tree.map(np.testing.assert_array_equal, streamed[3:], resumed)
+    chex.assert_trees_all_equal(streamed[3:], resumed)
     for number, theirs in enumerate(streamed):
         ours = jax.device_get(run(jnp.asarray(number), data))
         for part in ours["people"]["label"].reshape(devices, -1, 2):
             assert part.shape == (8 // devices, 2)  # each device has whole pairs
         joined = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), ours)
-        jax.tree.map(np.testing.assert_array_equal, joined, theirs)
+        chex.assert_trees_all_equal(joined, theirs)
         assert set(theirs["people"]) == {"images", "points", "label", "example_index"}
 
 

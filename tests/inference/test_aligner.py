@@ -190,7 +190,7 @@ def test_portions_and_the_cache_change_nothing(
     assert [len(images) for images in portions] == [2, 2, 1]
     np.testing.assert_array_equal(np.concatenate(portions), whole.images)
     kept = aligner(marked, tmp_path)
-    monkeypatch.setattr(module, "decode_rgb", None)  # nothing is decoded a second time
+    monkeypatch.setattr(module, "decode_identity", None)  # nothing is decoded a second time
     again = aligner(marked, tmp_path)
     for other in (kept, again):
         np.testing.assert_array_equal(other.images, whole.images)

@@ -60,7 +60,7 @@ def test_the_middle_of_a_frame_is_the_aligned_face(people: Identities, tmp_path:
 
 def test_they_are_kept(people: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = frames(people, tmp_path)
-    monkeypatch.setattr(aligner, "decode_rgb", None)
+    monkeypatch.setattr(aligner, "decode_identity", None)
     again = frames(people, tmp_path)
     np.testing.assert_array_equal(again.images, first.images)
     assert again.note == first.note

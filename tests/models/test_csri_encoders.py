@@ -1,4 +1,4 @@
-"""The recognisers that CSRI is compared with: their layers by hand and against PyTorch."""
+"""The face encoders that CSRI is compared with: their layers by hand and against PyTorch."""
 
 from __future__ import annotations
 

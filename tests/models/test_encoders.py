@@ -1,4 +1,4 @@
-"""The face recognisers and VDSR: their layers by hand, and what holds for all of them."""
+"""The face encoders and VDSR: their layers by hand, and what holds for all of them."""
 
 from __future__ import annotations
 

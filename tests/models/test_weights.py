@@ -155,6 +155,25 @@ def test_unknown_networks_are_named(tmp_path: Path) -> None:
         weights.load(tmp_path / "f", "encoder", ("encoder",))
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"name": "srresnet", "size": [0, 0]},
+        {"name": "srresnet", "size": [8, -8]},
+        {"name": "srresnet", "blocks": "many"},
+        {"name": "heatmap_generator", "widths": []},
+        {"name": "heatmap_generator", "size": 0},
+        {"name": "heatmap_generator", "stem": -3},
+    ],
+)
+def test_networks_that_cannot_be_built_are_refused(config: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    about = json.dumps({"network": config, "provenance": {}})
+    save_file({"a": np.ones(2, np.float32)}, path, metadata={"lrjax": about})
+    with pytest.raises(InputError, match=r"net\.safetensors .*; get or write the file again"):
+        weights.load(path, "g2", ("landmarks", "upsampler"))
+
+
 def test_weights_are_found_in_run_folders(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(InputError, match=r"There is no weights file .*none"):

@@ -26,7 +26,7 @@ SIDE = 16
 
 
 class Small(nn.Module):
-    """A recogniser with a part of everything: a convolution, BatchNorm, dropout, a linear layer."""
+    """A face encoder with a part of everything: convolution, BatchNorm, dropout, a linear layer."""
 
     width: float = 1.0
     dropout: float = 0.0

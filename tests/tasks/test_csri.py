@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -207,10 +208,7 @@ def test_without_native_faces_it_is_the_first_step_which_others_go_on_from(
     assert both.batch == {"labelled": 4, "native": 4}
     second = init_state(both, jax.random.key(4))
     for name in ("upsampler", "encoder", "classifier"):
-        for a, b in zip(
-            *(jax.tree.leaves(s.nets[name].params) for s in (state, second)), strict=True
-        ):
-            np.testing.assert_array_equal(a, b)
+        chex.assert_trees_all_equal(state.nets[name].params, second.nets[name].params)
 
     tuned = dataclasses.replace(
         PLAIN, labelled=(), classes=None, frozen=True, initial=str(tmp_path)
@@ -219,8 +217,7 @@ def test_without_native_faces_it_is_the_first_step_which_others_go_on_from(
     assert set(before.nets) == {"upsampler", "encoder", "native_classifier"}
     assert before.nets["upsampler"].opt_state == ()
     pairs = [jax.device_get(s.nets["upsampler"].params) for s in (state, after)]
-    for a, b in zip(*map(jax.tree.leaves, pairs), strict=True):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(*pairs)
     assert "sr" not in values
     moved = jax.device_get((before.nets["encoder"].params, after.nets["encoder"].params))
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, moved), strict=True))

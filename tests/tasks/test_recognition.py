@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import chex
 import child
 import flax.linen as nn
 import jax
@@ -80,8 +81,7 @@ def test_one_device_continues_what_four_began_with_split_classes(
     alone = run(tmp_path)
     assert Checkpoints(devices / "run", 2).latest() == 4  # stopped once, after two steps
     continued = run(devices / "run")
-    for a, b in zip(jax.tree.leaves(alone.nets), jax.tree.leaves(continued.nets), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(alone.nets, continued.nets, rtol=1e-4, atol=1e-5)
 
 
 def test_a_step_of_gradient_descent_by_hand() -> None:
@@ -302,7 +302,7 @@ def test_a_run_learns_to_tell_people_apart(tmp_path: Path, monkeypatch: pytest.M
         folder = tmp_path / "run" / which
         assert {p.stem for p in folder.iterdir()} == {"encoder", "classifier"}
     variables, about = weights_files.read(tmp_path / "run" / "last" / "encoder.safetensors")
-    jax.tree.map(np.testing.assert_array_equal, variables, state.nets["encoder"].variables)
+    chex.assert_trees_all_equal(variables, state.nets["encoder"].variables)
     assert about["network"] == to_dict(STILL)
     assert about["provenance"] | {"lrjax": "any"} == {
         "task": "recognition",

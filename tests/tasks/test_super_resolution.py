@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -217,7 +218,7 @@ def test_a_step_refines_what_it_made_small() -> None:
         *map(jax.tree.leaves, (moved.params, net.params, slope)), strict=True
     ):
         np.testing.assert_allclose(after, before - 0.1 * change, atol=1e-4 * max(scale, 1.0))
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), moved.stats, stats)
+    chex.assert_trees_all_close(moved.stats, stats, rtol=1e-3, atol=1e-4)
 
 
 def test_batch_statistics_are_those_of_all_devices() -> None:

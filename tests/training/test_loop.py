@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -194,10 +195,7 @@ def test_streamed_batches_train_as_resident_arrays_do(
 ) -> None:
     state, _ = whole
     streamed = fit(tmp_path, config=dataclasses.replace(CONFIG, feed="host"))
-    for ours, theirs in zip(
-        jax.tree.leaves(streamed.nets), jax.tree.leaves(state.nets), strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(streamed.nets, state.nets, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("samples", [0, 2])

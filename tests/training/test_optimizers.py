@@ -157,12 +157,12 @@ def descended(config: OptimizerConfig, net: str, name: str, rate: float, decay: 
 
 def test_gradient_descent_decays_and_keeps_its_velocity_as_pytorch_does() -> None:
     plain = dataclasses.replace(LIGHTCNN, groups=())
-    descended(plain, "recogniser", "bias", rate=0.01, decay=0.1)
+    descended(plain, "encoder", "bias", rate=0.01, decay=0.1)
 
 
 def test_groups_learn_at_rates_of_their_own() -> None:
-    descended(LIGHTCNN, "recogniser", "kernel", rate=0.01, decay=0.1)
-    descended(LIGHTCNN, "recogniser", "bias", rate=0.02, decay=0.0)
+    descended(LIGHTCNN, "encoder", "kernel", rate=0.01, decay=0.1)
+    descended(LIGHTCNN, "encoder", "bias", rate=0.02, decay=0.0)
     descended(LIGHTCNN, "classifier", "kernel", rate=0.1, decay=0.1)
     # The first group that matches counts: "^classifier", since the bias is in a layer here.
     descended(LIGHTCNN, "classifier", "bias", rate=0.1, decay=0.1)

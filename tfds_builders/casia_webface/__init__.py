@@ -1,1 +1,1 @@
-"""CASIA-WebFace: people for training recognisers."""
+"""CASIA-WebFace: people for training face encoders."""

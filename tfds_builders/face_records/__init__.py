@@ -1,1 +1,1 @@
-"""Faces for training recognisers, in the record files of the MS-Celeb-1M family."""
+"""Faces for training face encoders, in the record files of the MS-Celeb-1M family."""
