@@ -57,6 +57,8 @@ from lrjax.training.parallel import AXIS, mean
 from lrjax.training.state import Metrics, State
 from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 
+# What a loss is taken to be at least where it is divided by.
+_LEAST = 1e-12
 # Branch -> the network that holds its class weights.
 CLASSIFIERS = {"labelled": "classifier", "native": "native_classifier"}
 
@@ -282,7 +284,9 @@ def losses(
     if "labelled" in parts:
         # Eq. 3's balance, which the paper's λ_sr alone does not tell.
         weighted = metrics["weighted/sr"]
-        metrics["weighted/sr_to_identity"] = weighted / (metrics["loss"] - weighted)
+        # The people of a small batch may all be known for sure.
+        identity = jnp.maximum(metrics["loss"] - weighted, _LEAST)
+        metrics["weighted/sr_to_identity"] = weighted / identity
     players = ("upsampler", "encoder", *(CLASSIFIERS[name] for name in parts))
     return {players[config.frozen :]: total}, metrics, centres
 

@@ -162,6 +162,25 @@ def test_faces_are_refined_at_the_refiners_size_and_then_resized_to_the_encoders
     np.testing.assert_allclose(embedded, features, rtol=1e-3, atol=1e-4)
 
 
+def test_pixels_are_learned_on_when_everybody_is_known_for_sure() -> None:
+    """No metric is infinite then, which would keep the old state."""
+    joint = dataclasses.replace(PLAIN, native=(), native_classes=None)
+    state = init_state(csri.make(joint, 10), jax.random.key(3))
+    sure = state.nets["classifier"]
+    biases = jnp.array([1e6, 0.0, 0.0])
+    params = {"kernel": 0 * sure.params["kernel"], "bias": biases}
+    known = state.replace(nets=state.nets | {"classifier": sure.replace(params=params)})
+    seen = batch(joint, 8)
+    seen["labelled"]["label"] = np.zeros(8, np.int32)
+    task = csri.make(joint, 10)
+    lanes = jax.jit(jax.vmap(make_step(task), (None, 0), axis_name=AXIS))
+    new, metrics = jax.device_get(lanes(known, jax.tree.map(lambda x: x[None], seen)))
+    assert metrics["labelled/cross_entropy"] == 0
+    assert metrics["weighted/sr"] > 0
+    assert all(np.isfinite(value).all() for value in metrics.values())
+    assert new.step == 1
+
+
 def test_two_devices_learn_as_one() -> None:
     # Two lanes stand for devices.
     task = csri.make(dataclasses.replace(CONFIG, centre=0.1), 10)
