@@ -142,7 +142,7 @@ def loss_balance(terms: Mapping[str, Series], k: Series | None = None, title: st
         _plot_series(panels[0], name, terms[name][0], values, i)
     if any(np.isfinite(values).any() for values in magnitudes.values()):
         panels[0].set_yscale("log")
-    panels[0].set_ylabel("weighted loss term")
+    panels[0].set_ylabel("magnitude")
     if k is not None:
         _plot_series(panels[1], "k", *k)
         panels[1].set(ylabel="$k_t$", ylim=(-0.03, 1.03))
