@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,20 +129,16 @@ def load(
     """
     path = locate(source, role, which)
     variables, about = read(path)
-    try:
+    with _built_from(path):
         config = from_dict(NetworkConfig, about["network"])
         network = build(config, axis_name)
-        shapes = network.shapes()
-    except (InputError, ArithmeticError, TypeError, ValueError, FlaxError) as error:
-        raise InputError(
-            f"The weights file {path} describes a network that cannot be built ({_reason(error)}); "
-            "get or write the file again."
-        ) from error
     if network.kind not in kinds:
         raise InputError(
             f"The weights file {path} holds {WORDS[network.kind]} "
             f"({config.name}); name one with {' or '.join(WORDS[kind] for kind in kinds)}."
         )
+    with _built_from(path):
+        shapes = network.shapes()
     unfit = misfit(variables, shapes)
     if unfit is not None:
         raise InputError(
@@ -151,6 +148,18 @@ def load(
     variables = jax.tree.map(jnp.asarray, variables)
     identity = hashlib.sha256(path.read_bytes()).hexdigest()
     return Weights(network, variables, about["provenance"], path, identity)
+
+
+@contextmanager
+def _built_from(path: Path) -> Iterator[None]:
+    """Say of what fails while a network is built that `path` describes it so."""
+    try:
+        yield
+    except (InputError, ArithmeticError, TypeError, ValueError, FlaxError) as error:
+        raise InputError(
+            f"The weights file {path} describes a network that cannot be built ({_reason(error)}); "
+            "get or write the file again."
+        ) from error
 
 
 def load_into(source: str | Path, role: str, network: Network, field: str) -> dict[str, Any]:
