@@ -108,11 +108,11 @@ def few_faces(config: Any, task: Task, seed: int) -> Batch:
 
 def in_one_lane(function: Any) -> Any:
     """Compile a function of a state and a batch that is written for one of several devices."""
-    lane = jax.jit(jax.vmap(function, (0, 0), axis_name=AXIS))
+    lane = jax.jit(jax.vmap(function, (None, 0), axis_name=AXIS))
 
     def call(state: State, batch: Batch) -> Any:
-        given = jax.tree.map(lambda leaf: leaf[None], (state, batch))
-        return jax.tree.map(lambda leaf: leaf[0], lane(*given))
+        found = lane(state, jax.tree.map(lambda leaf: leaf[None], batch))
+        return jax.tree.map(lambda leaf: leaf[0], found)
 
     return call
 
