@@ -165,5 +165,7 @@ def test_every_configuration_learns(
         gradients = in_one_lane(partial(slopes, task, players))(state, others)
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
             where = jax.tree_util.keystr(path, simple=True, separator=".")
-            if where.endswith("kernel"):
+            # RPCN recognises with its filters for low resolution; those for high are at rest.
+            resting = name.startswith("recognition:rpcn") and "_high." in where
+            if where.endswith("kernel") and not resting:
                 assert np.abs(leaf).max() > 0, f"{where} is dead"
