@@ -53,7 +53,7 @@ class Checkpoints:
                 state = self.restore(like, step)
             except InputError:
                 raise
-            except Exception as error:  # Orbax raises whatever its storage raises
+            except ValueError as error:  # of storage and of JSON, whatever the damage
                 damaged = self.folder / str(step)
                 reason = f"The checkpoint {damaged} is damaged ({_first_line(error)})"
                 print(f"lrjax: {reason}; an older one is tried.", file=sys.stderr)
@@ -74,11 +74,14 @@ class Checkpoints:
 
         Raises:
           InputError: the checkpoint does not fit the configuration.
+          ValueError: it is damaged.
         """
         step = self.latest() if step is None else step
         # Orbax reads all arrays at once; when one of them does not fit, it abandons the others in
         # the middle. So what fits is found out from the description, before anything is read.
         saved = _described(self._manager.item_metadata(step))
+        if not saved:
+            raise ValueError("the description of its arrays is not there")
         wanted = _described(ocp.utils.serialize_tree(like, keep_empty_nodes=True))
         unfit = first_difference(saved, wanted)
         if unfit is not None:
