@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
+from lrjax.errors import InputError
 from lrjax.geometry.crop import crop, square_box
 from lrjax.geometry.points import FIVE, Scheme, convert, face_box
+from lrjax.inference.images import ImageLike, as_rgb, is_one_image
 
 REACH = 0.5
 """A crop moves at most this share of its side from where the given box put it, ..."""
@@ -140,3 +145,46 @@ def _turned(points: np.ndarray, angle: np.ndarray) -> np.ndarray:
     cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
     x, y = points[..., 0], points[..., 1]
     return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
+
+
+def gather_faces(
+    images: ImageLike | Sequence[ImageLike], boxes: ArrayLike | Sequence[ArrayLike] | None
+) -> tuple[list[Image.Image], np.ndarray, np.ndarray]:
+    """Check images and their boxes: (RGB images, boxes [n, 4], the image [n] of each box).
+
+    Raises:
+      InputError: an image or a box cannot be used, or there are not as many boxes as images.
+    """
+    one = is_one_image(images)
+    several = cast(Sequence[ImageLike], [images] if one else images)
+    photos = [as_rgb(image) for image in several]
+    given: Sequence[ArrayLike] = [(0, 0, *photo.size) for photo in photos]
+    if boxes is not None:
+        given = cast(Sequence[ArrayLike], [boxes] if one else boxes)
+    if len(given) != len(photos):
+        raise InputError(
+            f"There are boxes for {len(given)} images and {len(photos)} images; give each image "
+            "its own boxes."
+        )
+    parts = [_box_array(part) for part in given]
+    for number, (photo, part) in enumerate(zip(photos, parts, strict=True)):
+        for box in part:
+            if problem := box_problem(box, photo.size):
+                raise InputError(
+                    f"Image {number} of {photo.width}x{photo.height} pixels: {problem} "
+                    f"({', '.join(f'{v:g}' for v in box)}); give x, y, w, h in its pixels."
+                )
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return photos, np.concatenate([np.zeros((0, 4)), *parts]), owner
+
+
+def _box_array(boxes: ArrayLike) -> np.ndarray:
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:  # text, or rows of different lengths
+        raise InputError("Boxes are not an array of numbers; give [n, 4] as x, y, w, h.") from error
+    if array.size == 0:
+        return np.zeros((0, 4))
+    if array.ndim not in (1, 2) or array.shape[-1] != 4:
+        raise InputError(f"Boxes have shape {array.shape}; give [n, 4] as x, y, w, h.")
+    return array.reshape(-1, 4)

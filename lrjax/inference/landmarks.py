@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,8 +20,8 @@ from lrjax.data.pixels import to_unit
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
 from lrjax.geometry.points import SCHEMES, Scheme, convert
-from lrjax.inference.crops import Crops, box_crops, box_problem, cut_crop, refined_crops
-from lrjax.inference.images import ImageLike, as_rgb, is_one_image
+from lrjax.inference.crops import Crops, box_crops, cut_crop, gather_faces, refined_crops
+from lrjax.inference.images import ImageLike
 from lrjax.models import weights as weights_files
 from lrjax.models.s2ld import LandmarkConfig
 from lrjax.models.weights import Weights
@@ -155,7 +155,7 @@ class LandmarkPredictor:
         points: str = "native",
     ) -> Prediction:
         """Find the landmarks of faces; for arguments, results and errors see `predict`."""
-        photos, rows, owner = _gather(images, boxes)
+        photos, rows, owner = gather_faces(images, boxes)
         return self.predict(photos, rows, owner).converted(points)
 
     def predict(
@@ -313,39 +313,3 @@ def _forward(
     order = jnp.asarray(scheme.flip)
     back = points[count:, order] * jnp.asarray([-1.0, 1.0]) + jnp.asarray([size - 1.0, 0.0])
     return (points[:count] + back) / 2, (sure[:count] + sure[count:, order]) / 2
-
-
-def _gather(
-    images: ImageLike | Sequence[ImageLike], boxes: ArrayLike | Sequence[ArrayLike] | None
-) -> tuple[list[Image.Image], np.ndarray, np.ndarray]:
-    """(RGB images, boxes [n, 4], the image [n] of each box), checked."""
-    one = is_one_image(images)
-    several = cast(Sequence[ImageLike], [images] if one else images)
-    photos = [as_rgb(image) for image in several]
-    given: Sequence[ArrayLike] = [(0, 0, *photo.size) for photo in photos]
-    if boxes is not None:
-        given = cast(Sequence[ArrayLike], [boxes] if one else boxes)
-    if len(given) != len(photos):
-        raise InputError(
-            f"There are boxes for {len(given)} images and {len(photos)} images; give each image "
-            "its own boxes."
-        )
-    parts = [_box_array(part) for part in given]
-    for number, (photo, part) in enumerate(zip(photos, parts, strict=True)):
-        for box in part:
-            if problem := box_problem(box, photo.size):
-                raise InputError(
-                    f"Image {number} of {photo.width}x{photo.height} pixels: {problem} "
-                    f"({', '.join(f'{v:g}' for v in box)}); give x, y, w, h in its pixels."
-                )
-    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return photos, np.concatenate([np.zeros((0, 4)), *parts]), owner
-
-
-def _box_array(boxes: ArrayLike) -> np.ndarray:
-    array = np.asarray(boxes, np.float64)
-    if array.size == 0:
-        return np.zeros((0, 4))
-    if array.shape[-1] != 4 or array.ndim > 2:
-        raise InputError(f"Boxes have shape {array.shape}; give [n, 4] as x, y, w, h.")
-    return array.reshape(-1, 4)

@@ -172,6 +172,12 @@ def test_boxes_that_cannot_be_used(find_dots, box, message) -> None:
         find_dots()(np.zeros((20, 30, 3), np.uint8), [box])
 
 
+@pytest.mark.parametrize("boxes", [5, "boxes.csv", [(0, 0, 5, 5), (0, 0)], [[[[1, 2, 3, 4]]]]])
+def test_boxes_are_an_array_of_numbers(find_dots, boxes) -> None:
+    with pytest.raises(InputError, match=r"give \[n, 4\] as x, y, w, h"):
+        find_dots()(np.zeros((20, 30, 3), np.uint8), boxes)
+
+
 def test_as_many_boxes_as_images(find_dots) -> None:
     images = [np.zeros((20, 30, 3), np.uint8)] * 3
     with pytest.raises(InputError, match="boxes for 2 images and 3 images"):
