@@ -154,9 +154,13 @@ def trainings(work: Workload, batch: dict[str, Any], mesh: Mesh) -> dict[str, Ru
     }
     steps = {feed: loop.compile_step(task, config, mesh) for feed, config in configs.items()}
     streams = {
-        feed: loop.feed(task, config, mesh, work.data[feed], state.key, 0, FOREVER)
+        feed: loop.feed(
+            task, config, mesh, loop.drawable(task, work.data[feed]), state.key, 0, FOREVER
+        )
         for feed, config in configs.items()
     }
+    resident = parallel.shard(batch, mesh)
+    again = (loop.for_step(resident, step, mesh) for step in itertools.count())
 
     def training(feed: str, stream: Iterator[Any]) -> Run:
         # A copy, since a step gives up its state.
@@ -172,7 +176,7 @@ def trainings(work: Workload, batch: dict[str, Any], mesh: Mesh) -> dict[str, Ru
         return run
 
     return {
-        CONSTANT: training("host", itertools.repeat(parallel.shard(batch, mesh))),
+        CONSTANT: training("host", again),
         DEVICE_FEED: training("device", streams["device"]),
         HOST_FEED: training("host", streams["host"]),
     }

@@ -29,7 +29,7 @@ from lrjax.training.checkpoint import Checkpoints
 from lrjax.training.log import Log, Progress, Silence
 from lrjax.training.nets import Nets
 from lrjax.training.state import Metrics, Net, State
-from lrjax.training.step import Step, init_state, make_step
+from lrjax.training.step import DUE, Step, init_state, make_step
 from lrjax.training.task import Task
 
 
@@ -66,12 +66,12 @@ def total_steps(config: TrainConfig, examples: int) -> int:
 def compile_step(
     task: Task, config: TrainConfig, mesh: Mesh
 ) -> Callable[..., tuple[State, Metrics]]:
-    """Compile the task's step for all devices: `(state, data or batch) -> (state, metrics)`.
+    """Compile the task's step for all devices: `(state, what feed yields) -> (state, metrics)`.
 
     Raises:
       InputError: the batch does not split over the devices, or would split pairs.
     """
-    step = make_step(task)
+    step = make_step(task, streamed=config.feed == "host")
     for name, count in task.batch.items():
         if parallel.share_of(count, mesh.size) % 2 and name in task.pairs:
             raise InputError(
@@ -103,6 +103,18 @@ def partition(task: Task, mesh: Mesh) -> Any:
     return parallel.partition(shapes, task.split, mesh.size)
 
 
+def drawable(task: Task, data: Mapping[str, batches.Arrays]) -> dict[str, batches.Arrays]:
+    """The sources of the task's batches, ready to be drawn from.
+
+    Raises:
+      InputError: one is empty, or is to be drawn in pairs and its people do not allow it.
+    """
+    for name in task.batch:
+        if size_of(data[name]) == 0:
+            raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
+    return {n: batches.with_pairs(data[n], n) if n in task.pairs else data[n] for n in task.batch}
+
+
 def feed(
     task: Task,
     config: TrainConfig,
@@ -114,10 +126,11 @@ def feed(
 ) -> Iterator[Any]:
     """What each step takes: always the same whole arrays, or the next streamed batch.
 
-    Raises:
-      InputError: a source is to be drawn in pairs and its people do not allow it.
+    Args:
+      data: the task's sources, `drawable`.
+      key: of the run.
+      start, stop: `state.step` before the first step, and after the last one.
     """
-    data = {n: batches.with_pairs(data[n], n) if n in task.pairs else data[n] for n in task.batch}
     if config.feed == "device":
         resident = parallel.replicate({n: dict(data[n]) for n in task.batch}, mesh)
         for _ in range(start, stop):
@@ -126,8 +139,13 @@ def feed(
         stream = batches.from_host(
             key, data, task.batch, start=start, stop=stop, threads=config.readers
         )
-        for batch in stream:
-            yield parallel.shard(batch, mesh)
+        for step, batch in enumerate(stream, start):
+            yield for_step(parallel.shard(batch, mesh), step, mesh)
+
+
+def for_step(batch: Mapping[str, Any], step: int, mesh: Mesh) -> dict[str, Any]:
+    """`batch`, which is on the devices, with what tells each of them that it is for `step`."""
+    return {**batch, DUE: parallel.shard(np.full(mesh.local_mesh.size, step, np.int32), mesh)}
 
 
 def evaluate(
@@ -189,12 +207,10 @@ def fit(
     Raises:
       Interrupted: after Ctrl-C; the state is saved.
       Diverged: a metric or the state is not finite; the last good state is saved.
-      InputError: a source is empty, the batch does not split over the devices, or the run is
-        longer than `steps` already.
+      InputError: a source is empty or cannot be drawn in pairs, the batch does not split over the
+        devices, or the run is longer than `steps` already.
     """
-    for name in task.batch:
-        if size_of(data[name]) == 0:
-            raise InputError(f"The source {name!r} holds no examples; prepare its dataset first.")
+    sources = drawable(task, data)
     mesh = parallel.make_mesh() if mesh is None else mesh
     step_function = compile_step(task, config, mesh)
     state = parallel.place(
@@ -220,15 +236,34 @@ def fit(
         log.flush()  # first the log: after a crash it may be ahead of the state, never behind
         checkpoints.save(state)
 
+    def check(metrics: Metrics) -> dict[str, float]:
+        nonlocal state
+        values = _on_host(metrics)
+        if not _infinite(values):
+            return values
+        number, seen = int(state.step), values
+        if config.feed == "host":
+            # Batches after the first that was refused were refused for that; what was wrong with
+            # the first, it says when it is tried again.
+            batch = next(feed(task, config, mesh, sources, state.key, number, number + 1))
+            state, metrics = step_function(state, batch)
+            seen = _on_host(metrics)
+        named = ", ".join(_infinite(seen) or _infinite(values))
+        raise Diverged(
+            f"At step {number + 1} these are not finite: {named}. The last good state is saved; "
+            "lower optimizer.learning_rate or set optimizer.clip_norm, and train again in another "
+            "run folder or with --restart."
+        )
+
     def report(number: int, metrics: Metrics) -> None:
-        values = _finite(state, metrics)
+        values = check(metrics)
         log.record(number, values)
         progress.note(values)
 
     pending: tuple[int, Metrics] | None = None
     try:
         with _interruptible() as asked, progress:
-            stream = feed(task, config, mesh, data, state.key, start, steps)
+            stream = feed(task, config, mesh, sources, state.key, start, steps)
             for number, batch in enumerate(stream, start + 1):
                 state, metrics = step_function(state, batch)
                 progress.advance()
@@ -246,7 +281,7 @@ def fit(
                 stop = _agreed(asked, due["log"])
                 if not (stop or due["assess"] or due["save"]):
                     continue
-                _finite(state, metrics)
+                check(metrics)
                 if pending is not None:
                     report(*pending)
                     pending = None
@@ -281,21 +316,13 @@ def _agreed(asked: Callable[[], bool], now: bool) -> bool:
     return now and bool(multihost_utils.process_allgather(np.asarray(asked())).any())
 
 
-def _finite(state: State, metrics: Metrics) -> dict[str, float]:
-    """`metrics` on the host, if all are finite.
+def _on_host(metrics: Metrics) -> dict[str, float]:
+    return {name: float(value) for name, value in jax.device_get(metrics).items()}
 
-    Raises:
-      Diverged: some are not. `state` then is that before the first such step.
-    """
-    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    bad = sorted(name for name, value in values.items() if not math.isfinite(value))
-    if bad:
-        raise Diverged(
-            f"At step {int(state.step) + 1} these are not finite: {', '.join(bad)}. The last good "
-            "state is saved; lower optimizer.learning_rate or set optimizer.clip_norm, and train "
-            "again in another run folder or with --restart."
-        )
-    return values
+
+def _infinite(values: Mapping[str, float]) -> list[str]:
+    """The names, sorted, of what is infinite or not a number."""
+    return sorted(name for name, value in values.items() if not math.isfinite(value))
 
 
 def _assessment(

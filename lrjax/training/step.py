@@ -21,6 +21,9 @@ from lrjax.training.task import Batch, Losses, Player, Task
 
 Step = Callable[[State, Any], tuple[State, Metrics]]
 
+DUE = "due"
+"""The name under which a streamed batch holds, beside its sources, the step that it is for."""
+
 
 def init_state(task: Task, key: jax.Array) -> State:
     """Make the state before the first step: every player drawn from a stream of its own."""
@@ -42,8 +45,11 @@ def _new_net(player: Player, name: str, key: jax.Array) -> Net:
     )
 
 
-def make_step(task: Task) -> Step:
-    """Make the task's step `(state, batch) -> (state, metrics)`, for one of the devices."""
+def make_step(task: Task, *, streamed: bool = False) -> Step:
+    """Make the task's step `(state, batch) -> (state, metrics)`, for one of the devices.
+
+    With `streamed`, a batch also says which step it is for (see `in_turn`).
+    """
     learning = list(task.optimizers)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -62,7 +68,25 @@ def make_step(task: Task) -> Step:
         state = dataclasses.replace(state, step=state.step + 1, nets=nets, losses=loss_state)
         return state, jax.lax.pmean(metrics, parallel.AXIS)
 
-    return guarded(step, task.split)
+    return guarded(in_turn(step) if streamed else step, task.split)
+
+
+def in_turn(step: Step) -> Step:
+    """Make `step` give no finite metric for a batch that is meant for another step than this.
+
+    `guarded` then refuses it. Batches that are streamed go on when one of them was refused; trained
+    at the number of that one, they would see its random numbers, and the run would be a step short.
+
+    The batch says in DUE, int32 [1], at which `state.step` it is to be trained.
+    """
+
+    def step_in_turn(state: State, batch: Any) -> tuple[State, Metrics]:
+        due = batch[DUE][0] == state.step
+        sources = {name: part for name, part in batch.items() if name != DUE}
+        new, metrics = step(state, sources)
+        return new, {name: jnp.where(due, value, jnp.nan) for name, value in metrics.items()}
+
+    return step_in_turn
 
 
 def players_gradients(

@@ -37,7 +37,8 @@ def stepped(config: Any, data: Any) -> tuple[dict[str, Any], dict[str, Any], lis
     step = loop.compile_step(task, config.train, mesh)
     state = parallel.replicate(init_state(task, jax.random.key(SEED)), mesh)
     metrics = []
-    for batch in loop.feed(task, config.train, mesh, data, jax.random.key(SEED), 0, STEPS):
+    sources = loop.drawable(task, data)
+    for batch in loop.feed(task, config.train, mesh, sources, jax.random.key(SEED), 0, STEPS):
         state, values = step(state, batch)
         metrics.append(jax.device_get(values))
     state = jax.device_get(state)

@@ -193,7 +193,7 @@ def test_a_step_refines_what_it_made_small() -> None:
     batch = {"labelled": {"images": frames(4, 44), "example_index": np.arange(4)}}
     train = TrainConfig(batch_size=4, feed="host", parallel="mesh")
     new, metrics = loop.compile_step(task, train, mesh)(
-        parallel.replicate(state, mesh), parallel.shard(batch, mesh)
+        parallel.replicate(state, mesh), loop.for_step(parallel.shard(batch, mesh), 0, mesh)
     )
     module = build(config.network).module
     net = state.nets["upsampler"]
@@ -267,7 +267,8 @@ def step(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     train = TrainConfig(batch_size=4, feed="host", parallel="mesh")
     batch = {"labelled": {"images": frames(4), "example_index": np.arange(4)}}
     run = loop.compile_step(task, train, mesh)
-    new, metrics = run(parallel.replicate(state, mesh), parallel.shard(batch, mesh))
+    batch = loop.for_step(parallel.shard(batch, mesh), 0, mesh)
+    new, metrics = run(parallel.replicate(state, mesh), batch)
     return config, state, batch["labelled"], jax.device_get(new.nets), jax.device_get(metrics)
 
 

@@ -156,16 +156,17 @@ def poisoned(kind: str, example: int) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.parametrize("feed", ["device", "host"])
 @pytest.mark.parametrize("log_every", [1, 4])
 @pytest.mark.parametrize(
     ("kind", "named"), [("loss", "fit, update/line"), ("gradient", "update/line")]
 )
 def test_what_is_not_finite_is_named_and_the_last_good_state_kept(
-    kind: str, named: str, log_every: int, tmp_path: Path
+    kind: str, named: str, log_every: int, feed: Any, tmp_path: Path
 ) -> None:
     example = next(i for i in range(24) if first_step_with(i) == 3)
     config = dataclasses.replace(
-        CONFIG, log_every=log_every, evaluate_every=50, checkpoint_every=50
+        CONFIG, log_every=log_every, evaluate_every=50, checkpoint_every=50, feed=feed
     )
     data = poisoned(kind, example)
     with pytest.raises(loop.Diverged, match=f"At step 3 these are not finite: {named}. The last"):
@@ -271,6 +272,17 @@ def test_a_finished_run_writes_its_last_weights_again(tmp_path: Path) -> None:
     fit(tmp_path, 2, hooks=hooks)
     assert [which for which, _ in written] == ["last"]
     assert tiny.same(written[0][1], state)
+
+
+def test_people_who_make_no_pairs_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    task, data = pairing()
+    data["points"]["label"][:] = 3
+    begun: list[int] = []
+    hooks = loop.Hooks(begin=lambda: begun.append(1))
+    with pytest.raises(InputError, match="'points' is drawn in pairs of one person and of two"):
+        fit(tmp_path, task=task, data=data, hooks=hooks)
+    assert not begun
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_source_is_refused(tmp_path: Path) -> None:
