@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import reprlib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from types import GenericAlias
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from lrjax.errors import InputError
+from lrjax.geometry.fits import Fit
 
 T = TypeVar("T")
 
@@ -43,6 +45,41 @@ class Named:
         raise InputError(f"There is no {cls.__name__} called {name!r}.")
 
 
+class _Range(NamedTuple):
+    """Numbers that a field may hold, and how a message calls them. NaN is in none."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+_AT_LEAST_1 = _Range("1 or more", lambda value: 1 <= value < math.inf)
+_AT_LEAST_0 = _Range("0 or more", lambda value: 0 <= value < math.inf)
+_ABOVE_0 = _Range("more than 0", lambda value: 0 < value < math.inf)
+_BELOW_1 = _Range("0 or more, below 1", lambda value: 0 <= value < 1)
+_SHARE = _Range("a number from 0 to 1", lambda value: 0 <= value <= 1)
+_QUALITY = _Range("numbers from 1 to 100", lambda value: 1 <= value <= 100)
+# Of an int32 and of a uint32: JAX would take larger numbers for others without a word.
+_STEPS = _Range("0 or more, below 2^31", lambda value: 0 <= value < 1 << 31)
+_SEED = _Range("0 or more, below 2^32", lambda value: 0 <= value < 1 << 32)
+
+
+def _check(config: Any, allowed: _Range, *fields: str) -> None:
+    """Raise ValueError where a field, or one of its several numbers, is not in a range or None."""
+    for field in fields:
+        value = getattr(config, field)
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None and not allowed.holds(one):
+                raise ValueError(f"{field} is {value}; set it to {allowed.words}")
+
+
+def _check_order(config: Any, *fields: str) -> None:
+    """Raise ValueError where a field's first number is larger than its second."""
+    for field in fields:
+        low, high = getattr(config, field)
+        if low > high:
+            raise ValueError(f"{field} is {(low, high)}; set it to the smaller number first")
+
+
 @dataclasses.dataclass(frozen=True)
 class GroupConfig:
     """Parameters that learn at a rate of their own.
@@ -62,6 +99,7 @@ class GroupConfig:
             re.compile(self.match)
         except re.error as error:
             raise ValueError(f"{self.match!r} is not a regular expression ({error})") from error
+        _check(self, _AT_LEAST_0, "rate", "decay")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +125,12 @@ class OptimizerConfig:
     momentum: float = 0.9  # of "sgd"
     groups: tuple[GroupConfig, ...] = ()  # the first that matches counts
 
+    def __post_init__(self) -> None:
+        _check(self, _AT_LEAST_0, "learning_rate", "drop_factor", "weight_decay")
+        _check(self, _BELOW_1, "b1", "b2", "momentum")
+        _check(self, _SHARE, "drops")
+        _check(self, _ABOVE_0, "clip_norm", "adjustable_clip")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -106,6 +150,14 @@ class TrainConfig:
     keep: int = 2
     samples: int = 16  # faces on each sheet of sample pictures; 0 draws none
 
+    def __post_init__(self) -> None:
+        often = ("log_every", "evaluate_every", "checkpoint_every")
+        _check(self, _AT_LEAST_1, "batch_size", "readers", "keep", *often)
+        _check(self, _AT_LEAST_0, "samples")
+        _check(self, _ABOVE_0, "epochs")
+        _check(self, _STEPS, "steps")
+        _check(self, _SEED, "seed")
+
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
@@ -113,7 +165,7 @@ class AugmentConfig:
 
     rotation: float = 30.0  # degrees, uniform in ±
     scale: tuple[float, float] = (0.9, 1.1)
-    # Paper: "random translation upto 20 pixels", of a 128-pixel view. Ours: the same fraction.
+    # Paper: "random translation upto 20 pixels", of a 128-pixel crop. Ours: the same fraction.
     translation: float = 20 / 128
     flip: float = 0.0  # probability; the paper names no mirroring
     brightness: float = 0.0  # ± in units of the full range
@@ -124,6 +176,13 @@ class AugmentConfig:
     occlusion: float = 0.0  # probability of a rectangle in one colour
     tight: float = 0.0  # probability that nothing outside the face box is seen
 
+    def __post_init__(self) -> None:
+        _check(self, _SHARE, "flip", "grey", "occlusion", "tight")
+        _check(self, _AT_LEAST_0, "rotation", "translation")
+        _check(self, _AT_LEAST_0, "brightness", "contrast", "gamma", "colour")
+        _check(self, _ABOVE_0, "scale")
+        _check_order(self, "scale")
+
 
 @dataclasses.dataclass(frozen=True)
 class AlignmentConfig:
@@ -133,7 +192,7 @@ class AlignmentConfig:
     # for the dataset's own, "resize" for nothing: faces are then resized.
     landmarks: str = "pretrained"
     # K&C: "affine transformation". Ours: a similarity, which is one and keeps the face's shape.
-    fit: Literal["similarity", "affine"] = "similarity"
+    fit: Fit = "similarity"
     # How faces are shown that cannot be aligned: in the template's shape, or with black beside.
     resize_mode: Literal["stretch", "pad"] = "stretch"
     # The part of each picture that is the face: left, top, width, height, as shares of its size.
@@ -156,11 +215,18 @@ class AlignmentConfig:
 class CameraConfig:
     """A parametric camera for the `camera` degradation, which the paper does not have."""
 
-    size: tuple[float, float] = (18.0, 48.0)  # sensor pixels across the view, log-uniform
-    blur: float = 0.06  # largest standard deviation, as a fraction of the view
+    size: tuple[float, float] = (18.0, 48.0)  # sensor pixels across the crop, log-uniform
+    blur: float = 0.06  # largest standard deviation, as a fraction of the crop
     noise: float = 12.0  # largest standard deviation, of 255
     jpeg: float = 0.7  # probability
     quality: tuple[float, float] = (25.0, 95.0)
+
+    def __post_init__(self) -> None:
+        _check(self, _ABOVE_0, "size")
+        _check(self, _AT_LEAST_0, "blur", "noise")
+        _check(self, _SHARE, "jpeg")
+        _check(self, _QUALITY, "quality")
+        _check_order(self, "size", "quality")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -296,6 +362,6 @@ def override(config: T, settings: Sequence[str]) -> T:
             )
         try:
             node[field] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, or more digits or brackets than are read
             node[field] = text
     return from_dict(type(config), values)
