@@ -66,7 +66,8 @@ class Log:
         (folder / "tensorboard").mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         kept = [r for r in read(self.path) if r["step"] <= start]
-        self._best = min((r["best"] for r in kept if r.get("best") is not None), default=math.inf)
+        best = [r["best"] for r in kept if type(r.get("best")) in (int, float)]
+        self._best = min(best, default=math.inf)
         write_atomically(self.path, "".join(json.dumps(r) + "\n" for r in kept).encode())
         self._file = self.path.open("a")
         # Written in this thread: of a writer's own thread that dies on a full disk nobody is told.

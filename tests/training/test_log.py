@@ -99,3 +99,11 @@ def test_a_damaged_line_costs_itself_alone(tmp_path: Path) -> None:
     assert [r["step"] for r in read(path)] == [1, 2, 5]
     Log(tmp_path, 9).close()
     assert [r["step"] for r in read(path)] == [1, 2, 5]
+
+
+@pytest.mark.parametrize("best", ['"0.1"', "[0.1]", "true", "null", '{"a": 1}'])
+def test_a_damaged_best_is_not_believed(best: str, tmp_path: Path) -> None:
+    write(tmp_path, 0, range(1, 4), {2: 0.5, 3: 0.4})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"best": 0.4', f'"best": {best}'))
+    assert write(tmp_path, 3, range(4, 6), {4: 0.6, 5: 0.45}) == [5]
