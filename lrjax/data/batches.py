@@ -26,12 +26,14 @@ def draw(key: jax.Array, step: jax.Array, size: int, batch: int) -> jax.Array:
     Position p = step·batch + i of the endless sequence belongs to epoch p // size; a batch may
     straddle epochs, and may be larger than the data.
     """
-    first = step * batch // size
+    # Not step * batch: after 2^31 examples that would be no int32 any more.
+    rounds, rest = jnp.divmod(step, size)
+    first = rounds * batch + rest * batch // size
     epochs = batch // size + 2
     orders = jax.vmap(lambda e: jax.random.permutation(jax.random.fold_in(key, e), size))(
         first + jnp.arange(epochs)
     )
-    position = step * batch - first * size + jnp.arange(batch)
+    position = rest * batch % size + jnp.arange(batch)
     return orders.reshape(-1)[position].astype(jnp.int32)
 
 

@@ -42,6 +42,18 @@ def test_the_order_does_not_depend_on_the_batch_size_and_does_on_the_key() -> No
     assert (drawn(11, 4, 11) != drawn(11, 4, 11, seed=1)).any()
 
 
+@pytest.mark.parametrize(("size", "batch"), [(24, 16), (300, 256)])
+def test_the_order_goes_on_beyond_the_examples_that_an_int32_counts(size: int, batch: int) -> None:
+    key, step = jax.random.key(0), 2**29 + 5
+    epoch, place = divmod(step * batch, size)
+    orders = [
+        jax.random.permutation(jax.random.fold_in(key, epoch + i), size)
+        for i in range(batch // size + 2)
+    ]
+    expected = np.concatenate(orders)[place : place + batch]
+    np.testing.assert_array_equal(batches.draw(key, step, size, batch), expected)
+
+
 def test_sources_are_visited_in_orders_of_their_own() -> None:
     key = jax.random.key(0)
     keys = [jax.random.key_data(batches.order_key(key, name)) for name in ("labelled", "real")]
