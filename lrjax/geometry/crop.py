@@ -16,6 +16,9 @@ from lrjax.geometry.points import Array
 # Source pixels about a part that its bicubic kernel reaches, at scale 1; or, of `resample`, also
 # the black in which the image ends.
 _MARGIN = 3
+# Of a window on an image, and of the black about it: a larger one is cut out of a smaller image.
+# Pillow refuses to cut out 2.7 times as many pixels.
+_LARGEST = 1 << 26
 # A transform that shrinks by less than this is taken not to shrink.
 _TOLERANCE = 1e-3
 # Where nothing shrinks the input is first made so many times as fine; odd, so that the centre of a
@@ -73,8 +76,14 @@ def crop(
     if inside and not fade:
         corners = (left, top, right, bottom)
         return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=corners))
-    scale = max((right - left) / width, (bottom - top) / height)
-    margin = math.ceil(_MARGIN * max(1.0, scale))
+    scales = (right - left) / width, (bottom - top) / height
+    margin = math.ceil(_MARGIN * max(1.0, *scales))
+    pixels = (right - left + 2 * margin) * (bottom - top + 2 * margin)
+    # To half as many as are allowed, but still twice as fine as the result.
+    factor = max(math.sqrt(_LARGEST / 2 / pixels), 2 / min(scales))
+    if pixels > _LARGEST and factor < 1:
+        small, there = shrink(image, factor), scale_box(np.asarray(box), factor)
+        return crop(small, there, height, width, fade=fade, repeat=repeat)
     x0, y0 = math.floor(left) - margin, math.floor(top) - margin
     x1, y1 = (x0 + math.ceil(right - left), y0 + math.ceil(bottom - top))
     ends = (x0, y0, x1 + 2 * margin + 2, y1 + 2 * margin + 2)

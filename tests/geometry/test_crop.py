@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lrjax.geometry import crop as module
 from lrjax.geometry.crop import center_crop, crop, resample, square_box, square_transform
 
 
@@ -96,6 +97,26 @@ def picture(height: int, width: int, length: float) -> Image.Image:
 def turn(scale: float, degrees: float, shift: tuple[float, float]) -> np.ndarray:
     c, s = scale * np.cos(np.deg2rad(degrees)), scale * np.sin(np.deg2rad(degrees))
     return np.array([[c, -s, shift[0]], [s, c, shift[1]]])
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_a_window_too_large_for_pillow_is_cut_out_of_a_smaller_image(
+    repeat: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, box = picture(600, 800, 150), square_box(np.array([390.3, 310.8]), 1100.0)
+    whole = crop(photo, box, 48, 48, repeat=repeat).astype(int)
+    assert module._LARGEST < Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(module, "_LARGEST", 500_000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 550_000)
+    found = crop(photo, box, 48, 48, repeat=repeat)
+    # The waves change by a hundred in a pixel; where the image ends, its last pixels are averaged.
+    assert np.abs(found - whole).max() <= 10
+    # It stays as fine as what it is cut for.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    fine = picture(600, 800, 8)
+    shown = crop(fine, box, 1100, 1100)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(shown, crop(fine, box, 1100, 1100))
 
 
 def test_the_identity_changes_nothing() -> None:
