@@ -1,4 +1,4 @@
-"""Landmark schemes: their names and mirror images, conversions between them, boxes and distances.
+"""Landmark schemes: their names and mirror images, conversions between them, and boxes.
 
 Left and right are the viewer's. The functions take NumPy or JAX arrays and return the same kind;
 this module imports no JAX, so that the dataset builders can use it.
@@ -163,21 +163,3 @@ def face_box(points: Array, visible: Mask, scheme: Scheme) -> Array:
         (1 + top + bottom) * height,
     )
     return xp.stack(box, axis=-1)
-
-
-def _distance(a: Array, b: Array) -> Array:
-    xp = _namespace(a)
-    return xp.sqrt(xp.sum((a - b) ** 2, axis=-1))
-
-
-def interocular(points68: Array) -> Array:
-    """Measures the distance [...] of the outer eye corners (36, 45) of iBUG points [..., 68, 2]."""
-    return _distance(points68[..., 36, :], points68[..., 45, :])
-
-
-def interpupil(points68: Array) -> Array:
-    """Measures the distance [...] of the two eyes' mean outlines of iBUG points [..., 68, 2]."""
-    xp = _namespace(points68)
-    return _distance(
-        xp.mean(points68[..., 36:42, :], axis=-2), xp.mean(points68[..., 42:48, :], axis=-2)
-    )

@@ -5,7 +5,7 @@ import pytest
 
 from lrjax.errors import InputError
 from lrjax.evaluation import landmarks
-from lrjax.geometry.points import AFLW19, FIVE, IBUG68, interocular, interpupil
+from lrjax.geometry.points import AFLW19, FIVE, IBUG68
 
 
 def reference_auc(errors: np.ndarray, limit: float) -> float:
@@ -157,8 +157,6 @@ def test_eye_distances_of_68_points() -> None:
     np.testing.assert_allclose(ocular, np.hypot(*(points[:, 36] - points[:, 45]).T))
     centres = points[:, 36:42].mean(axis=1) - points[:, 42:48].mean(axis=1)
     np.testing.assert_allclose(pupil, np.hypot(*centres.T))
-    np.testing.assert_allclose(ocular, interocular(points))
-    np.testing.assert_allclose(pupil, interpupil(points))
 
 
 def test_inter_pupil_error_is_larger_than_inter_ocular() -> None:

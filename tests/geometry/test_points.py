@@ -17,8 +17,6 @@ from lrjax.geometry.points import (
     convert,
     face_box,
     flip_points,
-    interocular,
-    interpupil,
 )
 
 # The published pairs; every point not named is its own mirror image.
@@ -167,8 +165,6 @@ def test_jax_arrays_stay_jax_arrays_and_give_the_same_under_jit() -> None:
             *flip_points(xp_points, xp_visible, 40, IBUG68),
             *convert(xp_points, xp_visible, IBUG68, AFLW19),
             face_box(xp_points, xp_visible, IBUG68),
-            interocular(xp_points),
-            interpupil(xp_points),
         )
 
     in_numpy = everything(points, visible)
@@ -223,16 +219,6 @@ def test_boxes_of_fewer_points_match_the_box_of_68(scheme, side_spread, distance
     centre, other_centre = (b[:, :2] + b[:, 2:] / 2 for b in (box, other))
     error = np.linalg.norm(other_centre - centre, axis=1) / side
     assert error.mean() < distance
-
-
-def test_eye_distances_by_hand() -> None:
-    points = np.zeros((2, 68, 2))
-    points[:, 36], points[:, 45] = [10, 20], [40, 60]
-    points[:, 37:42] = [16, 20]
-    points[:, 42:45], points[:, 46:48] = [34, 60], [34, 60]
-    np.testing.assert_allclose(interocular(points), [50, 50])
-    # Pupils: (10 + 5 * 16) / 6 = 15 and (40 + 5 * 34) / 6 = 35.
-    np.testing.assert_allclose(interpupil(points), np.hypot(20, 40))
 
 
 def test_module_needs_no_jax() -> None:
