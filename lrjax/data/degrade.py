@@ -116,12 +116,12 @@ def degrade(images: jax.Array, keys: jax.Array, size: int, config: CameraConfig)
     """Shows crops as a poor camera would deliver them, each with its own sensor and faults.
 
     Args:
-      images: [B, V, V, 3] in 0..255.
+      images: [B, S, S, 3] in 0..255.
       keys: [B] random keys.
       size: side of the result, which the sensor's picture is resized to.
 
     Returns:
-      float32 [B, size, size, 3] in 0..255; points scale by size/V as under any resize.
+      float32 [B, size, size, 3] in 0..255; points scale by size/S as under any resize.
     """
     side = images.shape[1]
     rows = -(-int(np.ceil(config.size[1])) // 8) * 8
@@ -165,12 +165,12 @@ def subsample(images: jax.Array, factor: int, sigma: float = 1.0) -> jax.Array:
     """Smooths, then averages by `factor` (K&C §4.1, setting S1; Fig. 4, second row).
 
     Args:
-      images: [B, V, V, C].
+      images: [B, S, S, C].
       factor: of the reduction. Paper: "four average pooling layers"; ours: four times, 128 -> 32.
       sigma: of the Gaussian smoothing in pixels. Paper: not said. Ours: 1.
 
     Returns:
-      [B, V / factor, V / factor, C].
+      [B, S / factor, S / factor, C].
     """
     side = images.shape[1]
     sampling = area_matrix(side // factor, side, jnp.float32(side // factor))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lrjax.data.examples import THREADS
 from lrjax.data.records import damaged_records, digest, hash_share, listed, open_rows
 from lrjax.errors import InputError
 from lrjax.geometry.crop import crop, square_box, square_transform
@@ -158,7 +158,7 @@ def _load(
         labelled = "face_box" in record or scheme == "five"
         return record["name"].decode(), points if labelled else None, record.get("visible")
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         try:
             filled = list(pool.map(fill, range(len(rows))))
         except (RuntimeError, OSError) as error:  # of the record file, of an image

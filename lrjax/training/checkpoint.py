@@ -1,4 +1,4 @@
-"""Checkpoints of the whole state, by Orbax: atomic, the last few and the best one."""
+"""Checkpoints of the whole state, by Orbax: atomic, and the last few."""
 
 from __future__ import annotations
 
