@@ -101,7 +101,8 @@ def find_config(name: str) -> Config:
     A file has `get_config(variant)`, whose variant has a default, and lists its `VARIANTS`.
 
     Raises:
-      InputError: there is no such file or variant; those that exist are named.
+      InputError: there is no such file or variant, and those that exist are named; or the file
+        makes one with a value that means nothing.
     """
     file, _, variant = name.partition(":")
     if file.endswith(".py"):
@@ -117,6 +118,9 @@ def find_config(name: str) -> Config:
         return module.get_config(variant) if variant else module.get_config()
     except (KeyError, ValueError, AttributeError) as error:
         known = getattr(module, "VARIANTS", ())
+        if isinstance(error, ValueError) and (not variant or variant in known):
+            reason = str(error).removesuffix(".")
+            raise InputError(f"The configuration {name!r} means nothing: {reason}.") from error
         listed = ", ".join(known) or "none, as it lacks VARIANTS"
         raise InputError(
             f"The configuration {file!r} has no variant {variant!r}"

@@ -386,11 +386,14 @@ def test_configurations_are_found_by_name_and_in_files(tmp_path: Path) -> None:
     file.write_text(
         textwrap.dedent(
             """
+            from lrjax.config import TrainConfig
             from lrjax.tasks.degradation import DegradationConfig
 
-            VARIANTS = ("strong",)
+            VARIANTS = ("strong", "mad")
 
             def get_config(variant="strong"):
+                if variant == "mad":
+                    return DegradationConfig(train=TrainConfig(keep=0))
                 return {"strong": DegradationConfig(beta=3.0)}[variant]
             """
         )
@@ -400,7 +403,8 @@ def test_configurations_are_found_by_name_and_in_files(tmp_path: Path) -> None:
     assert runs.folder_of(f"{file}:strong", Path("runs")) == Path("runs/mine-strong")
     assert runs.folder_of("landmarks", Path("runs")) == Path("runs/landmarks")
     for name, message in (
-        (f"{file}:weak", "has no variant 'weak'; there are strong"),
+        (f"{file}:weak", "has no variant 'weak'; there are strong, mad"),
+        (f"{file}:mad", "mine.py:mad' means nothing: keep is 0; set it to 1 or more"),
         ("landmarks:cats", "has no variant 'cats'; there are s1-paper, "),
         ("cats", "no configuration 'cats'; there are .*degradation, .*or name a file"),
         (str(tmp_path / "absent.py"), "There is no file .*absent.py"),
