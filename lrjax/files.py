@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
       OSError: it cannot be written; its `filename` is `path`.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = neighbour(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -38,6 +39,14 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except OSError as error:
         # A full disk names no file, and the neighbour's name says nothing to a user.
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def neighbour(path: Path) -> Path:
+    """Name a hidden file or folder beside `path` that nobody else writes to.
+
+    The number of the process would not do: on a shared disk, two machines may have the same.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -31,6 +31,22 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -
     assert os.listdir(tmp_path) == ["b.txt"]
 
 
+def test_who_writes_the_same_meanwhile_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, fsync = tmp_path / "b.txt", os.fsync
+
+    def after_another(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_atomically(path, b"another's, and longer")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", after_another)
+    write_atomically(path, b"own")
+    assert path.read_bytes() == b"own"
+    assert os.listdir(tmp_path) == ["b.txt"]
+
+
 def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     with exclusively(tmp_path, "training"):
         said = f"Another process is training in {tmp_path}; wait"

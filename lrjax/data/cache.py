@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from lrjax.files import write_atomically
+from lrjax.files import neighbour, write_atomically
 
 Arrays = dict[str, np.ndarray]
 _CONTENTS = "contents.json"
@@ -80,20 +80,20 @@ def _read(entry: Path, key: str) -> Arrays | None:
 
 def _keep(entry: Path, key: str, count: int, parts: Iterable[Arrays]) -> None:
     """Writes the arrays beside `entry`, and puts them in its place when they are whole."""
-    partial = entry.with_name(f".{key}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = neighbour(entry)
     partial.mkdir(parents=True)
     try:
         digests = {name: _sha256(partial / f"{name}.npy") for name in _write(partial, count, parts)}
         contents = json.dumps({"key": key, "arrays": digests}).encode()
         write_atomically(partial / _CONTENTS, contents)
-        shutil.rmtree(entry, ignore_errors=True)
         try:
             os.rename(partial, entry)
         except OSError:
-            # Another process was as fast. Its arrays are the same, or reading them will tell.
-            if not entry.is_dir():
-                raise
+            # What another process has put there meanwhile, it may be reading: only what is damaged
+            # goes.
+            if _read(entry, key) is None:
+                shutil.rmtree(entry, ignore_errors=True)
+                os.rename(partial, entry)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

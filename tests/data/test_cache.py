@@ -82,6 +82,25 @@ def test_what_is_damaged_is_made_again(tmp_path: Path, damage: object) -> None:
     assert not cached(tmp_path, "key", 7, make)[1]
 
 
+def test_who_makes_the_same_meanwhile_disturbs_nobody(tmp_path: Path) -> None:
+    faster: list[dict[str, np.ndarray]] = []
+
+    def slow() -> Iterator[dict[str, np.ndarray]]:
+        for number, part in enumerate(Maker()()):
+            if number == 1:
+                faster.append(cached(tmp_path, "key", 7, Maker())[0])
+                written.append((tmp_path / "key" / "images.npy").stat().st_ino)
+            yield part
+
+    written: list[int] = []
+    arrays, _ = cached(tmp_path, "key", 7, slow)
+    for found in (arrays, *faster):
+        np.testing.assert_array_equal(found["images"], IMAGES)
+    # The files that the faster one reads are not taken away.
+    assert (tmp_path / "key" / "images.npy").stat().st_ino == written[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
 def test_nothing_is_kept_of_what_was_not_finished(tmp_path: Path) -> None:
     def broken() -> Iterator[dict[str, np.ndarray]]:
         yield {"images": IMAGES[:3]}
