@@ -7,12 +7,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from lrjax.configs import Size, sized
+from lrjax.errors import InputError
+from lrjax.evaluation.intervals import RESAMPLES
 from lrjax.files import write_atomically
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.report import draw
@@ -86,12 +89,23 @@ class Context:
       results: folder for `<experiment>.json` and its pictures.
       encoder: weights or run of the face encoder that is taken as it is (K&C's Table 2b); None: one
         is trained.
+      seeds: how often everything is trained, over which tables with claims average.
     """
 
     size: Size
     runs: Runs
     results: Path
     encoder: Path | None = None
+    seeds: int = 1
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"The number of seeds is {self.seeds}; give 1 or more.")
+        if self.seeds > 1 and any(one.startswith("train.seed=") for one in self.runs.settings):
+            raise InputError(
+                f"There are {self.seeds} seeds, and `train.seed` is set for all of them; give one "
+                "or the other."
+            )
 
     @classmethod
     def create(
@@ -102,18 +116,45 @@ class Context:
         data_dir: Path,
         settings: tuple[str, ...] = (),
         encoder: Path | None = None,
+        seeds: int = 1,
     ) -> Context:
         """Make a context from folders.
 
         Args:
-          size, encoder: see above.
+          size, encoder, seeds: see above.
           runs_dir: of run folders, and of a cache of aligned faces and features.
           results_dir: of results.
           data_dir: of prepared records.
           settings: overrides for every configuration, as for `lrjax train --set`.
         """
         runs = Runs(runs_dir, data_dir, settings, runs_dir / "cache", save_pictures)
-        return cls(size, runs, results_dir, encoder)
+        return cls(size, runs, results_dir, encoder, seeds)
+
+    @property
+    def seed(self) -> int:
+        """The seed that is set for all runs, or else the configurations' own, which is 0."""
+        own = [one for one in self.runs.settings if one.startswith("train.seed=")]
+        return int(own[-1].partition("=")[2]) if own else 0
+
+    def seeded(self) -> Iterator[Context]:
+        """Make a context of each seed: the configurations' own, then 1, 2, ... in other folders."""
+        yield dataclasses.replace(self, seeds=1)
+        for seed in range(1, self.seeds):
+            settings = (*self.runs.settings, f"train.seed={seed}")
+            folder = self.runs.folder / f"seed-{seed}"
+            runs = dataclasses.replace(self.runs, folder=folder, settings=settings)
+            yield dataclasses.replace(self, runs=runs, seeds=1)
+
+    def judged(self, drawn: str) -> str:
+        """Say how claims are judged, of what is drawn in the bootstrap, such as "faces"."""
+        trained = "one seed: how much another one changes is not in the interval"
+        if self.seeds > 1:
+            trained = f"{self.seeds} seeds, over which differences are averaged"
+        return (
+            "A claim held, or did not, where the 95 % interval of the difference lies on one side "
+            f"of zero; else it is not shown. Interval: percentiles of {RESAMPLES:,} resamples of "
+            f"{drawn}. Networks were trained with {trained}."
+        )
 
     @property
     def tests(self) -> TestSets:
@@ -155,6 +196,8 @@ class Context:
             words += ["--set", setting]
         if self.encoder is not None:
             words += ["--encoder", str(self.encoder)]
+        if self.seeds > 1:
+            words += ["--seeds", str(self.seeds)]
         return shlex.join(words)
 
 

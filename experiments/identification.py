@@ -1,19 +1,19 @@
-"""Tables of identification as data, and how they are measured: faces aligned in some way, encoded,
-and identified.
-"""
+"""How tables of identification are measured: faces aligned in some way, encoded, and identified."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from lrjax.config import AlignmentConfig
 from lrjax.data.identities import load_identities
 from lrjax.evaluation.identification import Identification, identify
-from lrjax.evaluation.scores import Metric
+from lrjax.evaluation.intervals import Sample
 from lrjax.experiments.context import Context
+from lrjax.experiments.floors import FLOORS, floor_of
+from lrjax.experiments.protocols import IdentificationTable, Protocol, Setting
 from lrjax.inference.aligner import Aligner
 from lrjax.inference.encoder import FaceEncoder, cached_embeddings
 from lrjax.report import draw, plots
@@ -24,114 +24,63 @@ from lrjax.tasks.runs import load_config
 SHOWN = 12
 
 
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """How a paper measures.
-
-    Attributes:
-      metric: of features, which are those of a face without its mirror image.
-      distractors: whether the gallery holds pictures of nobody.
-      ranks: where it reports the CMC, besides mAP.
-      size: of the paper's test set, in words.
-    """
-
-    metric: Metric
-    distractors: bool
-    ranks: tuple[int, ...]
-    size: str
-
-    @property
-    def note(self) -> str:
-        """What a table says below."""
-        metric = {"cosine": "Cosine", "euclidean": "Euclidean distance"}[self.metric]
-        return f"{metric}, {'with' if self.distractors else 'no'} distractors, no mirror image."
-
-
-KUMAR = Protocol("cosine", False, (1, 5, 10, 20), "3,728 probes and 4,443 gallery pictures")
-CHENG = Protocol(
-    "euclidean",
-    True,
-    (1, 20, 50),
-    "3,728 probes, 4,443 gallery pictures and 153,428 distractors",
-)
 STAND_IN = (
-    "Measured on {data}; paper: on TinyFace's {paper}. What stands in "
-    "for them at a CPU's sizes shows whether the order of the settings holds, not their level: its "
-    "people are fewer, their pictures were shrunk by a rule, and the encoders are narrow or "
-    "were trained on little."
+    "Paper: {paper} of TinyFace. What stands in for them here, {data}, shows whether the order of "
+    "the settings holds, not their level: its people and its pictures are others."
+)
+SHORT = (
+    "Networks that were trained at the size `{size}` are narrow and have learned for a short time: "
+    "their order may tell something, their level does not."
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One row of a table.
-
-    Attributes:
-      paper: the paper's figures in percent, by metric; empty if it has no such row.
-      encoder: the configuration whose encoder sees the faces; None for the context's, which is
-        taken as it is.
-      alignment: how faces are aligned; its networks may be configurations. None: as those that
-        the encoder has learned from.
-      shrunk: whether they are sharp faces made small.
-    """
-
-    paper: Mapping[str, float]
-    encoder: str | None
-    alignment: AlignmentConfig | None = AlignmentConfig("resize")
-    shrunk: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class IdentificationTable:
-    """A table of a paper.
-
-    Attributes:
-      title, order: of the section on the page.
-      protocol: how it was measured.
-      settings: its rows.
-      orders: rows by the paper's rank-1, best first.
-      note: more to say below the table; "{encoder}" stands for the encoder's name.
-    """
-
-    title: str
-    order: float
-    protocol: Protocol
-    settings: Mapping[str, Setting]
-    orders: tuple[tuple[str, ...], ...]
-    note: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Measured:
     """One setting, measured.
 
     Attributes:
       dataset: whose probes were identified.
       encoder: what it is called.
-      result: ranks of all probes.
-      aligned: of probes and gallery, how many faces could be aligned.
+      results: ranks of all probes, for each seed of training.
+      people: whose each probe is [p].
+      aligned: of probes and gallery, how many faces could be aligned, for each seed.
       faces: the first aligned probes, uint8 [n, H, W, 3].
     """
 
     dataset: str
     encoder: str
-    result: Identification
-    aligned: str
+    results: tuple[Identification, ...]
+    people: np.ndarray
+    aligned: tuple[str, ...]
     faces: np.ndarray
+
+    @functools.cached_property
+    def result(self) -> Identification:
+        """The probes of all seeds in a row, whose figures are averages over the seeds."""
+        ranks = np.concatenate([one.ranks for one in self.results])
+        return dataclasses.replace(self.results[0], ranks=ranks)
 
     @property
     def sizes(self) -> str:
         """Among how many pictures the probes were identified."""
-        result = self.result
+        result = self.results[0]
         count = "no" if result.distractors is None else f"{result.distractors:,}"
         return (
             f"{self.dataset}: {result.probes:,} probes, {result.gallery:,} gallery pictures, "
             f"distractors: {count}"
         )
 
+    def hits(self, rank: int) -> Sample:
+        """What the CMC averages: 100 for a probe with a mate up to a rank, 0 for another."""
+        found = 100.0 * (self.result.ranks[:, 0] <= rank)
+        return Sample(found, np.tile(self.people, len(self.results)), self.dataset)
+
 
 def load_encoder(context: Context, setting: Setting) -> FaceEncoder:
     """Load the encoder of a setting, after training it if need be."""
+    if setting.floor is not None:
+        encoder = load_encoder(context, dataclasses.replace(setting, floor=None))
+        return floor_of(encoder, setting.floor, context.seed)
     if setting.encoder is not None:
         return FaceEncoder.load(context.run(setting.encoder), "last")
     if context.encoder is None:
@@ -163,7 +112,7 @@ def measure(context: Context, setting: Setting, protocol: Protocol) -> Measured:
     aligner = load_aligner(context, setting, encoder)
     dataset = context.tests.shrunk if setting.shrunk else context.tests.identities
     identities, features = {}, {}
-    for split in ["probe", "gallery_match"] + ["distractors"] * protocol.distractors:
+    for split in ["probe", "gallery_match"] + ["distractors"] * (protocol.distractors is not None):
         identities[split] = load_identities(f"{dataset}:{split}", context.data_dir)
         features[split] = cached_embeddings(
             encoder, aligner, identities[split], flip="none", cache=context.runs.cache
@@ -174,13 +123,23 @@ def measure(context: Context, setting: Setting, protocol: Protocol) -> Measured:
         identities["probe"].label,
         gallery.features,
         identities["gallery_match"].label,
-        features["distractors"].features if protocol.distractors else None,
+        None if protocol.distractors is None else features["distractors"].features,
         metric=protocol.metric,
     )
     aligned = np.concatenate([probe.aligned, gallery.aligned])
     shown = next(iter(aligner.parts(identities["probe"], SHOWN)))
     count = f"{aligned.sum():,} of {len(aligned):,}"
-    return Measured(dataset, encoder.name, result, count, shown.images)
+    people = identities["probe"].label
+    return Measured(dataset, encoder.name, (result,), people, (count,), shown.images)
+
+
+def pooled(seeds: Sequence[Measured]) -> Measured:
+    """Put what was measured with each seed of training together."""
+    return dataclasses.replace(
+        seeds[0],
+        results=tuple(result for one in seeds for result in one.results),
+        aligned=tuple(count for one in seeds for count in one.aligned),
+    )
 
 
 def write(
@@ -194,12 +153,12 @@ def write(
       table: the paper's.
       measured: setting -> ours.
     """
-    ranks = table.protocol.ranks
+    ranks, at = table.protocol.ranks, f"rank-{table.rank}"
     ours = {
-        label: one.result.summary(ranks) | {"aligned": one.aligned}
+        label: one.result.summary(ranks) | {"aligned": "; ".join(one.aligned)}
         for label, one in measured.items()
     }
-    paper = {label: dict(setting.paper) for label, setting in table.settings.items()}
+    paper = {label: dict(setting.paper) for label, setting in table.rows.items()}
     data = "; ".join(dict.fromkeys(one.sizes for one in measured.values()))
     note = table.note.format(encoder=next(iter(measured.values())).encoder)
     curves = plots.cmc_curves({label: one.result.cmc for label, one in measured.items()})
@@ -214,16 +173,16 @@ def write(
                 (*(f"rank-{rank}" for rank in ranks), "mAP", "aligned"),
                 paper,
                 ours,
-                note=f"In percent. {table.protocol.note} {note}".strip(),
+                note=f"In percent. {table.protocol.note} {note} {_floors(table)}",
                 data=data,
                 digits=2,
             ),
         ),
         claims=claims(
-            table.orders,
-            {label: values["rank-1"] for label, values in ours.items()},
-            {label: values["rank-1"] for label, values in paper.items() if values},
-            "rank-1",
+            table.compared(context),
+            {label: one.hits(table.rank) for label, one in measured.items()},
+            {label: values[at] for label, values in paper.items() if values},
+            at,
         ),
         figures=(
             context.figure(
@@ -235,9 +194,43 @@ def write(
                 draw.labelled_rows(rows, 96),
             ),
         ),
-        notes=(STAND_IN.format(data=data, paper=table.protocol.size),),
+        notes=_notes(context, table, measured),
         data=data,
     )
+
+
+def _floors(table: IdentificationTable) -> str:
+    """What the rows are that have learned nothing."""
+    of = " and ".join(f"`{label}`" for label in table.floors)
+    pixels, network = (f"`{floor}`" for floor in FLOORS)
+    return (
+        f"Not in the paper: {pixels}, and the {network}, with its weights as drawn, both on the "
+        f"faces of {of}."
+    )
+
+
+def _notes(
+    context: Context, table: IdentificationTable, measured: Mapping[str, Measured]
+) -> tuple[str, ...]:
+    """What the figures do not say."""
+    protocol, notes = table.protocol, []
+    if table.compared(context):
+        notes.append(context.judged("the people, with all of their probes"))
+    if table.compared(context) != table.orders:
+        notes.append(
+            "The sharp faces made small are those of the other rows here, so that these are the "
+            "same rows twice, and their order is not judged."
+        )
+    others = dict.fromkeys(
+        m.sizes for m in measured.values() if not protocol.is_whole(m.results[0])
+    )
+    if others:
+        count = "" if protocol.distractors is None else f", {protocol.distractors:,} distractors"
+        paper = f"{protocol.probes:,} probes, {protocol.gallery:,} gallery pictures{count}"
+        notes.append(STAND_IN.format(paper=paper, data="; ".join(dict.fromkeys(others))))
+    if context.size in ("small", "quick"):
+        notes.append(SHORT.format(size=context.size))
+    return tuple(notes)
 
 
 def experiments_of(
@@ -252,9 +245,10 @@ def experiments_of(
 
     def experiment(name: str, table: IdentificationTable) -> Callable[[Context], Result]:
         def run(context: Context) -> Result:
+            seeds = list(context.seeded())
             measured = {
-                label: measure(context, setting, table.protocol)
-                for label, setting in table.settings.items()
+                label: pooled([measure(one, setting, table.protocol) for one in seeds])
+                for label, setting in table.rows.items()
             }
             return write(context, name, table, measured)
 

@@ -15,6 +15,7 @@ from lrjax.configs import Size
     size="Widths, schedules and data: the paper's, or less.",
     results_dir="Where tables and pictures go, for `lrjax report`.",
     encoder="Weights (of `lrjax convert`) or run that table2b and table3 use; else one is trained.",
+    seeds="How often all is trained, over which table1b and the tables of recognition average.",
 )
 def experiment(
     names: tuple[str, ...] = (),
@@ -24,6 +25,7 @@ def experiment(
     results_dir: Annotated[Path, FOLDER] = Path("results"),
     data_dir: DataDir,
     encoder: Annotated[Path, Click(type=click.Path(path_type=Path, exists=True))] | None = None,
+    seeds: int = 1,
     settings: Settings = (),
 ) -> None:
     """Train what the experiments NAMES need and is missing, measure, and write their results.
@@ -42,6 +44,6 @@ def experiment(
         return
     for name in names:
         runner.find(name)  # refused now rather than after hours
-    context = Context.create(size, runs_dir, results_dir, data_dir, settings, encoder)
+    context = Context.create(size, runs_dir, results_dir, data_dir, settings, encoder, seeds)
     for name in names:
         click.echo(runner.run(name, context).to_markdown())

@@ -5,15 +5,15 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from lrjax.config import from_dict, to_dict
 from lrjax.errors import InputError
+from lrjax.evaluation.intervals import Sample, difference_interval
 from lrjax.files import read_json, write_atomically
 from lrjax.report.tables import Table
 
@@ -50,7 +50,8 @@ class Claim:
       statement: the paper's order, largest first, e.g. "CSRI > joint".
       ours: our figures in that order, in `unit`; empty if they were not measured.
       paper: the paper's figures in that order, where it has them.
-      interval: 95 % interval (low, high) of the smallest difference between neighbours.
+      interval: 95 % interval (low, high) of the first figure less the second; None if it is not
+        known, or there are more than two figures.
       where: what the figures are, e.g. "rank-1" or "error on native faces".
       unit: behind each figure.
     """
@@ -64,12 +65,14 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """Judge the order: "not shown" if a figure is absent or the interval holds zero."""
-        if len(self.ours) < 2 or not all(map(math.isfinite, self.ours)):
+        """Judge the order by the interval: held if it lies above zero, not held if below.
+
+        It is not shown if the interval holds zero, or is not known.
+        """
+        if self.interval is None or not all(map(math.isfinite, self.interval)):
             return "not shown"
-        if self.interval is not None and self.interval[0] <= 0 <= self.interval[1]:
-            return "not shown"
-        return "held" if all(a > b for a, b in pairwise(self.ours)) else "not held"
+        low, high = self.interval
+        return "held" if low > 0 else "not held" if high < 0 else "not shown"
 
     def figures(self, values: Iterable[float]) -> str:
         """Print figures: "7.13, 5.31 %"."""
@@ -137,24 +140,26 @@ class Result:
 
 
 def claims(
-    orders: Sequence[Sequence[str]],
-    ours: Mapping[str, float],
+    orders: Iterable[tuple[str, str]],
+    ours: Mapping[str, Sample],
     paper: Mapping[str, float],
     where: str,
 ) -> tuple[Claim, ...]:
-    """Compare a paper's orders of settings with what was measured.
+    """Compare a paper's orders of two settings with what was measured.
 
     Args:
-      orders: settings each, largest first.
-      ours, paper: setting -> figure in percent; those that the paper lacks are left out.
+      orders: pairs of settings, that of the larger figure first.
+      ours: setting -> what its figure averages, in percent.
+      paper: setting -> figure in percent; a pair that the paper lacks goes without.
       where: what the figures are.
     """
     return tuple(
         Claim(
             " > ".join(order),
-            tuple(ours[name] for name in order),
+            tuple(ours[name].mean for name in order),
             tuple(paper[name] for name in order) if paper.keys() >= set(order) else (),
-            where=where,
+            difference_interval(*(ours[name] for name in order)),
+            where,
         )
         for order in orders
     )

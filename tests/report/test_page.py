@@ -66,7 +66,7 @@ def found(tmp_path: Path) -> list[tuple[Path, Result]]:
         commit="abc1234",
         claims=(
             Claim("S1 > S2", (3.0, 2.0), (11.33, 4.123), (0.5, 1.5), "error"),
-            Claim("S3 > S2", (1.0, 2.0)),
+            Claim("S3 > S2", (1.0, 2.0), (), (-1.5, -0.5)),
             Claim("S4 > S3"),
         ),
     )
@@ -110,7 +110,7 @@ def test_the_beginning_says_what_was_done_and_what_it_shows(found) -> None:
 def test_claims_are_ticked_and_have_intervals(found) -> None:
     text = " ".join(check(render_page("Results", found)).text.split())
     assert "✓ held S1 > S2 error 3.00, 2.00 % 11.33, 4.123 % 0.50, 1.50 %" in text
-    assert "✗ not held S3 > S2 1.00, 2.00 % — —" in text
+    assert "✗ not held S3 > S2 1.00, 2.00 % — -1.50, -0.50 %" in text
     assert "– not shown S4 > S3 — — —" in text
 
 

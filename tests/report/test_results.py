@@ -6,9 +6,11 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lrjax.errors import InputError
+from lrjax.evaluation.intervals import Sample
 from lrjax.report.results import Claim, Figure, Result, claims, gather, stamp
 from lrjax.report.tables import Table
 
@@ -141,13 +143,14 @@ def check_refused(path: Path, text: str, message: str) -> str:
 @pytest.mark.parametrize(
     ("ours", "interval", "verdict"),
     [
-        ((3.0, 2.0, 1.0), None, "held"),
-        ((3.0, 2.0, 2.0), None, "not held"),
+        ((3.0, 2.0), None, "not shown"),
+        ((3.0, 2.0, 1.0), None, "not shown"),
         ((3.0, 2.0), (0.5, 1.5), "held"),
+        ((3.0, 2.0), (0.0, 1.5), "not shown"),
         ((2.0, 3.0), (-1.5, -0.5), "not held"),
         ((3.0, 2.0), (-0.1, 2.1), "not shown"),
         ((), None, "not shown"),
-        ((3.0, float("nan")), None, "not shown"),
+        ((3.0, float("nan")), (float("nan"), float("nan")), "not shown"),
     ],
 )
 def test_verdicts(ours: tuple[float, ...], interval: tuple[float, float], verdict: str) -> None:
@@ -155,17 +158,20 @@ def test_verdicts(ours: tuple[float, ...], interval: tuple[float, float], verdic
 
 
 def test_claims_in_words() -> None:
-    assert Claim("a > b", (3.0, 2.0), where="rank-1").text() == "rank-1: a > b: held (3.00, 2.00 %)"
+    said = "rank-1: a > b: held (3.00, 2.00 %; difference 0.50, 1.50 %)"
+    assert Claim("a > b", (3.0, 2.0), (), (0.5, 1.5), "rank-1").text() == said
     assert Claim("a > b").text() == "a > b: not shown"
     shown = Claim("a > b", (3, 2), interval=(-1, 2.5), unit="").text()
     assert shown == "a > b: not shown (3.00, 2.00; difference -1.00, 2.50)"
 
 
 def test_claims_stand_beside_the_papers_figures_where_it_has_them_all() -> None:
-    ours, paper = {"a": 1.0, "b": 2.0, "c": 0.5}, {"a": 4.0, "b": 3.0}
+    people, paper = np.repeat(np.arange(50), 2), {"a": 4.0, "b": 3.0}
+    values = {"a": np.tile([1.0, 3.0], 50), "b": np.tile([2.0, 4.0], 50), "c": np.zeros(100)}
+    ours = {name: Sample(value, people, "x") for name, value in values.items()}
     first, second = claims([("a", "b"), ("b", "c")], ours, paper, "rank-1")
-    assert first == Claim("a > b", (1.0, 2.0), (4.0, 3.0), where="rank-1")
-    assert second == Claim("b > c", (2.0, 0.5), where="rank-1")
+    assert first == Claim("a > b", (2.0, 3.0), (4.0, 3.0), (-1.0, -1.0), "rank-1")
+    assert second == Claim("b > c", (3.0, 0.0), (), (3.0, 3.0), "rank-1")
     assert [first.verdict, second.verdict] == ["not held", "held"]
 
 
