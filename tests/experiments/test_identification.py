@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -15,7 +15,11 @@ from lrjax.configs import SIZES, sized
 from lrjax.evaluation.identification import Identification
 from lrjax.experiments import csri, identification, recognition
 from lrjax.experiments.context import Context
-from lrjax.experiments.identification import CHENG, KUMAR, Measured, load_aligner, write
+from lrjax.experiments.identification import Measured, load_aligner, load_encoder, pooled, write
+from lrjax.experiments.protocols import CHENG, KUMAR
+from lrjax.inference.encoder import FaceEncoder
+from lrjax.models.registry import build
+from lrjax.models.weights import Weights
 from lrjax.tasks import data
 from lrjax.tasks.recognition import RecognitionConfig
 from lrjax.tasks.runs import Runs, find_config
@@ -36,10 +40,12 @@ def test_a_table_names_what_can_be_trained_in_every_size(name: str) -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_the_orders_are_the_paper_s(name: str) -> None:
     table = TABLES[name]
-    for order in table.orders:
-        figures = [table.settings[row].paper.get("rank-1") for row in order]
-        if None not in figures:  # "pretrained" and "resized only" are not in the paper
-            assert all(a > b for a, b in pairwise(figures)), order
+    for better, worse in table.orders:
+        first, second = (
+            table.settings[row].paper.get(f"rank-{table.rank}") for row in (better, worse)
+        )
+        if first and second:  # "pretrained" and "resized only" are not in the paper
+            assert first > second, (better, worse)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -47,6 +53,7 @@ def test_the_paper_s_figures_are_at_its_ranks(name: str) -> None:
     table = TABLES[name]
     assert table.protocol == (CHENG if name.startswith("csri") else KUMAR)
     known = [*(f"rank-{rank}" for rank in table.protocol.ranks), "mAP"]
+    assert table.rank in table.protocol.ranks
     for label, setting in table.settings.items():
         if name == "table2a":
             assert list(setting.paper) == ["rank-1"]
@@ -57,33 +64,140 @@ def test_the_paper_s_figures_are_at_its_ranks(name: str) -> None:
             assert values[-1] < values[0], label
 
 
+FACES = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+def measured(*ranks: int, dataset: str = "people", whole: bool = False) -> Measured:
+    """Probes of two people, two each, of whose mates the ranks are said."""
+    sizes = (4443, 153_428) if whole else (60, 40)
+    result = Identification(np.array(ranks)[:, None], *sizes, "euclidean")
+    people = np.arange(len(ranks)) // 2
+    return Measured(dataset, "net", (result,), people, ("3 of 4",), FACES)
+
+
 def test_a_result_has_both_sides_of_the_table_and_its_claims(tmp_path: Path) -> None:
-    context = Context.create("quick", tmp_path, tmp_path, tmp_path)
-    faces = np.zeros((2, 8, 8, 3), np.uint8)
-
-    def measured(*ranks: int) -> Measured:
-        result = Identification(np.array(ranks)[:, None], 60, 40, "euclidean")
-        return Measured("people", "net", result, "3 of 4", faces)
-
-    ours = {"joint": measured(1, 3, 30, 90), "CSRI": measured(1, 1, 60, 4)}
-    ours[csri.NATIVE_ONLY] = measured(1, 1, 1, 4)
+    context = Context.create("w300", tmp_path, tmp_path, tmp_path)
+    ours = {"joint": measured(1, 3, 30, 90), "CSRI": measured(1, 1, 60, 1)}
+    ours[csri.NATIVE_ONLY] = measured(1, 1, 1, 1)
+    ours |= {"raw pixels": measured(2, 2, 2, 2), "untrained network": measured(5, 5, 5, 5)}
     result = write(context, "csri_table7", csri.TABLES["csri_table7"], ours)
     (table,) = result.tables
     rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert list(rows)[-2:] == ["raw pixels", "untrained network"]
     assert rows["CSRI"]["rank-1, paper"] == 44.8
-    assert rows["CSRI"]["rank-1, ours"] == 50.0
+    assert rows["CSRI"]["rank-1, ours"] == 75.0
     assert rows["joint"]["rank-20, ours"] == 50.0
     assert rows["joint"]["rank-50, ours"] == 75.0
     assert rows["joint"]["aligned, ours"] == "3 of 4"
+    assert rows["raw pixels"]["rank-1, paper"] is None
     assert "aligned, paper" not in table.columns
     assert "Euclidean distance, with distractors" in table.note
     assert table.data == "people: 4 probes, 60 gallery pictures, distractors: 40"
     claim, other = result.claims
-    assert (claim.statement, claim.ours, claim.paper) == ("CSRI > joint", (50, 25), (44.8, 36.1))
-    assert claim.verdict == "held"
-    # A row of ours alone has no figure of the paper's.
-    assert (other.ours, other.paper, other.verdict) == ((50, 75), (), "not held")
+    # Person 0 gains one probe of two, and so does person 1: so does whoever is drawn.
+    assert (claim.statement, claim.ours, claim.paper) == ("CSRI > joint", (75, 25), (44.8, 36.1))
+    assert (claim.interval, claim.verdict) == ((50, 50), "held")
+    # A row of ours alone has no figure of the paper's. Person 0 loses nothing, person 1 a half.
+    assert (other.ours, other.paper, other.interval) == ((75, 100), (), (-50, 0))
+    assert other.verdict == "not shown"
     assert [(tmp_path / figure.file).is_file() for figure in result.figures] == [True, True]
+    assert "one seed" in result.notes[0]
+
+
+def test_notes_tell_a_stand_in_and_short_runs_where_they_are(tmp_path: Path) -> None:
+    table = dataclasses.replace(csri.TABLES["csri_table7"], orders=())
+    whole = np.ones(3728, int)
+
+    def notes(size: str, one: Measured) -> str:
+        context = Context.create(size, tmp_path, tmp_path, tmp_path)
+        return " ".join(write(context, "x", table, dict.fromkeys(table.rows, one)).notes)
+
+    assert notes("paper", measured(*whole, whole=True)) == ""
+    assert "stands in" in notes("paper", measured(1, 1))
+    assert "stands in" not in notes("small", measured(*whole, whole=True))
+    assert "narrow" in notes("small", measured(*whole, whole=True))
+    assert "narrow" not in notes("w300", measured(1, 1))
+
+
+def test_rows_of_the_same_people_are_not_compared_twice(tmp_path: Path) -> None:
+    """At the size "quick" SynLR's people are those of TinyFace."""
+    table = csri.TABLES["csri_table4"]
+    ours = dict.fromkeys(table.rows, measured(1, 1, 2, 2))
+    quick = Context.create("quick", tmp_path, tmp_path, tmp_path)
+    result = write(quick, "csri_table4", table, ours)
+    assert result.claims == ()
+    assert "the same rows twice" in result.notes[0]
+    # Elsewhere the two are other people, whose rows are not paired.
+    ours |= {row: measured(1, 1, 2, 2, dataset="synlr") for row in csri.SHRUNK}
+    found = write(Context.create("small", tmp_path, tmp_path, tmp_path), "x", table, ours).claims
+    assert [claim.statement for claim in found] == [
+        "VggFace, SynLR > VggFace, TinyFace",
+        "CentreFace, SynLR > CentreFace, TinyFace",
+    ]
+    assert found[0].where == "rank-20"
+    assert found[0].paper == (46.8, 40.4)
+
+
+def test_seeds_are_averaged_over() -> None:
+    first, second = measured(1, 3, 30, 90), measured(1, 1, 1, 2)
+    both = pooled([first, second])
+    assert both.sizes == first.sizes
+    assert both.aligned == ("3 of 4", "3 of 4")
+    for rank in (1, 20, 50):
+        average = (first.result.cmc_at(rank) + second.result.cmc_at(rank)) / 2
+        assert both.result.cmc_at(rank) == average
+        assert both.hits(rank).mean == pytest.approx(100 * average)
+    assert both.result.mean_ap == (first.result.mean_ap + second.result.mean_ap) / 2
+    np.testing.assert_array_equal(both.hits(1).units, [0, 0, 1, 1] * 2)
+
+
+def test_floors_see_the_faces_of_a_row_and_have_learned_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in TABLES.values():
+        floors = [label for label, setting in table.rows.items() if setting.floor]
+        assert len(floors) == 2 * len(table.floors)
+        for label in floors:
+            row = table.rows[label]
+            of = [s for s in table.settings.values() if s.encoder == row.encoder]
+            assert (row.alignment, row.shrunk) in [(s.alignment, s.shrunk) for s in of]
+    network = build(find_config("recognition:centreface-small").network)
+    trained = Weights(network, network.init(jax.random.key(9)), {}, tmp_path, "trained")
+    monkeypatch.setattr(FaceEncoder, "load", lambda *_: FaceEncoder(trained))
+    monkeypatch.setattr(Runs, "ensure", lambda self, name: tmp_path)
+    rows = csri.TABLES["csri_table3"].rows
+    first, second = Context.create("small", tmp_path, tmp_path, tmp_path, seeds=2).seeded()
+    faces = np.random.default_rng(0).integers(0, 256, (3, 56, 48, 3), np.uint8)
+    pixels = load_encoder(first, rows["raw pixels"])
+    assert (pixels.name, pixels.template.height) == ("raw pixels", 56)
+    # Squares of two pixels are averaged: 56 are more than 32.
+    means = faces.reshape(3, 28, 2, 24, 2, 3).mean((2, 4)) / 127.5 - 1
+    np.testing.assert_allclose(
+        pixels.embed(faces, "none"), means.reshape(3, -1), rtol=1e-4, atol=1e-5
+    )
+    drawn, again, other = (
+        load_encoder(c, rows["untrained network"]) for c in (first, first, second)
+    )
+    found = drawn.embed(faces, "none")
+    np.testing.assert_array_equal(found, again.embed(faces, "none"))
+    for one in (FaceEncoder(trained), other):
+        assert np.abs(found - one.embed(faces, "none")).max() > 1e-3
+    assert len({one.identity for one in (pixels, drawn, other, FaceEncoder(trained))}) == 4
+
+
+def test_the_notes_of_csri_say_what_the_configurations_are() -> None:
+    steps = {
+        name: find_config(f"recognition:{name}-small").train.steps
+        for name in ("deepid2", "sphereface", "vggface", "centreface")
+    }
+    assert steps.pop("deepid2") == 4000
+    assert set(steps.values()) == {500}
+    assert "for 500 steps, but DeepID2 for 4,000" in csri.TABLES["csri_table3"].note
+    for name in ("csri_table5", "csri_table6"):
+        assert "centre loss" in csri.TABLES[name].note
+    assert find_config("recognition:centreface").centre > 0
+    assert find_config("csri:vdsr_centreface").initial_encoder == "recognition:centreface"
+    assert find_config("csri:joint").centre == 0
 
 
 @pytest.mark.parametrize("name", ["table2a", "table2b", "table3"])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lrjax.experiments import high_resolution, landmarks
+from lrjax.experiments import ablation, high_resolution
 from lrjax.experiments.context import Context
 from lrjax.geometry.points import FIVE, IBUG68, Scheme
 from lrjax.tasks.measure import Measured
+from lrjax.tasks.runs import Runs, find_config
 
 
 def measured(error: float, scheme: Scheme = FIVE, data: str = "a:b: 2 faces") -> Measured:
@@ -36,21 +38,70 @@ def measured(error: float, scheme: Scheme = FIVE, data: str = "a:b: 2 faces") ->
     )
 
 
-def test_s2_for_as_long_as_s3_and_s4_is_a_row_and_a_claim() -> None:
-    errors = {"S1": 5.0, "S2": 3.0, "S3": 1.0, "S4": 2.0, landmarks.LONGER: 1.5}
-    found = {name: measured(error) for name, error in errors.items()}
-    table = landmarks._generated_table(found)
+PAPER = ablation.TABLE1B_NRMSE
+
+
+def test_s2_for_as_long_as_s3_and_s4_is_a_row_and_what_they_are_compared_with() -> None:
+    errors = {"S1": 5.0, "S2": 3.0, "S3": 1.0, "S4": 2.0, ablation.LONGER: 1.5}
+    found = {name: (measured(error),) for name, error in errors.items()}
+    steps = {"S1": 600, "S2": 600, "S3": 800, "S4": 800, ablation.LONGER: 800}
+    table = ablation._generated_table(found, steps)
     assert [row[0] for row in table.rows] == list(errors)
     assert "15°" in table.note
-    claims = landmarks._claims(found, landmarks.TABLE1B_NRMSE, "here")
-    assert [(claim.statement, claim.verdict) for claim in claims[-2:]] == [
-        ("S2, longer > S3", "held"),
-        ("S2, longer > S4", "not held"),
+    assert "S2 600, S3 800, S4 800, S2, longer 800" in table.note
+    claims = ablation._claims(found, PAPER, "here")
+    assert [(claim.statement, claim.paper, claim.verdict) for claim in claims] == [
+        ("S1 > S2", (11.33, 4.23), "held"),
+        ("S2, longer > S3", (4.23, 4.120), "held"),
+        ("S2, longer > S4", (4.23, 4.123), "not held"),
+        ("S4 > S3", (4.123, 4.120), "held"),
     ]
-    # Where all are equally long there is no such row.
-    del found[landmarks.LONGER]
-    assert len(landmarks._claims(found, {}, "here")) == 4
-    assert "equally long" in landmarks._generated_table(found).note
+
+
+def test_where_all_learn_from_the_beginning_s2_is_compared_itself() -> None:
+    found = {name: (measured(1.0),) for name in ("S1", "S2", "S3", "S4")}
+    claims = ablation._claims(found, {}, "here")
+    assert [claim.statement for claim in claims] == ["S1 > S2", "S2 > S3", "S2 > S4", "S4 > S3"]
+    assert {(claim.verdict, claim.paper) for claim in claims} == {("not shown", ())}
+    # S1 has AFLW's faces alone, and as many epochs of them.
+    paper = {"S1": 118_750, "S2": 145_094, "S3": 145_094, "S4": 145_094}
+    note = ablation._generated_table(found, paper).note
+    assert "S1 118,750, S2 145,094" in note
+    assert "as many epochs" in note
+    assert "epochs" not in ablation._generated_table(found, dict.fromkeys(paper, 400)).note
+
+
+def test_steps_are_counted_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context.create("small", tmp_path, tmp_path, tmp_path)
+    monkeypatch.setattr(Runs, "ensure", lambda self, name: name)
+
+    def load(run: str, which: str) -> SimpleNamespace:
+        steps = find_config(run).train.steps
+        return SimpleNamespace(weights=SimpleNamespace(provenance={"step": steps}))
+
+    monkeypatch.setattr(ablation.LandmarkPredictor, "load", load)
+    counted = [ablation._steps(context, f"landmarks:{s}-small") for s in ("s1", "s2", "s4")]
+    assert counted == [600, 600, 800]
+
+
+def test_faces_are_paired_and_seeds_averaged_over() -> None:
+    """The differences of both seeds are of one face, and drawn together."""
+    found = {
+        name: (measured(first), measured(second))
+        for name, (first, second) in {
+            "S1": (5.0, 3.0),
+            "S2": (4.0, 1.0),
+            "S3": (1.0, 1.0),
+            "S4": (1.0, 2.0),
+        }.items()
+    }
+    first, *_, last = ablation._claims(found, PAPER, "here")
+    assert (first.ours, first.interval) == (pytest.approx((40, 25)), pytest.approx((15, 15)))
+    assert (last.ours, last.interval) == (pytest.approx((15, 10)), pytest.approx((5, 5)))
+    row = ablation._generated_table(found, dict.fromkeys(found, 1)).rows[0]
+    assert row[2] == "40.00 ± 10.00"
 
 
 def test_table_4_is_two_networks_by_the_papers_normalisers(

@@ -101,6 +101,33 @@ def test_the_command_repeats_what_was_asked_for(tmp_path: Path) -> None:
     )
 
 
+def test_each_seed_has_its_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(Runs, "ensure", lambda self, name: asked.append((self.folder, name)))
+    given = context(tmp_path, settings=("augment.tight=0",), seeds=3)
+    assert given.command("table1b").endswith("--set augment.tight=0 --seeds 3")
+    for one in given.seeded():
+        one.run("landmarks:s4")
+    runs = tmp_path / "runs"
+    folders = (runs, runs / "seed-1", runs / "seed-2")
+    assert asked == [(folder, "landmarks:s4-quick") for folder in folders]
+    assert [(one.seed, one.runs.settings[1:]) for one in given.seeded()] == [
+        (0, ()),
+        (1, ("train.seed=1",)),
+        (2, ("train.seed=2",)),
+    ]
+    assert "one seed" in context(tmp_path).judged("faces")
+    assert "3 seeds" in given.judged("faces")
+
+
+def test_seeds_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="number of seeds is 0; give 1 or more"):
+        context(tmp_path, seeds=0)
+    with pytest.raises(InputError, match=r"2 seeds, and `train\.seed` is set"):
+        context(tmp_path, seeds=2, settings=("train.seed=3",))
+    assert context(tmp_path, settings=("train.seed=3",)).seed == 3
+
+
 def test_runs_are_those_of_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(Runs, "ensure", lambda self, name: asked.append(name))

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from lrjax.experiments import csri, recognition, runner, systems
+from lrjax.experiments.context import TESTS
 from lrjax.report.page import render_page
 from lrjax.report.results import Result
 from lrjax.report.tables import Table
@@ -45,15 +46,34 @@ def test_the_docs_list_them_all() -> None:
     ]
 
 
-def test_the_state_is_what_a_result_says(tmp_path: Path) -> None:
+def test_the_state_is_what_the_row_of_a_result_says(tmp_path: Path) -> None:
     system = systems.System("A", "B", "landmarks:s1", "table9")
     assert systems.state(system, [tmp_path]) == "not measured here"
-    (tmp_path / "table9.json").write_text(
-        json.dumps({"command": "lrjax experiment table9 --size small --set seed=1"})
-    )
+    table = {"columns": ["Setting", "NRMSE, paper", "NRMSE, ours"], "rows": [["Z", 1.0, 2.0]]}
+    result = {"command": "lrjax experiment table9 --size small --set seed=1", "tables": [table]}
+    file = tmp_path / "table9.json"
+    # Another row, or one that is the paper's alone, does not count.
+    for row in (["Z", 1.0, 2.0], ["A", 1.0, None], ["A", 1.0, "no"]):
+        table["rows"] = [row]
+        file.write_text(json.dumps(result))
+        assert systems.state(system, [tmp_path]) == "not measured here"
+    table["rows"].append(["A", None, 2.0])
+    table["rows"].pop(0)
+    file.write_text(json.dumps(result))
     assert systems.state(system, [tmp_path]) == "measured (small)"
+    named = dataclasses.replace(system, name="C", row="A")
+    assert systems.state(named, [tmp_path]) == "measured (small)"
+
+
+def test_the_page_lists_them(tmp_path: Path) -> None:
     rows = systems.rows([tmp_path])
     assert all(row[4] == "not measured here" for row in rows)
     table = Table("Systems", ("a", "b", "c", "d", "e"), tuple(rows))
     page = render_page("All", [(Path(), Result("All", tables=(table,)))])
     assert "lrjax train csri:csri" in page
+
+
+def test_hr_ld_is_the_network_of_300w() -> None:
+    (system,) = (one for one in systems.SYSTEMS if one.name == "HR-LD")
+    for size in ("paper", "w300", "small"):
+        assert TESTS[size].sharp[system.row] == (system.config.partition(":")[2], "w300:common")
