@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from lrjax.configs import sized
@@ -162,15 +164,22 @@ def _small_print(steps: dict[str, int]) -> str:
     return said
 
 
+def orders_of(rows: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of rows that the paper compares, that of the larger error first.
+
+    What S3 and S4 are compared with is S2 after as many steps.
+    """
+    second = LONGER if LONGER in rows else "S2"
+    return (("S1", "S2"), (second, "S3"), (second, "S4"), ("S4", "S3"))
+
+
 def _claims(found: dict[str, Row], paper: dict[str, float], where: str) -> tuple[Claim, ...]:
-    second = LONGER if LONGER in found else "S2"
-    orders = (("S1", "S2"), (second, "S3"), (second, "S4"), ("S4", "S3"))
     samples = {}
     for name, row in found.items():
         faces = np.tile(np.arange(len(row[0].truth)), len(row))
         samples[name] = Sample(100 * _errors(row), faces, row[0].label)
     known = paper | {LONGER: paper["S2"]} if paper else {}
-    return claims(orders, samples, known, where)
+    return claims(orders_of(found), samples, known, where)
 
 
 def _balance(records: list[dict[str, float]], name: str, terms: tuple[str, ...]) -> bytes:
