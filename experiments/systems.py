@@ -65,8 +65,8 @@ def state(system: System, folders: Sequence[Path] = (RESULTS,)) -> str:
     """ "measured (small)", with the size of the configurations; or "not measured here"."""
     for folder in folders:
         for file in sorted(Path(folder).rglob(f"{system.experiment}.json")):
-            result = json.loads(file.read_text())
-            if any(_measured(table, system.row or system.name) for table in result["tables"]):
+            result, row = json.loads(file.read_text()), system.row or system.name
+            if any(_measured(table, row) for table in result.get("tables", ())):
                 size = re.search(r"--size (\w+)", result.get("command", ""))
                 return f"measured ({size[1] if size else 'paper'})"
     return "not measured here"
