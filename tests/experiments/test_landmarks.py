@@ -116,7 +116,7 @@ def test_table_4_is_two_networks_by_the_papers_normalisers(
     monkeypatch.setattr(high_resolution, "measure_degraded", found)
     monkeypatch.setattr(Context, "landmarks", lambda self, setting: setting)
     context = Context.create("paper", tmp_path, tmp_path, tmp_path)
-    (table,) = high_resolution.table4(context).tables
+    table, _ = high_resolution.table4(context).tables
     assert asked == [
         ("hr68", "w300:common"),
         ("hr68", "w300:challenging"),
@@ -130,6 +130,21 @@ def test_table_4_is_two_networks_by_the_papers_normalisers(
     assert rows["Full", "inter-ocular"] == (None, pytest.approx(5.0))
     assert rows["AFLW", "face-size"] == (1.753, pytest.approx(4.0))
     assert rows["AFLW frontal", "face-size"][0] is None
+
+
+def test_the_rows_of_table_4_agree_with_themselves_and_name_their_normalisers() -> None:
+    table = high_resolution.peers()
+    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert len(rows) == 11
+    for name, row in rows.items():
+        # "Full" is Common's 554 faces and Challenge's 135 together.
+        full = (554 * row["Common"] + 135 * row["Challenge"]) / 689
+        assert row["Full"] == pytest.approx(full, abs=0.03), name
+        assert (row["AFLW"] is None) == (row["AFLW's normaliser"] is None)
+    outer = {name for name, row in rows.items() if row["300W's normaliser"] == "inter-ocular"}
+    assert outer == {"PCD-CNN", "SAN*", "LAB*"}
+    ours = {name: value for (name, _), value in high_resolution.PAPER.items()}
+    assert {name: rows["HR-LD"][name] for name in ours} == ours
 
 
 def test_aflw_is_normalised_by_its_own_box() -> None:
