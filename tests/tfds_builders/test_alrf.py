@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -129,6 +130,24 @@ def test_photographs_are_preferred_and_give_context(
     assert third["visible"].tolist() == [True, True, True, False, True]
     assert list(report.skipped["the box has no area"]) == ["crowd.jpg#1"]
     assert report.notes == ["The faces are taken from each photograph (photos.csv)."]
+
+
+def test_listed_faces_are_a_split_of_their_own(
+    tmp_path: pathlib.Path, prepare: Callable, write_photo: Callable[..., pathlib.Path]
+) -> None:
+    root = tmp_path / "ALRF"
+    names = ("a.png", "b.png", "c.png")
+    for name in names:
+        write_photo(root / "faces" / name, 24, 27)
+    write_faces(root, [f"{name},{i},{MARKS}" for name in names for i in (1, 2, 3)])
+    records, report = prepare(Builder, root)
+    assert list(records) == ["test"]
+    (root / "detected.txt").write_text("c.png\n\n b.png#1 \nd.png\n")
+    shutil.rmtree(tmp_path / "prepared")
+    records, report = prepare(Builder, root)
+    assert [r["name"] for r in records["test"]] == ["a.png#0", "b.png#1", "c.png#2"]
+    assert [r["name"] for r in records["detected"]] == ["b.png#1", "c.png#2"]
+    assert list(report.skipped["no face of this name is annotated"]) == ["detected.txt: d.png"]
 
 
 def test_a_folder_without_a_table_is_an_error(

@@ -20,9 +20,14 @@ from ..common import (
 )
 from .annotations import NUM_POINTS, read_table
 
+SUBSET_FILE = "detected.txt"
+
 
 class Builder(FaceBuilder):
-    """Five points; from photographs if `photos.csv` is there, else from the faces alone."""
+    """Five points; from photographs if `photos.csv` is there, else from the faces alone.
+
+    Where `detected.txt` lists faces, they are the split `detected`, too.
+    """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     it holds faces and annotations.csv, or photos and photos.csv
@@ -51,7 +56,27 @@ class Builder(FaceBuilder):
             face = Face(f"{row.file}#{i}", box, box, points, row.visible, {"source": source})
             faces.append((row.file, face))
         report.note(f"The faces are taken from each {source} ({table.name}).")
-        return {"test": photos_at_hand(folder, faces, "test", report)}
+        splits = {"test": photos_at_hand(folder, faces, "test", report)}
+        if (root / SUBSET_FILE).is_file():
+            listed = _listed(root / SUBSET_FILE, faces, report)
+            splits["detected"] = photos_at_hand(folder, listed, "detected", report)
+        return splits
+
+
+def _listed(
+    path: pathlib.Path, faces: list[tuple[str, Face]], report: Report
+) -> list[tuple[str, Face]]:
+    """Those of `faces`, (image, face) each, that a list names, a line each.
+
+    A line is the name of an image, which stands for all its faces, or of a face: "crowd.jpg#3".
+    """
+    try:
+        wanted = {line.strip() for line in path.read_text("utf-8-sig").splitlines()} - {""}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read as a list of names: {error}.") from error
+    for name in sorted(wanted.difference(*((file, face.name) for file, face in faces))):
+        report.skip("no face of this name is annotated", f"{path.name}: {name}")
+    return [(file, face) for file, face in faces if wanted & {file, face.name}]
 
 
 def _whole_image(path: pathlib.Path) -> np.ndarray:
