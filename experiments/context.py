@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from lrjax.config import override
 from lrjax.configs import Size, sized
 from lrjax.errors import InputError
 from lrjax.evaluation.intervals import RESAMPLES
@@ -21,7 +22,8 @@ from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.report import draw
 from lrjax.report.results import Figure
 from lrjax.report.samples import save_pictures
-from lrjax.tasks.runs import Runs
+from lrjax.tasks.landmarks import LandmarksConfig
+from lrjax.tasks.runs import Runs, find_config
 
 AS_IN_THE_PAPERS = PredictConfig(flip=False, passes=1)
 """One look at one crop; `lrjax predict` looks also at the mirror image, and twice."""
@@ -174,6 +176,23 @@ class Context:
         """Load the landmark network of a setting, and look with it as the paper does."""
         run = self.run(f"landmarks:{setting}")
         return LandmarkPredictor.load(run, AS_IN_THE_PAPERS, which)
+
+    def departures(self, setting: str) -> str:
+        """Say where the training of a landmark setting has other numbers than the paper's."""
+        found = find_config(sized(f"landmarks:{setting}", self.size))
+        config: LandmarksConfig = override(found, self.runs.settings)
+        numbers = (
+            ("σ of the heatmaps", config.g2.sigma, "2"),
+            ("faces are turned by up to ± degrees", config.augment.rotation, "30"),
+            ("learning rate", config.optimizer.learning_rate, "0.0002"),
+            ("share of training faces without a margin", config.augment.tight, "not said"),
+        )
+        other = [
+            f"{name} {ours:g} (paper: {paper})"
+            for name, ours, paper in numbers
+            if f"{ours:g}" != paper
+        ]
+        return f"Training here: {'; '.join(other)}." if other else ""
 
     def figure(self, file: str, caption: str, content: bytes | np.ndarray) -> Figure:
         """Write a figure to the results, as bytes of its format or as a picture [H, W, 3]."""

@@ -36,7 +36,7 @@ SETS: tuple[tuple[str, float | None], ...] = (
 
 def dlib68(context: Context) -> Result:
     """The pretrained network beside dlib's 68-point model, on small faces, given the same boxes."""
-    dlib_predictor, predictor = _predictor(), LandmarkPredictor.load()
+    dlib_predictor, predictor = shape_predictor(), LandmarkPredictor.load()
     rows, curves = [], {}
     for spec, size in SETS:
         ours = measure_photographs(predictor, spec, context.data_dir, size)
@@ -90,7 +90,7 @@ def _nrmse(measured: Measured, normaliser: str) -> float:
     return metrics.summary(measured.errors(normaliser))["nrmse"]
 
 
-def _predictor() -> Any:
+def shape_predictor() -> Any:
     """dlib's model, out of the package that carries it."""
     models = importlib.util.find_spec("face_recognition_models")
     if importlib.util.find_spec("dlib") is None or models is None:

@@ -78,7 +78,12 @@ def table4(context: Context) -> Result:
         plots.to_svg(plots.ced_curves(curves, "face size", 0.08)),
     )
     return Result(
-        "Table 4: HR-LD", 1.4, tables=(table, peers()), figures=(figure,), data=table.data
+        title="Table 4: HR-LD",
+        order=1.4,
+        tables=(table, peers()),
+        figures=(figure,),
+        notes=(context.departures("hr"),),
+        data=table.data,
     )
 
 

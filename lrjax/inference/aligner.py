@@ -222,7 +222,7 @@ class Aligner:
             large = self.upsampler(photos, side=max(learned) if learned else None)
             photos = [Image.fromarray(image) for image in large]
         if self.alignment.resize_to is not None:
-            photos = [_resized(photo, self.alignment.resize_to) for photo in photos]
+            photos = [resize_longer(photo, self.alignment.resize_to) for photo in photos]
         if self.upsampler is not None or self.alignment.resize_to is not None:
             factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / sizes
             boxes = boxes * np.tile(factors, 2)
@@ -326,8 +326,8 @@ def _small(alignment: AlignmentConfig, template: Template, border: int) -> tuple
     return scaled(template, height), rim // template.height
 
 
-def _resized(photo: Image.Image, side: int) -> Image.Image:
-    """The picture in its shape, with a longer side of so many pixels."""
+def resize_longer(photo: Image.Image, side: int) -> Image.Image:
+    """Resize a picture in its shape, bilinearly, to a longer side of so many pixels."""
     factor = side / max(photo.size)
     width, height = (max(1, round(length * factor)) for length in photo.size)
     return photo.resize((width, height), Image.Resampling.BILINEAR)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lrjax.experiments import ablation, high_resolution
+from lrjax.experiments import ablation, high_resolution, landmarks
 from lrjax.experiments.context import Context
 from lrjax.geometry.points import FIVE, IBUG68, Scheme
 from lrjax.tasks.measure import Measured
@@ -102,6 +102,52 @@ def test_faces_are_paired_and_seeds_averaged_over() -> None:
     assert (last.ours, last.interval) == (pytest.approx((15, 10)), pytest.approx((5, 5)))
     row = ablation._generated_table(found, dict.fromkeys(found, 1)).rows[0]
     assert row[2] == "40.00 ± 10.00"
+
+
+def test_table_1a_has_the_paper_s_two_columns_and_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = measured(0.5)
+    one.predicted[1] += 1.0  # errors of 0.05, and of √(1.5² + 1) / 10
+    chosen: list[tuple[frozenset[str], str] | None] = [(frozenset({"1"}), "found by me")]
+    monkeypatch.setattr(landmarks, "measure_photographs", lambda *_: one)
+    monkeypatch.setattr(landmarks, "detected_faces", lambda *_: chosen[0])
+    monkeypatch.setattr(landmarks, "_seconds_a_face", lambda *_: 0.5)
+    monkeypatch.setattr(landmarks.LandmarkPredictor, "load", lambda *_, **__: None)
+    monkeypatch.setattr(Context, "run", lambda self, name: tmp_path)
+    context = Context.create("small", tmp_path, tmp_path, tmp_path)
+
+    def rows() -> dict[str, dict[str, object]]:
+        (table,) = landmarks.table1a(context).tables
+        return {str(row[0]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
+
+    found = rows()
+    paper = [found[name]["NRMSE, paper's 479 detected faces"] for name in landmarks.TABLE1A]
+    assert paper == [0.9736, 0.3107, 0.3141, 0.1803]
+    second = np.sqrt(1.5**2 + 1) / 10
+    assert found["S4 (ours)"]["NRMSE, ours"] == pytest.approx((0.05 + second) / 2)
+    assert found["S4 (ours)"]["NRMSE, ours, detected faces"] == pytest.approx(second)
+    result = landmarks.table1a(context)
+    assert result.data == "alrf:test, 2 faces; detected: 1 of them, found by me"
+    # Where none is detected, or nothing can tell, there is no second figure.
+    for none in (None, (frozenset[str](), "found by me")):
+        chosen[0] = none
+        assert rows()["S4 (ours)"]["NRMSE, ours, detected faces"] is None
+
+
+def test_what_is_not_the_paper_s_is_told_with_the_results(tmp_path: Path) -> None:
+    small = Context.create("small", tmp_path, tmp_path, tmp_path).departures("s4")
+    assert small == (
+        "Training here: σ of the heatmaps 3 (paper: 2); faces are turned by up to ± degrees 15 "
+        "(paper: 30); learning rate 0.001 (paper: 0.0002); share of training faces without a "
+        "margin 0.5 (paper: not said)."
+    )
+    changed = ("g2.sigma=2.5", "augment.tight=0")
+    paper = Context.create("paper", tmp_path, tmp_path, tmp_path, changed).departures("s4")
+    assert paper == (
+        "Training here: σ of the heatmaps 2.5 (paper: 2); share of training faces without a margin "
+        "0 (paper: not said)."
+    )
 
 
 def test_table_4_is_two_networks_by_the_papers_normalisers(

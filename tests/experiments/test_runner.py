@@ -39,7 +39,17 @@ def context(folder: Path, **changes: object) -> Context:
 def test_all_experiments_are_found_and_say_what_they_show() -> None:
     names = runner.names()
     assert set(names) == {
-        *("pretrained", "dlib68", "figure4", "table1a", "table1b", "figure6", "table4", "figure8"),
+        *(
+            "pretrained",
+            "dlib68",
+            "figure1",
+            "figure4",
+            "table1a",
+            "table1b",
+            "figure6",
+            "table4",
+            "figure8",
+        ),
         *("table2a", "table2b", "table3"),
         *(f"csri_table{number}" for number in (3, 4, 5, 6, 7)),
         "csri_figure8",
