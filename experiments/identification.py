@@ -145,7 +145,8 @@ def pooled(seeds: Sequence[Measured]) -> Measured:
 def write(
     context: Context, name: str, table: IdentificationTable, measured: Mapping[str, Measured]
 ) -> Result:
-    """Make the result of a table: its figures beside ours, CMC curves, faces, and its claims.
+    """Make the result of a table: its figures beside ours, CMC and precision-recall curves, faces,
+    and its claims.
 
     Args:
       context: where figures go.
@@ -162,6 +163,9 @@ def write(
     data = "; ".join(dict.fromkeys(one.sizes for one in measured.values()))
     note = table.note.format(encoder=next(iter(measured.values())).encoder)
     curves = plots.cmc_curves({label: one.result.cmc for label, one in measured.items()})
+    precisions = plots.precision_recall_curves(
+        {label: one.result.precision_recall for label, one in measured.items()}
+    )
     rows = [(label, list(one.faces)) for label, one in measured.items()]
     return Result(
         title=table.title,
@@ -187,6 +191,11 @@ def write(
         figures=(
             context.figure(
                 f"{name}-cmc.svg", "Cumulative match characteristics.", plots.to_svg(curves)
+            ),
+            context.figure(
+                f"{name}-pr.svg",
+                "Precision over recall: the mean over the probes of the interpolated precision.",
+                plots.to_svg(precisions),
             ),
             context.figure(
                 f"{name}-faces.png",

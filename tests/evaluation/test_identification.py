@@ -23,14 +23,15 @@ def official(
     gallery_ids: np.ndarray,
     distractors: np.ndarray,
     metric: str = "euclidean",
-) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
     """What the MATLAB script does, in float64: all distances, a stable sort, a walk.
 
-    Returns the ranks of each probe's mates, the mean CMC over all ranks, and the APs.
+    Returns the ranks of each probe's mates, the mean CMC over all ranks, the APs, and, which the
+    script does not have, the mean interpolated precision at each hundredth of recall.
     """
     everything = np.concatenate([gallery, distractors]).astype(np.float64)
     ids = np.concatenate([gallery_ids, np.full(len(distractors), -100)])
-    ranks, curves, aps = [], [], []
+    ranks, curves, aps, precisions = [], [], [], []
     for probe, identity in zip(probes.astype(np.float64), probe_ids, strict=True):
         if metric == "euclidean":
             distance = np.sqrt(((everything - probe) ** 2).sum(axis=1))
@@ -42,7 +43,15 @@ def official(
         ranks.append(np.flatnonzero(good) + 1)
         curves.append(np.maximum.accumulate(good))
         aps.append(walked_precision(good))
-    return ranks, np.mean(curves, axis=0), np.array(aps)
+        precisions.append(interpolated_precision(good))
+    return ranks, np.mean(curves, axis=0), np.array(aps), np.mean(precisions, axis=0)
+
+
+def interpolated_precision(good: np.ndarray) -> list[float]:
+    """The largest precision at any rank of the ranking from which on the recall is reached."""
+    hits = np.cumsum(good)
+    precision = hits / np.arange(1, len(good) + 1)
+    return [precision[100 * hits >= percent * good.sum()].max() for percent in range(101)]
 
 
 def walked_precision(good: np.ndarray) -> float:
@@ -59,12 +68,15 @@ def walked_precision(good: np.ndarray) -> float:
 
 
 def assert_official(found: Identification, reference: tuple) -> None:
-    ranks, cmc, ap = reference
+    ranks, cmc, ap, precisions = reference
     for ours, expected in zip(found.ranks, ranks, strict=True):
         np.testing.assert_array_equal(ours[: len(expected)], expected)
         assert not ours[len(expected) :].any()
     np.testing.assert_allclose(found.cmc, cmc, rtol=0, atol=1e-12)
     np.testing.assert_allclose(found.ap, ap, rtol=0, atol=1e-12)
+    recall, precision = found.precision_recall
+    np.testing.assert_allclose(recall, np.linspace(0, 1, 101), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(precision, precisions, rtol=0, atol=1e-12)
 
 
 def in_blocks(values: np.ndarray, sizes: tuple[int, ...]) -> Iterator[np.ndarray]:

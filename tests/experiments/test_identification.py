@@ -100,7 +100,11 @@ def test_a_result_has_both_sides_of_the_table_and_its_claims(tmp_path: Path) -> 
     # A row of ours alone has no figure of the paper's. Person 0 loses nothing, person 1 a half.
     assert (other.ours, other.paper, other.interval) == ((75, 100), (), (-50, 0))
     assert other.verdict == "not shown"
-    assert [(tmp_path / figure.file).is_file() for figure in result.figures] == [True, True]
+    assert [(tmp_path / figure.file).is_file() for figure in result.figures] == [True] * 3
+    assert [figure.file for figure in result.figures[:2]] == [
+        "csri_table7-cmc.svg",
+        "csri_table7-pr.svg",
+    ]
     assert "one seed" in result.notes[0]
 
 
