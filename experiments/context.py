@@ -92,6 +92,8 @@ class Context:
       encoder: weights or run of the face encoder that is taken as it is (K&C's Table 2b); None: one
         is trained.
       seeds: how often everything is trained, over which tables with claims average.
+      halves: seed by which K&C's Tables 2 and 3 share each person's pictures out at random, as
+        their text says; None: as the official lists do.
     """
 
     size: Size
@@ -99,6 +101,7 @@ class Context:
     results: Path
     encoder: Path | None = None
     seeds: int = 1
+    halves: int | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -119,18 +122,19 @@ class Context:
         settings: tuple[str, ...] = (),
         encoder: Path | None = None,
         seeds: int = 1,
+        halves: int | None = None,
     ) -> Context:
         """Make a context from folders.
 
         Args:
-          size, encoder, seeds: see above.
+          size, encoder, seeds, halves: see above.
           runs_dir: of run folders, and of a cache of aligned faces and features.
           results_dir: of results.
           data_dir: of prepared records.
           settings: overrides for every configuration, as for `lrjax train --set`.
         """
         runs = Runs(runs_dir, data_dir, settings, runs_dir / "cache", save_pictures)
-        return cls(size, runs, results_dir, encoder, seeds)
+        return cls(size, runs, results_dir, encoder, seeds, halves)
 
     @property
     def seed(self) -> int:
@@ -217,6 +221,8 @@ class Context:
             words += ["--encoder", str(self.encoder)]
         if self.seeds > 1:
             words += ["--seeds", str(self.seeds)]
+        if self.halves is not None:
+            words += ["--halves", str(self.halves)]
         return shlex.join(words)
 
 

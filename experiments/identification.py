@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from lrjax.data.identities import load_identities
-from lrjax.evaluation.identification import Identification, identify
+from lrjax.evaluation.identification import Identification, identify, redraw_halves
 from lrjax.evaluation.intervals import Sample
 from lrjax.experiments.context import Context
 from lrjax.experiments.floors import FLOORS, floor_of
@@ -118,19 +118,21 @@ def measure(context: Context, setting: Setting, protocol: Protocol) -> Measured:
             encoder, aligner, identities[split], flip="none", cache=context.runs.cache
         )
     probe, gallery = features["probe"], features["gallery_match"]
+    matched = (
+        *(probe.features, identities["probe"].label),
+        *(gallery.features, identities["gallery_match"].label),
+    )
+    if protocol.halves and context.halves is not None:
+        matched = redraw_halves(*matched, context.halves)
     result = identify(
-        probe.features,
-        identities["probe"].label,
-        gallery.features,
-        identities["gallery_match"].label,
+        *matched,
         None if protocol.distractors is None else features["distractors"].features,
         metric=protocol.metric,
     )
     aligned = np.concatenate([probe.aligned, gallery.aligned])
     shown = next(iter(aligner.parts(identities["probe"], SHOWN)))
     count = f"{aligned.sum():,} of {len(aligned):,}"
-    people = identities["probe"].label
-    return Measured(dataset, encoder.name, (result,), people, (count,), shown.images)
+    return Measured(dataset, encoder.name, (result,), matched[1], (count,), shown.images)
 
 
 def pooled(seeds: Sequence[Measured]) -> Measured:
@@ -162,6 +164,8 @@ def write(
     paper = {label: dict(setting.paper) for label, setting in table.rows.items()}
     data = "; ".join(dict.fromkeys(one.sizes for one in measured.values()))
     note = table.note.format(encoder=next(iter(measured.values())).encoder)
+    if table.protocol.halves and context.halves is not None:
+        note += f" Probes and gallery are random halves (seed {context.halves})."
     curves = plots.cmc_curves({label: one.result.cmc for label, one in measured.items()})
     precisions = plots.precision_recall_curves(
         {label: one.result.precision_recall for label, one in measured.items()}

@@ -158,7 +158,8 @@ def table1a(context: Context) -> Result:
             "crop and second pass included. Paper's times: one image on a GTX 1080. Detected: by "
             "MTCNN in the paper, which does not name the faces; here those that the dataset lists "
             "as its split `detected`, or else that a detector at hand finds."
-            + f" `{LONGER}`: as many steps as S3 and S4." * (f"{LONGER} (ours)" in found)
+            + f" `{LONGER}`: as many steps as S3 and S4."
+            * (f"{LONGER} (ours)" in found)
         ),
         data=data,
         digits=4,

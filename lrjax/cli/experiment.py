@@ -16,6 +16,8 @@ from lrjax.configs import Size
     results_dir="Where tables and pictures go, for `lrjax report`.",
     encoder="Weights (of `lrjax convert`) or run that table2b and table3 use; else one is trained.",
     seeds="How often all is trained, over which table1b and the tables of recognition average.",
+    halves="For table2a to table3, share each person's pictures out by chance, one half probes, as "
+    "K&C say, instead of officially.",
 )
 def experiment(
     names: tuple[str, ...] = (),
@@ -26,11 +28,12 @@ def experiment(
     data_dir: DataDir,
     encoder: Annotated[Path, Click(type=click.Path(path_type=Path, exists=True))] | None = None,
     seeds: int = 1,
+    halves: Annotated[int, Click(metavar="SEED")] | None = None,
     settings: Settings = (),
 ) -> None:
     """Train what the experiments NAMES need and is missing, measure, and write their results.
 
-    Without NAMES, all are listed. table1a to table4 and figure4 to figure8 are Kumar and
+    Without NAMES, all are listed. table1a to table4 and figure1 to figure8 are Kumar and
     Chellappa's; csri_table3 to csri_table7 and csri_figure8 those of CSRI, whose Figure 7 is drawn
     with csri_table5. One of your own is named my_experiments/mine.py:first, a file whose
     EXPERIMENTS holds functions from a Context to a Result by their names.
@@ -44,6 +47,8 @@ def experiment(
         return
     for name in names:
         runner.find(name)  # refused now rather than after hours
-    context = Context.create(size, runs_dir, results_dir, data_dir, settings, encoder, seeds)
+    context = Context.create(
+        size, runs_dir, results_dir, data_dir, settings, encoder, seeds, halves
+    )
     for name in names:
         click.echo(runner.run(name, context).to_markdown())

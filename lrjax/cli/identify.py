@@ -16,7 +16,7 @@ from lrjax.config import AlignmentConfig
 from lrjax.data.cache import default_folder
 from lrjax.data.identities import Identities, load_identities
 from lrjax.errors import InputError
-from lrjax.evaluation.identification import RANKS, Identification, identify, random_halves
+from lrjax.evaluation.identification import RANKS, Identification, identify, redraw_halves
 from lrjax.evaluation.scores import Metric
 from lrjax.inference.aligner import Aligner
 from lrjax.inference.encoder import BATCH, FaceEncoder, Features, Flip, cached_embeddings
@@ -101,10 +101,7 @@ def rank(
     probes, gallery = (features[split].features for split in (PROBE, GALLERY))
     who, whose = (identities[split].label for split in (PROBE, GALLERY))
     if halves is not None:
-        everything, labels = np.concatenate([probes, gallery]), np.concatenate([who, whose])
-        chosen, others = random_halves(labels, halves)
-        probes, who = everything[chosen], labels[chosen]
-        gallery, whose = everything[others], labels[others]
+        probes, who, gallery, whose = redraw_halves(probes, who, gallery, whose, halves)
     nobody = features[DISTRACTORS].features if DISTRACTORS in features else None
     return identify(probes, who, gallery, whose, nobody, metric=metric)
 

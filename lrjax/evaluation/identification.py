@@ -245,6 +245,30 @@ def random_halves(labels: ArrayLike, seed: int) -> tuple[Indices, Indices]:
     return np.sort(order[chosen]), np.sort(order[~chosen])
 
 
+def redraw_halves(
+    probes: Array, probe_ids: ArrayLike, gallery: Array, gallery_ids: ArrayLike, seed: int
+) -> tuple[Array, NDArray[np.integer], Array, NDArray[np.integer]]:
+    """Share probes and matched gallery out anew, each identity's images in random halves.
+
+    K&C: "half of the face images are randomly assigned to the probe set, and the remaining to the
+    gallery set". The official protocol has lists.
+
+    Args:
+      probes, probe_ids, gallery, gallery_ids: as of `identify`.
+      seed: of the choice.
+
+    Returns:
+      The same four, of the new halves.
+
+    Raises:
+      InputError: no identity has two images.
+    """
+    everything = np.concatenate([probes, gallery])
+    labels = np.concatenate([np.asarray(probe_ids), np.asarray(gallery_ids)])
+    chosen, others = random_halves(labels, seed)
+    return everything[chosen], labels[chosen], everything[others], labels[others]
+
+
 def _precisions(ranks: Indices) -> tuple[Indices, Indices, Floats]:
     """Give each probe's mates [p], each hit's number [1, M], precision there, 0 where none."""
     hits = np.arange(1, ranks.shape[1] + 1)[None]

@@ -204,6 +204,48 @@ def test_the_notes_of_csri_say_what_the_configurations_are() -> None:
     assert find_config("csri:joint").centre == 0
 
 
+def test_k_and_c_s_random_halves_are_an_option_of_their_tables_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of two people, each picture's feature is its own number: of 0, 1, 2 and 10, 11, 12, 13.
+    people = {"probe": [0, 0, 1, 1], "gallery_match": [0, 1, 1], "distractors": [-1]}
+    values = {"probe": [0, 1, 10, 11], "gallery_match": [2, 12, 13], "distractors": [50]}
+
+    def loaded(spec: str, data_dir: Path) -> SimpleNamespace:
+        split = spec.partition(":")[2]
+        return SimpleNamespace(split=split, label=np.array(people[split]))
+
+    def embedded(*args: object, **_: object) -> SimpleNamespace:
+        split = args[2].split
+        features = np.array(values[split], np.float32)[:, None] + [[0, 100]]
+        return SimpleNamespace(features=features, aligned=np.ones(len(features), bool))
+
+    shown = SimpleNamespace(images=np.zeros((1, 8, 8, 3), np.uint8))
+    aligner = SimpleNamespace(parts=lambda *_: iter([shown]))
+    monkeypatch.setattr(identification, "load_encoder", lambda *_: SimpleNamespace(name="net"))
+    monkeypatch.setattr(identification, "load_aligner", lambda *_: aligner)
+    monkeypatch.setattr(identification, "load_identities", loaded)
+    monkeypatch.setattr(identification, "cached_embeddings", embedded)
+    row = identification.Setting({}, None)
+    official = Context.create("quick", tmp_path, tmp_path, tmp_path)
+    drawn = dataclasses.replace(official, halves=3)
+    assert drawn.command("table2b").endswith("--halves 3")
+
+    def sizes(context: Context, protocol: identification.Protocol) -> tuple[int, int]:
+        result = identification.measure(context, row, protocol).result
+        return result.probes, result.gallery
+
+    # Three and four pictures: one and two of them are probes, the rest is the gallery.
+    assert sizes(drawn, KUMAR) == (3, 4)
+    assert sizes(official, KUMAR) == sizes(drawn, CHENG) == sizes(official, CHENG) == (4, 3)
+    one = identification.measure(drawn, row, KUMAR)
+    few = dataclasses.replace(KUMAR, ranks=(1,))
+    table = dataclasses.replace(recognition.TABLES["table3"], protocol=few)
+    note = write(drawn, "table3", table, dict.fromkeys(table.settings, one)).tables[0].note
+    assert "Probes and gallery are random halves (seed 3)." in note
+    assert len(one.people) == len(one.result.ranks)
+
+
 @pytest.mark.parametrize("name", ["table2a", "table2b", "table3"])
 def test_faces_are_aligned_alike_and_by_last_weights(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
