@@ -17,8 +17,8 @@ T = TypeVar("T", bound=Config)
 
 Size = Literal["paper", "w300", "small", "quick"]
 SIZES: tuple[str, ...] = get_args(Size)
-"""The paper's widths, schedules and data; the same without AFLW; narrow networks and short
-schedules for a CPU; and those on drawn faces."""
+"""The papers' schedules and data, with the widths that they give, or ours where K&C give none; the
+same without AFLW; narrow networks and short schedules for a CPU; and those on drawn faces."""
 
 SHORT = OptimizerConfig(
     learning_rate=5e-4, b1=0.9, b2=0.999, schedule="cosine", weight_decay=1e-4, clip_norm=1.0

@@ -1,6 +1,8 @@
 """Stage 1: G1 learns to degrade faces, D1 to tell them from native low-resolution ones.
 
-lrjax train degradation            K&C's sizes and schedule; it gives no widths: these are ours
+lrjax train degradation            K&C's image sizes and schedule; it gives no widths, no
+                                   length of z and no number of D1's blocks: these are ours, after
+                                   G1's published ancestor
 lrjax train degradation:w300       the same without AFLW
 lrjax train degradation:small      narrow, half the groups, a short schedule: for a CPU
 lrjax train degradation:quick      the quickstart's, on drawn faces

@@ -1,7 +1,8 @@
 """Stage 2: landmarks on low-resolution faces.
 
-lrjax train landmarks:s4           K&C's setting S4 (also s1, s2, s3), sizes and schedule, after
-                                   `degradation`, which is trained if need be
+lrjax train landmarks:s4           K&C's setting S4 (also s1, s2, s3), image sizes and schedule,
+                                   after `degradation`, which is trained if need be; the paper
+                                   gives no widths: these are ours, after the usual U-Net
 lrjax train landmarks:tinyface     S4 with TinyFace's training faces as the native ones (L3, I2)
 lrjax train landmarks:end_to_end   ... after `degradation:tinyface`, which saw them, too (L4, I3)
 lrjax train landmarks:hr           HR-LD: G2 on 128-pixel faces, those of AFLW (Table 2's Baseline)

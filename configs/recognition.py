@@ -1,6 +1,7 @@
 """Recognition: K&C's settings L1 to L5, and the encoders that CSRI is compared with.
 
-lrjax train recognition:l1         K&C's sizes and schedule; faces aligned by landmarks:s2
+lrjax train recognition:l1         K&C's LightCNN-29 of 32 pixels, by its authors' schedule, as K&C
+                                   give none; faces aligned by landmarks:s2
 lrjax train recognition:l2         ... by landmarks:s3
 lrjax train recognition:l3         ... by landmarks:tinyface
 lrjax train recognition:l4         ... by landmarks:end_to_end

@@ -12,7 +12,7 @@ from lrjax.configs import Size
 
 
 @command(
-    size="Widths, schedules and data: the paper's, or less.",
+    size="Schedules and data: the papers', or less; and widths, full or less.",
     results_dir="Where tables and pictures go, for `lrjax report`.",
     encoder="Weights (of `lrjax convert`) or run that table2b and table3 use; else one is trained.",
     seeds="How often all is trained, over which table1b and the tables of recognition average.",

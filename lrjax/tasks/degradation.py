@@ -51,6 +51,8 @@ class DegradationConfig:
     alpha: float = 1.0
     beta: float = 1.0
     augment: AugmentConfig = AugmentConfig()
+    # Paper: silent on whose turn it is. Ours: G1 and D1 step at once, each by the gradient of
+    # its own loss, all of one forward pass; turns, a critic first, would need a second one.
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
 

@@ -73,6 +73,8 @@ class LandmarksConfig:
     average: float | None = None  # decay of the moving average of G2's parameters
     augment: AugmentConfig = AugmentConfig()
     camera: CameraConfig = CameraConfig()
+    # Paper: silent on whose turn it is. Ours: G2, D2 and D3 step at once, each by the gradient of
+    # its own loss, all of one forward pass; turns, a critic first, would need a second one.
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
 
