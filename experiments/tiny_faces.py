@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from lrjax.data.identities import load_identities
-from lrjax.experiments.context import Context
+from lrjax.experiments.context import AS_IN_THE_PAPERS, Context
 from lrjax.experiments.detectors import SIDE, Detector, detectors
 from lrjax.inference.aligner import resize_longer
 from lrjax.inference.alignment import decode_identity
@@ -29,8 +29,8 @@ def figure1(context: Context) -> Result:
     """K&C Figure 1: landmarks on low-resolution faces by what is usual, and by S4.
 
     Draws what detectors find, what HR-LD finds on enlarged and on super-resolved faces, and what
-    networks that learned from subsampled (S1) and from generated faces (S4) find on the faces as
-    they are.
+    networks that learned from subsampled (S1) and from generated faces (S4) and the pretrained one
+    find on the faces as they are.
     """
     spec, faces = _pictures(context, FACES["figure1"])
     rows = [*_detected(detectors(), faces), *_found(context, faces)]
@@ -44,7 +44,7 @@ def figure1(context: Context) -> Result:
         "Paper: of one face, (a) MTCNN and (b) the network of Bulat et al. find nothing; (c) to "
         "(e) are HR-LD on the enlarged face, a network trained on subsampled faces, and HR-LD on "
         "faces that SRGAN and ESRGAN made. Ours: in place of (a) and (b) the detectors that are "
-        "installed; the last row is not in the figure.",
+        "installed; the last two rows are not in the figure.",
     )
     return Result(
         title="Figure 1: landmarks on native low-resolution faces, by what is usual",
@@ -127,6 +127,8 @@ def _found(context: Context, faces: Sequence[Image.Image]) -> Iterator[Row]:
         sharp = [Image.fromarray(image) for image in upsampler(faces, side=side)]
         yield f"HR-LD, super-resolved by {name}", draw.face_cells(*look(large, sharp))
     yield "S4, as they are", draw.face_cells(*look(s4, faces))
+    pretrained = LandmarkPredictor.load("pretrained", AS_IN_THE_PAPERS)
+    yield "pretrained weights, as they are", draw.face_cells(*look(pretrained, faces))
 
 
 EXPERIMENTS = {"figure1": figure1, "figure6": figure6}

@@ -64,6 +64,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(tiny_faces, "decode_identity", lambda faces, i: faces[i])
     monkeypatch.setattr(Context, "landmarks", lambda self, setting: Brightest())
     monkeypatch.setattr(Context, "run", lambda self, name: tmp_path / name)
+    monkeypatch.setattr(tiny_faces.LandmarkPredictor, "load", lambda *_: Brightest())
 
     class Twice:
         size = (16, 16)
@@ -108,6 +109,7 @@ def test_figure_1_has_a_row_for_each_system(
         "HR-LD, super-resolved by SRGAN",
         "HR-LD, super-resolved by ESRGAN",
         "S4, as they are",
+        "pretrained weights, as they are",
     ]
     assert all(len(faces) == 6 for _, faces in rows)
     # A face that the detector misses is shown without marks: it has no green.
