@@ -196,7 +196,7 @@ class Context:
             for name, ours, paper in numbers
             if f"{ours:g}" != paper
         ]
-        return f"Training here: {'; '.join(other)}." if other else ""
+        return f"Training here: {'; '.join(other) or 'with all numbers of the paper'}."
 
     def figure(self, file: str, caption: str, content: bytes | np.ndarray) -> Figure:
         """Write a figure to the results, as bytes of its format or as a picture [H, W, 3]."""

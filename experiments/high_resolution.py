@@ -130,6 +130,7 @@ def figure8(context: Context) -> Result:
         title="Figure 8: points on high-resolution faces (HR-LD)",
         order=1.5,
         figures=tuple(figures),
+        notes=(context.departures("hr"),),
         data=", ".join(spec for _, spec in context.tests.sharp.values()),
     )
 

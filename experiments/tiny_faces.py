@@ -68,7 +68,8 @@ def figure6(context: Context) -> Result:
         draw.face_sheet(images, points, 8),
     )
     title = "Figure 6: points on native low-resolution faces (S4)"
-    return Result(title, 1.3, figures=(figure,), data=spec)
+    notes = (context.departures("s4"),)
+    return Result(title, 1.3, figures=(figure,), notes=notes, data=spec)
 
 
 def look(
