@@ -11,7 +11,7 @@ import jax
 
 from lrjax.cli.options import FILE, choice, command
 from lrjax.convert.networks import CONVERSIONS, convert_state
-from lrjax.convert.torch_files import read_state
+from lrjax.convert.torch_files import read_state, read_wheel
 from lrjax.errors import InputError
 from lrjax.models import weights
 
@@ -27,10 +27,15 @@ def convert(
     foamliu/MobileFaceNet, VDSR as of twtygqyy/pytorch-vdsr, VGG-19 as of torchvision. It is read as
     data; nothing in it is run. A classifier is left out. The weights of lightcnn29 and
     lightcnn29_32 are the same.
+
+    MTCNN's FILE is the wheel of facenet-pytorch 2.6.0, as `pip download --no-deps
+    facenet-pytorch==2.6.0` gets it.
     """
     if out.suffix != ".safetensors":
         raise InputError(f"The output {out} must be named .safetensors.")
-    result = convert_state(network, read_state(file), str(file))
+    members = CONVERSIONS[network].members
+    state = read_wheel(file, members) if members else read_state(file)
+    result = convert_state(network, state, str(file))
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     provenance = {"source": file.name, "sha256": digest}
     weights.save(out, result.network.config, result.variables, provenance)

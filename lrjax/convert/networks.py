@@ -18,6 +18,7 @@ from flax import traverse_util
 from lrjax.convert.torch_pickles import shortened
 from lrjax.errors import InputError
 from lrjax.models import inception_resnet, lightcnn, mobilefacenet, vgg
+from lrjax.models.mtcnn import NAMES, MTCNNConfig
 from lrjax.models.registry import Network, NetworkConfig, build
 from lrjax.models.upsamplers import VDSRConfig
 
@@ -26,6 +27,7 @@ State = Mapping[str, np.ndarray]
 # Of a layer's values, ours → theirs.
 VALUES = {
     "kernel": "weight",
+    "slope": "weight",
     "scale": "weight",
     "bias": "bias",
     "mean": "running_mean",
@@ -117,6 +119,12 @@ def _vgg_layers() -> Iterator[tuple[str, str]]:
         place += 1  # and each group by a pooling
 
 
+def _mtcnn_layers() -> Iterator[tuple[str, str]]:
+    # Ours have their names.
+    paths = traverse_util.flatten_dict(build(MTCNNConfig()).shapes()["params"])
+    yield from {("/".join(path[:-1]), ".".join(path[:-1])) for path in paths}
+
+
 @dataclasses.dataclass(frozen=True)
 class Conversion:
     """How a published network becomes one of ours.
@@ -124,6 +132,7 @@ class Conversion:
     Attributes:
       layers: pairs of our layer's path and the start of their names.
       classifier: the start of the names that belong to its classifier, which is left out.
+      members: of networks that a wheel carries: our name of each -> its file in the wheel.
       flattened: their name of a matrix that follows a flattening, and the sides of what was
         flattened: [channels, height, width] there, [height, width, channels] here.
     """
@@ -131,6 +140,7 @@ class Conversion:
     layers: Callable[[], Iterator[tuple[str, str]]]
     classifier: tuple[str, ...] = ()
     flattened: tuple[str, int, int] | None = None
+    members: Mapping[str, str] | None = None
 
 
 _LIGHTCNN29 = Conversion(partial(_lightcnn_layers, 1), ("fc2",), ("fc.filter.weight", 8, 8))
@@ -144,6 +154,10 @@ CONVERSIONS: Mapping[str, Conversion] = MappingProxyType(
         "lightcnn29v2_32": _LIGHTCNN29V2,
         "inception_resnet_v1": Conversion(_inception_layers, ("logits.",)),
         "mobilefacenet": Conversion(_mobilefacenet_layers),
+        "mtcnn": Conversion(
+            _mtcnn_layers,
+            members={name: f"facenet_pytorch/data/{name}.pt" for name in NAMES},
+        ),
         "vdsr": Conversion(_vdsr_layers),
         "vgg19": Conversion(_vgg_layers, ("classifier.",)),
     }

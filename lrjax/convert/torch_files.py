@@ -1,4 +1,4 @@
-"""State dicts: named arrays from the files that PyTorch and safetensors write.
+"""State dicts: named arrays from the files that PyTorch and safetensors write, also in wheels.
 
 Nothing in a file is run; see `lrjax.convert.torch_pickles`. The layouts are those that `torch.save`
 writes: a zip archive (since PyTorch 1.6), and before that pickles in a row.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,9 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params
 # Put before every name by torch.nn.DataParallel.
 PARALLEL = "module."
 
+LARGEST_MEMBER = 64 << 20
+"""Bytes of the largest file that is unpacked from a wheel."""
+
 
 def read_state(path: str | Path) -> dict[str, np.ndarray]:
     """Read the arrays of a state dict by name: a .safetensors file, or one of `torch.save`.
@@ -51,12 +56,53 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
         if path.suffix == ".safetensors":
             state = _read_safetensors(path)
         else:
-            state = _state(_read_torch(path))
+            state = _state(_read_torch(path.read_bytes()))
     except Refused as error:
         raise InputError(f"The file {path} {error}.") from error
     while all(name.startswith(PARALLEL) for name in state):
         state = {name.removeprefix(PARALLEL): value for name, value in state.items()}
     return state
+
+
+def read_wheel(path: str | Path, members: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Read the state dicts that a Python package carries, out of its wheel, a zip archive.
+
+    Args:
+      path: of the wheel; nothing in it is run or unpacked.
+      members: name of a network -> name of its file in the wheel, as `torch.save` writes it.
+
+    Returns:
+      arrays by name, the network's name and a "." before each.
+
+    Raises:
+      InputError: the file is absent, damaged or another one, or a member is larger than
+        `LARGEST_MEMBER`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no wheel {path}; get it with `pip download --no-deps`.")
+    state: dict[str, np.ndarray] = {}
+    for network, member in members.items():
+        try:
+            tensors = _state(_read_torch(_member(path, member)))
+        except Refused as error:
+            raise InputError(f"The file {member} in {path} {error}.") from error
+        state |= {f"{network}.{name}": value for name, value in tensors.items()}
+    return state
+
+
+def _member(path: Path, name: str) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+            # Not what the archive says of its size, which may be a lie.
+            data = member.read(LARGEST_MEMBER + 1)
+    except KeyError as error:
+        raise Refused("is not there; name the wheel that the network's help names") from error
+    except (*FAILURES, zlib.error, NotImplementedError) as error:
+        raise Refused("cannot be unpacked, as the archive is damaged; get it again") from error
+    if len(data) > LARGEST_MEMBER:
+        raise Refused(f"has more than {LARGEST_MEMBER >> 20} MB; get the wheel again")
+    return data
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -83,9 +129,8 @@ def _state(tree: Any) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _read_torch(path: Path) -> Any:
+def _read_torch(data: bytes) -> Any:
     """What `torch.save` wrote, with the storages filled."""
-    data = path.read_bytes()
     return _read_zip(data) if data[:4] == b"PK\x03\x04" else _read_legacy(data)
 
 

@@ -18,7 +18,9 @@ import jax.numpy as jnp
 from lrjax.config import Named
 from lrjax.errors import InputError
 
-Kind = Literal["degrader", "landmarks", "encoder", "upsampler", "refiner", "critic", "features"]
+Kind = Literal[
+    "degrader", "landmarks", "detector", "encoder", "upsampler", "refiner", "critic", "features"
+]
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -77,7 +79,7 @@ class Network(Generic[Config]):
         begin = partial(self.module.init, train=False)
         # Encoders and upsamplers have many equal layers: operation by operation each is compiled
         # once, where the whole would take several times as long.
-        many = self.kind in ("encoder", "upsampler", "refiner")
+        many = self.kind in ("detector", "encoder", "upsampler", "refiner")
         variables = (begin if many else jax.jit(begin))(key, *examples)
         return cast(dict[str, Any], variables)
 

@@ -30,6 +30,9 @@ from lrjax.models.registry import Kind, Network, NetworkConfig, build
 PRETRAINED = Path(__file__).parent.parent / "pretrained" / "g2-ibug68.safetensors"
 """The landmark network that comes with the package: 68 points."""
 
+DETECTOR = PRETRAINED.with_name("mtcnn.safetensors")
+"""The face detector that comes with the package."""
+
 # Flax names spectral-norm vectors "layer/kernel/u", so a slash cannot separate.
 SEPARATOR = "."
 # One entry: safetensors writes several in any order, and equal networks shall give equal files.
@@ -41,6 +44,7 @@ WHICH = ("best", "last")
 WORDS: dict[Kind, str] = {
     "degrader": "a network that degrades faces",
     "landmarks": "a landmark network",
+    "detector": "a face detector",
     "encoder": "a face encoder",
     "upsampler": "a network that enlarges faces",
     "refiner": "a network that sharpens enlarged faces",
@@ -92,7 +96,7 @@ def locate(source: str | Path, role: str, which: str | None = None) -> Path:
       InputError: the folder holds no such network, or `which` was said of a file.
     """
     if str(source) == "pretrained":
-        return PRETRAINED
+        return DETECTOR if role == "mtcnn" else PRETRAINED
     source = Path(source)
     if not source.is_dir():
         if which is not None and source.is_file():
