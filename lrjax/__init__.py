@@ -1,7 +1,7 @@
 """Landmarks on, and recognition of, faces of 15 to 40 pixels.
 
-`predict` finds the landmarks of faces in images; `LandmarkPredictor`, `Aligner`, `FaceEncoder` and
-`Upsampler` are trained networks at work. `lrjax --help` lists the commands.
+`detect` finds faces, `predict` their landmarks; `FaceDetector`, `LandmarkPredictor`, `Aligner`,
+`FaceEncoder` and `Upsampler` are trained networks at work. `lrjax --help` lists the commands.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ __version__ = "0.2.0"
 
 # Imported when first used, so that `import lrjax` does not wait for JAX.
 _HOMES = {
+    "detect": "lrjax.inference.detector",
+    "FaceDetector": "lrjax.inference.detector",
+    "Detection": "lrjax.inference.detector",
+    "DetectConfig": "lrjax.inference.detector",
     "predict": "lrjax.inference.landmarks",
     "LandmarkPredictor": "lrjax.inference.landmarks",
     "Prediction": "lrjax.inference.landmarks",

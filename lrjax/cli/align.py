@@ -8,13 +8,20 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 import numpy as np
 from tqdm import tqdm
 
-from lrjax.cli.faces import output_file, refuse_outside, report_problems, save_picture
+from lrjax.cli.faces import (
+    detected_rows,
+    note_large,
+    output_file,
+    refuse_outside,
+    report_problems,
+    save_picture,
+)
 from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Flag, Which, choice, command
 from lrjax.config import AlignmentConfig
 from lrjax.data.examples import read_ahead
@@ -27,7 +34,7 @@ from lrjax.inference.alignment import open_identity
 from lrjax.inference.files import AlignedFace, FaceRequest, align_files
 from lrjax.inference.images import list_images, open_image
 from lrjax.inference.landmarks import PredictConfig
-from lrjax.inference.tables import read_points
+from lrjax.inference.tables import Row, image_rows, read_points
 
 TABLE = "aligned.csv"
 """Written beside the crops: which face is where, its points, and whether it was aligned."""
@@ -37,6 +44,7 @@ TABLE = "aligned.csv"
     out="Folder for the aligned faces.",
     template="Size of the aligned faces, and where their points are.",
     points="CSV file as `lrjax predict` writes it: align its faces by its points.",
+    crops="Each image is one face crop.",
 )
 def align(
     sources: Annotated[tuple[str, ...], Click(metavar="IMAGE|FOLDER|DATASET:SPLIT...")],
@@ -44,6 +52,7 @@ def align(
     out: Annotated[Path, FOLDER],
     template: Annotated[str, choice(TEMPLATES)] = "arcface112",
     points: Annotated[Path, FILE] | None = None,
+    crops: Flag = False,
     allow_outside: Flag = False,
     alignment: AlignmentConfig,
     which: Which = None,
@@ -52,11 +61,12 @@ def align(
 ) -> None:
     """Lay faces onto a template, one PNG file each, and list them in aligned.csv.
 
-    Images and folders (with all that is in them) hold one face per image, unless --points names
-    the faces; prepared data are named as DATASET:SPLIT. Folders keep their structure. Where the
-    points cannot be used the face is resized, and counted.
+    The faces of images and folders (with all that is in them) are found as by `lrjax detect`,
+    unless --points names them, or --crops says that each image is one. Prepared data, one face per
+    image, are named as DATASET:SPLIT. Folders keep their structure. Where the points cannot be used
+    the face is resized, and counted.
 
-    An image that cannot be used is named at the end; the exit status is then 1.
+    An image that cannot be used, or has no face, is named at the end; the exit status is then 1.
     """
     if points is not None:
         if alignment.landmarks != AlignmentConfig.landmarks:
@@ -64,7 +74,7 @@ def align(
         alignment = dataclasses.replace(alignment, landmarks="points")
         requests = _from_table(points, sources, allow_outside)
     else:
-        requests = _from_sources(sources, out, data_dir)
+        requests = _from_sources(sources, crops, out, data_dir)
         if alignment.landmarks == "points" and any(face.points is None for face in requests):
             raise InputError(
                 "These images come without points; name their table with --points, or let "
@@ -78,11 +88,16 @@ def align(
     write_atomically(out / TABLE, _table_text(requests, names, faces, out))
     aligned = np.array([face.aligned for face in faces.values()], bool)
     click.echo(f"{aligner.note(aligned)}: {out}")
+    given = crops or points is not None
+    large = [requests[i].file for i, face in faces.items() if given and face.most]
+    note_large(sorted(large), len(requests))
     named = [f"{requests[i].file}: {problem}" for i, problem in sorted(problems.items())]
     report_problems((named, len(requests), "faces have no aligned image"))
 
 
-def _from_sources(sources: Sequence[str], out: Path, data_dir: Path) -> list[FaceRequest]:
+def _from_sources(
+    sources: Sequence[str], crops: bool, out: Path, data_dir: Path
+) -> list[FaceRequest]:
     requests = []
     for source in sources:
         path = Path(source)
@@ -91,16 +106,23 @@ def _from_sources(sources: Sequence[str], out: Path, data_dir: Path) -> list[Fac
                 raise InputError(
                     f"The output {out} is in the folder {path} of images; name another --out."
                 )
-            requests += [_of_file(path / name, name) for name in list_images(path, deep=True)]
+            requests += _from_images(path, list_images(path, deep=True), crops)
         elif ":" in source and not path.exists():
             requests += _from_split(source, data_dir)
         else:
-            requests.append(_of_file(path, path.name))
+            requests += _from_images(path.parent, [path.name], crops)
     return requests
 
 
-def _of_file(path: Path, name: str) -> FaceRequest:
-    return FaceRequest(name, str(path), partial(open_image, path))
+def _from_images(root: Path, names: Sequence[str], crops: bool) -> list[FaceRequest]:
+    rows = image_rows(names) if crops else detected_rows(names, root)
+    return [_of_row(root, row) for row in rows]
+
+
+def _of_row(root: Path, row: Row, **more: Any) -> FaceRequest:
+    path, box = root / row.file, None if row.box is None else np.array(row.box)
+    fields = {"box": box, "problem": row.problem} | more
+    return FaceRequest(row.file, str(path), partial(open_image, path), **fields)
 
 
 def _from_split(spec: str, data_dir: Path) -> list[FaceRequest]:
@@ -130,10 +152,7 @@ def _from_table(table: Path, sources: Sequence[str], allow_outside: bool) -> lis
             problem = problem or f"the image given is {path.name}"
         if problem is not None:
             problem = f"{table} line {row.line}: {problem}"
-        box = None if row.box is None else np.array(row.box)
-        face = _of_file(root / row.file, row.file)
-        fields = {"box": box, "points": own, "visible": seen, "problem": problem}
-        requests.append(dataclasses.replace(face, **fields))
+        requests.append(_of_row(root, row, points=own, visible=seen, problem=problem))
     return requests
 
 

@@ -8,9 +8,13 @@ from pathlib import Path, PurePath
 
 import click
 import numpy as np
+from tqdm import tqdm
 
 from lrjax.errors import InputError
-from lrjax.inference.tables import Row
+from lrjax.inference.detector import FaceDetector
+from lrjax.inference.files import FileDetection, detect_files
+from lrjax.inference.images import list_images
+from lrjax.inference.tables import Row, face_rows
 from lrjax.report.draw import save_png
 
 
@@ -25,6 +29,45 @@ def refuse_outside(rows: Iterable[Row], allowed: bool) -> list[Row]:
         return dataclasses.replace(row, problem=problem)
 
     return [checked(row) for row in rows]
+
+
+def image_names(images: Path) -> tuple[Path, list[str]]:
+    """List a folder's images, or one image: their folder, and their names in it.
+
+    Raises:
+      InputError: there is none; the message asks for --images.
+    """
+    if not images.exists():
+        raise InputError(f"There are no images in {images}, which does not exist; check --images.")
+    return (images.parent, [images.name]) if images.is_file() else (images, list_images(images))
+
+
+def detected_rows(names: Sequence[str], root: Path) -> list[Row]:
+    """Find the faces in images under `root`: a row for each, and one for an image without any."""
+    detector = FaceDetector.load()
+    rows = []
+    found = detect_files(detector, names, root)
+    for part in tqdm(found, total=len(names), desc="detect", unit="image", dynamic_ncols=True):
+        rows += rows_of(part)
+    return rows
+
+
+def rows_of(part: FileDetection) -> list[Row]:
+    """Make the rows of an image that a detector has looked at."""
+    if part.detection is None:
+        return [Row((part.file, "", "", "", ""), problem=part.problem)]
+    return face_rows(part.file, part.detection.boxes)
+
+
+def note_large(files: Sequence[str], total: int) -> None:
+    """Say which pictures are large and mostly one box: they may be photographs of several faces."""
+    if files:
+        click.echo(
+            f"lrjax: {len(files)} of {total} face boxes are most of a large picture, the first one "
+            f"in {files[0]}; if these are photographs with faces in them, give the boxes of the "
+            "faces, or let them be found (without --boxes and --crops).",
+            err=True,
+        )
 
 
 def output_file(folder: Path, name: str, taken: set[Path]) -> Path:

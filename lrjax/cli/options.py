@@ -62,6 +62,10 @@ TEXTS = {
     "flip": "Average with the prediction for the mirror image.",
     "passes": "1: look at the box. 2: look again, centred on the points found. And so on.",
     "scales": "Average over crops of these relative sizes.",
+    "smallest": "Side of the smallest faces to be found, in pixels; half of it takes four times as "
+    "long.",
+    "enlarge": "Enlarge the images so many times first, for small faces.",
+    "thresholds": "Probabilities above which P-Net, R-Net and O-Net take something for a face.",
     "upright": "Turn the crop with the face from the second pass on.",
     # Of several commands.
     "images": "Folder of images (jpg, jpeg, png, bmp, webp), or one image.",

@@ -11,11 +11,20 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from lrjax.cli.faces import output_file, refuse_outside, report_problems, save_picture
+from lrjax.cli.faces import (
+    detected_rows,
+    image_names,
+    note_large,
+    output_file,
+    refuse_outside,
+    report_problems,
+    save_picture,
+)
 from lrjax.cli.options import FOLDER, Click, Flag, Which, choice, command
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.geometry.points import SCHEMES
+from lrjax.inference.crops import is_most
 from lrjax.inference.files import FilePrediction, predict_files
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig, Prediction
 from lrjax.inference.tables import Row, image_rows, read_rows, table_text
@@ -23,7 +32,9 @@ from lrjax.report.draw import photo_overlay
 
 
 @command(
-    boxes="CSV file with the columns file,x,y,w,h. Without it, each image is one face crop.",
+    boxes="CSV file with the columns file,x,y,w,h. Without it, the faces are found as by `lrjax "
+    "detect`.",
+    crops="Each image is one face crop.",
     points="All points of the network, or five: eyes, nose tip, mouth corners.",
     out="CSV file to write; - for the terminal.",
     weights="Weights file or run folder, or the network that comes along, of 68 points.",
@@ -33,6 +44,7 @@ def predict(
     *,
     images: Path,
     boxes: Path | None = None,
+    crops: Flag = False,
     allow_outside: Flag = False,
     points: Annotated[str, choice(["native", *SCHEMES])] = "native",
     out: Annotated[str, Click(metavar="FILE")],
@@ -48,31 +60,35 @@ def predict(
     in 0..1. Boxes are in pixels of the image as it is stored, whatever orientation its EXIF data
     ask for, x and y being the first column and row; they may reach beyond the image.
 
-    A row that cannot be used keeps its place, with empty cells, and is named at the end, as is a
-    picture that cannot be written; the exit status is then 1.
+    Without --boxes the rows are the faces found in each image, to a tenth of a pixel.
+
+    A row that cannot be used, or an image without a face, keeps its place, with empty cells,
+    and is named at the end, as is a picture that cannot be written; the exit status is then 1.
     """
-    target = _output(out)
+    target = table_target(out)
     if not images.exists():
         raise InputError(f"There are no images in {images}, which does not exist; check --images.")
-    rows = _rows(images, boxes, allow_outside)
     predictor = LandmarkPredictor.load(weights, options, which)
     scheme = predictor.scheme_of(points)
+    rows = _rows(images, boxes, crops, allow_outside)
     root = images.parent if images.is_file() else images
     found: dict[int, tuple[Prediction, int]] = {}
     problems: dict[int, str] = {}
     pictures: list[str | None] = []
     taken: set[Path] = set()
+    large: list[str] = []
     for part in _shown(predict_files(predictor, rows, root, points), len(rows)):
         if part.prediction is not None:
             found |= {row: (part.prediction, i) for i, row in enumerate(part.rows)}
+            if part.photo is not None and (boxes is not None or crops):
+                seen = [is_most(box, part.photo.size) for box in part.prediction.boxes]
+                large += [part.file] * sum(seen)
         problems |= part.problems
         if draw is not None and part.photo is not None:
             pictures.append(_draw(output_file(draw, f"{part.file}.png", taken), part))
     text = table_text(rows, [found.get(i) for i in range(len(rows))], scheme)
-    if target is None:
-        click.echo(text, nl=False)
-    else:
-        write_atomically(target, text.encode("utf-8", "surrogateescape"))
+    write_table(text, target)
+    note_large(large, len(rows))
     missing = [picture for picture in pictures if picture is not None]
     report_problems(
         (_named(rows, problems, boxes), len(rows), "rows have no points"),
@@ -80,8 +96,8 @@ def predict(
     )
 
 
-def _output(out: str) -> Path | None:
-    """The file to write, None for the terminal; refused now rather than after the work."""
+def table_target(out: str) -> Path | None:
+    """Name the file to write, None for the terminal; refused now rather than after the work."""
     if out == "-":
         return None
     path = Path(out)
@@ -90,9 +106,20 @@ def _output(out: str) -> Path | None:
     return path
 
 
-def _rows(images: Path, table: Path | None, allow_outside: bool) -> list[Row]:
+def write_table(text: str, target: Path | None) -> None:
+    """Write CSV text to a file, or to the terminal."""
+    if target is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(target, text.encode("utf-8", "surrogateescape"))
+
+
+def _rows(images: Path, table: Path | None, crops: bool, allow_outside: bool) -> list[Row]:
     if table is None:
-        return image_rows(images)
+        root, names = image_names(images)
+        return image_rows(names) if crops else detected_rows(names, root)
+    if crops:
+        raise InputError("--crops says that there are no boxes; leave it out, or --boxes.")
     rows = refuse_outside(read_rows(table), allow_outside)
     return [_only(row, images.name) for row in rows] if images.is_file() else rows
 

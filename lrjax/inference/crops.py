@@ -14,12 +14,19 @@ from PIL import Image
 from lrjax.errors import InputError
 from lrjax.geometry.crop import crop, square_box
 from lrjax.geometry.points import FIVE, Scheme, convert, face_box
+from lrjax.inference.detector import detect
 from lrjax.inference.images import ImageLike, as_rgb, is_one_image
 
 REACH = 0.5
 """A crop moves at most this share of its side from where the given box put it, ..."""
 ZOOM = 1.6
 """... and its side changes at most by this factor: beyond, the points are not believed."""
+
+WHOLE = "whole"
+"""Instead of boxes: each image is one face crop."""
+
+LARGE = 256
+"""A picture with a longer side than this is likely to be a photograph with faces in it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,6 +148,13 @@ def box_problem(box: np.ndarray | tuple[float, ...], photo_size: tuple[int, int]
     return None
 
 
+def is_most(box: np.ndarray, photo_size: tuple[int, int]) -> bool:
+    """Tell whether a box (x, y, w, h) is most of a large picture of (width, height) pixels."""
+    inside = np.minimum(box[:2] + box[2:], photo_size) - np.maximum(box[:2], 0)
+    share = float(inside.prod()) / (photo_size[0] * photo_size[1])
+    return max(photo_size) > LARGE and share > 0.5
+
+
 def _turned(points: np.ndarray, angle: np.ndarray) -> np.ndarray:
     cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
     x, y = points[..., 0], points[..., 1]
@@ -152,14 +166,25 @@ def gather_faces(
 ) -> tuple[list[Image.Image], np.ndarray, np.ndarray]:
     """Check images and their boxes: (RGB images, boxes [n, 4], the image [n] of each box).
 
+    Args:
+      images: one or several.
+      boxes: of their faces; `WHOLE`, or None for those that `detect` finds.
+
     Raises:
       InputError: an image or a box cannot be used, or there are not as many boxes as images.
     """
     one = is_one_image(images)
     several = cast(Sequence[ImageLike], [images] if one else images)
     photos = [as_rgb(image) for image in several]
-    given: Sequence[ArrayLike] = [(0, 0, *photo.size) for photo in photos]
-    if boxes is not None:
+    given: Sequence[ArrayLike]
+    if boxes is None:
+        found = detect(photos)
+        given = [found.boxes[found.image == i] for i in range(len(photos))]
+    elif isinstance(boxes, str):
+        if boxes != WHOLE:
+            raise InputError(f"Boxes are {boxes!r}; give [n, 4] as x, y, w, h, or {WHOLE!r}.")
+        given = [(0, 0, *photo.size) for photo in photos]
+    else:
         given = cast(Sequence[ArrayLike], [boxes] if one else boxes)
     if len(given) != len(photos):
         raise InputError(

@@ -13,7 +13,8 @@ from PIL import Image
 
 from lrjax.errors import InputError
 from lrjax.inference.aligner import Aligner
-from lrjax.inference.crops import box_problem
+from lrjax.inference.crops import box_problem, is_most
+from lrjax.inference.detector import Detection, FaceDetector
 from lrjax.inference.images import Opener, decode_in_parts, open_image
 from lrjax.inference.landmarks import LandmarkPredictor, Prediction
 from lrjax.inference.tables import Row
@@ -71,11 +72,30 @@ class AlignedFace:
       image: uint8 [H, W, 3].
       aligned: False: it could not be aligned, and its box was resized.
       points: [5, 2] in pixels of its image; NaN where not visible.
+      most: whether its box is most of a large picture, see `crops.is_most`.
     """
 
     image: np.ndarray
     aligned: bool
     points: np.ndarray
+    most: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FileDetection:
+    """Hold one image file after a detector has looked at it.
+
+    Attributes:
+      file: its name.
+      photo: the image; None if it could not be read.
+      detection: its faces, of which there may be none.
+      problem: why it could not be read, if so.
+    """
+
+    file: str
+    photo: Image.Image | None
+    detection: Detection | None
+    problem: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +110,19 @@ class _Opened:
     def photos(self) -> list[Image.Image]:
         """The image, once for each of its faces."""
         return [] if self.photo is None else [self.photo] * len(self.faces)
+
+
+def detect_files(
+    detector: FaceDetector, names: Sequence[str], root: Path
+) -> Iterator[FileDetection]:
+    """Find the faces in the images under `root`, in the order of their names."""
+    files = iter(names)
+    for part in decode_in_parts(partial(open_image, root / name) for name in names):
+        for photo in part:
+            if isinstance(photo, InputError):
+                yield FileDetection(next(files), None, None, str(photo))
+            else:
+                yield FileDetection(next(files), photo, detector.find([photo]))
 
 
 def predict_files(
@@ -157,7 +190,8 @@ def align_files(
         points, visible = (np.stack(values) for values in zip(*own, strict=True))
         found = aligner.align(photos, boxes, (points, visible))
         for n, i in enumerate(places):
-            yield i, AlignedFace(found.images[n], bool(found.aligned[n]), found.points[n])
+            most = is_most(boxes[n], photos[n].size)
+            yield i, AlignedFace(found.images[n], bool(found.aligned[n]), found.points[n], most)
 
 
 def _grouped(sources: Iterable[Source]) -> dict[Source, list[int]]:

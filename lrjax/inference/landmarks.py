@@ -250,7 +250,8 @@ def predict(
       images: one image or several: uint8 RGB [H, W, 3], PIL images or file names.
       boxes: (x, y, w, h) in pixels of the image, x and y being the first column and row; they may
         reach beyond it. For one image [n, 4] or [4]; for several images a sequence with one such
-        entry for each. None: each image is one face crop.
+        entry for each. None: those of the faces that `lrjax.detect` finds, and none where there are
+        none. "whole": each image is one face crop.
       points: "native" for all the network has, or "five" (eyes, nose tip, mouth corners), "aflw19",
         "ibug68".
       weights: a .safetensors file or run folder; by default the pretrained network.

@@ -12,10 +12,14 @@ import numpy as np
 
 from lrjax.errors import InputError
 from lrjax.geometry.points import FIVE, SCHEMES, Scheme, convert
-from lrjax.inference.images import list_images
+from lrjax.inference.detector import Detection
 from lrjax.inference.landmarks import Prediction
 
 COLUMNS = ("file", "x", "y", "w", "h")
+
+NOBODY = "no face was found"
+"""What is wrong with an image in which there is none."""
+
 # File names need not be UTF-8: what is not is passed through as it came.
 _ENCODING = {"errors": "surrogateescape", "newline": ""}
 
@@ -41,10 +45,20 @@ class Row:
         return self.cells[0]
 
 
-def image_rows(images: Path) -> list[Row]:
-    """One row for each image of a folder, or for one image file: each is one face crop."""
-    names = [images.name] if images.is_file() else list_images(images)
+def image_rows(names: Iterable[str]) -> list[Row]:
+    """One row for each image: each is one face crop."""
     return [Row((name, "", "", "", "")) for name in names]
+
+
+def face_rows(file: str, boxes: np.ndarray) -> list[Row]:
+    """One row for each box [n, 4] that was found in an image, to a tenth of a pixel.
+
+    Where there is none, one row that says so.
+    """
+    if not len(boxes):
+        return [Row((file, "", "", "", ""), problem=NOBODY)]
+    cells = [tuple(f"{value:.1f}" for value in box) for box in boxes]
+    return [_row((file, *numbers), range(len(COLUMNS)), None) for numbers in cells]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -129,7 +143,7 @@ def _places(header: Sequence[str], path: Path) -> list[int]:
     return [header.index(name) for name in COLUMNS]
 
 
-def _row(cells: Sequence[str], places: Sequence[int], line: int) -> Row:
+def _row(cells: Sequence[str], places: Sequence[int], line: int | None) -> Row:
     chosen = tuple(cells[i] if i < len(cells) else "" for i in places)
     row = Row(chosen, line=line)
     if not chosen[0].strip():
@@ -145,13 +159,16 @@ def _row(cells: Sequence[str], places: Sequence[int], line: int) -> Row:
 
 
 def table_text(
-    rows: Iterable[Row], found: Sequence[tuple[Prediction, int] | None], scheme: Scheme
+    rows: Iterable[Row],
+    found: Sequence[tuple[Prediction | Detection, int] | None],
+    scheme: Scheme,
 ) -> str:
     """CSV text: the rows' own cells, then x0, y0, x1, ... and confidence.
 
     Args:
       rows: in the order in which they are written.
-      found: for each row its prediction and the place in it; None leaves the cells empty.
+      found: for each row its prediction or detection and the place in it; None leaves the cells
+        empty.
       scheme: of the points.
     """
     out = io.StringIO(newline="")
