@@ -31,7 +31,7 @@ TILE, TILES = 138, 8
 CANDIDATES = {R_NET: 128, O_NET: 32}
 """How many candidates R-Net and O-Net see at once."""
 PIXELS = 2**25
-"""Of a photograph as the networks see it: larger ones are shrunk, smaller enlarged at most to it."""
+"""Of a photograph as the networks see it: larger ones are shrunk to that, others enlarged to it."""
 
 _STEP = TILE - P_NET + 2
 
@@ -48,7 +48,7 @@ class DetectConfig:
       thresholds: probabilities above which P-Net, R-Net and O-Net take something for a face.
     """
 
-    smallest: float = 12.0
+    smallest: float = 14.0
     enlarge: float = 2.0
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
 

@@ -267,7 +267,7 @@ def test_shapes_and_values_are_checked() -> None:
 def test_what_can_be_converted_is_what_has_published_weights_for_pytorch() -> None:
     # Those of CSRI's generic face encoders were published for Caffe and MatConvNet.
     csri = {name for name in ENCODERS if name.startswith(("centre", "sphere", "vgg", "deep"))}
-    assert set(CONVERSIONS) == {*ENCODERS, "vdsr", "vgg19"} - csri - {"rpcn"}
+    assert set(CONVERSIONS) == {*ENCODERS, "mtcnn", "vdsr", "vgg19"} - csri - {"rpcn"}
 
 
 # The files that others published.
