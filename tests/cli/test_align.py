@@ -5,11 +5,13 @@ import io
 import sys
 from pathlib import Path
 
+import drawn
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import lrjax
 from lrjax.cli import align as command
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
@@ -48,7 +50,7 @@ def photos(tmp_path: Path) -> Path:
 
 def test_folders_keep_their_structure(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = run(photos, "--landmarks", "resize", "--template", "face32", "--out", out)
+    result = run(photos, "--crops", "--landmarks", "resize", "--template", "face32", "--out", out)
     assert result.exit_code == 0, result.output
     assert "3 faces resized to 32x32, none aligned" in result.output
     files = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
@@ -65,13 +67,44 @@ def test_folders_keep_their_structure(photos: Path, tmp_path: Path) -> None:
     assert {row["x0"] for row in rows} == {""}
 
 
+def test_faces_of_photographs_are_found(tmp_path: Path) -> None:
+    """One file for each, and a row for an image without any."""
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    drawn.crowd()[0].save(folder / "crowd.png")
+    Image.new("RGB", (300, 60)).save(folder / "empty.png")
+    words = ("--landmarks", "resize", "--resize-mode", "stretch", "--out", out)
+    result = run(folder, *words)
+    assert str(result.exception).startswith("1 of 4 faces have no aligned image")
+    assert "lrjax: empty.png: no face was found" in result.output
+    assert "most of a large picture" not in result.output
+    assert [(row["file"], row["image"]) for row in table(out)] == [
+        ("crowd.png", "crowd.png"),
+        ("crowd.png", "crowd.2.png"),
+        ("crowd.png", "crowd.3.png"),
+        ("empty.png", ""),
+    ]
+    boxes = [[round(value, 1) for value in box] for box in lrjax.detect(folder / "crowd.png").boxes]
+    photo = pixels(folder / "crowd.png")
+    nothing = np.zeros((3, 5, 2)), np.zeros((3, 5), bool)
+    template = TEMPLATES["arcface112"]
+    expected = align_faces([photo] * 3, *nothing, template, boxes=np.array(boxes)).images
+    for name, image in zip(("crowd", "crowd.2", "crowd.3"), expected, strict=True):
+        np.testing.assert_array_equal(pixels(out / f"{name}.png"), image)
+    result = run(folder / "empty.png", *words, "--crops")
+    assert result.exit_code == 0
+    assert "1 of 1 face boxes are most of a large picture" in result.output
+
+
 def test_equal_names_are_told_apart(photos: Path, tmp_path: Path) -> None:
     """Of two sources, and of two formats."""
     other = tmp_path / "other"
     other.mkdir()
     Image.new("RGB", (9, 9), "red").save(other / "1.png")
     out = tmp_path / "out"
-    result = run(photos / "a/b", other, other / "1.png", "--landmarks", "resize", "--out", out)
+    result = run(
+        photos / "a/b", other, other / "1.png", "--crops", "--landmarks", "resize", "--out", out
+    )
     assert result.exit_code == 0, result.output
     assert [row["image"] for row in table(out)] == ["1.png", "2.png", "1.2.png", "1.3.png"]
     assert (pixels(out / "1.3.png") == (255, 0, 0)).all()
@@ -120,7 +153,7 @@ def test_bad_images_are_named_after_the_others_are_done(photos: Path, tmp_path: 
     data = (photos / "a/b/2.bmp").read_bytes()
     (photos / "a/b/2.bmp").write_bytes(data[: len(data) // 2])
     out = tmp_path / "out"
-    result = run(photos, photos / "none.png", "--landmarks", "resize", "--out", out)
+    result = run(photos, photos / "none.png", "--crops", "--landmarks", "resize", "--out", out)
     assert isinstance(result.exception, InputError)
     assert "2 of 4 faces" in str(result.exception)
     assert "lrjax: a/b/2.bmp: The image" in result.output
@@ -136,7 +169,7 @@ def test_an_image_that_cannot_be_written_is_named(photos: Path, tmp_path: Path) 
     out = tmp_path / "out"
     (out / "a").mkdir(parents=True)
     (out / "a" / "b").touch()
-    result = run(photos, "--landmarks", "resize", "--out", out)
+    result = run(photos, "--crops", "--landmarks", "resize", "--out", out)
     assert str(result.exception).startswith("2 of 3 faces have no aligned image")
     assert f"{out / 'a/b/2.png'} cannot be written (" in result.output
     assert [row["image"] for row in table(out)] == ["a/1.png", "", ""]
@@ -190,8 +223,8 @@ def test_what_cannot_be_meant_is_refused(photos: Path, tmp_path: Path) -> None:
         ([photos, "--points", file, "--landmarks", "resize", "--out", out], "leave it out"),
         ([photos, photos, "--points", file, "--out", out], "one folder"),
         ([tmp_path / "gone", "--points", file, "--out", out], "does not exist"),
-        ([photos, "--landmarks", "points", "--out", out], "--points"),
-        ([photos, "--landmarks", tmp_path / "gone", "--out", out], "no weights file"),
+        ([photos, "--crops", "--landmarks", "points", "--out", out], "--points"),
+        ([photos, "--crops", "--landmarks", tmp_path / "gone", "--out", out], "no weights file"),
         ([tmp_path / "out", "--landmarks", "resize", "--out", out], "no aligned image"),
     ):
         result = run(*words)

@@ -124,7 +124,7 @@ def test_shrunk_faces_keep_their_relative_truth(
 def test_five_points_of_which_one_is_hidden(predictor: LandmarkPredictor, data_dir: Path) -> None:
     found = measure_photographs(predictor, "alrf:test", data_dir)
     face = np.full((36, 25, 3), 90, np.uint8)
-    predicted = predictor(face, points="five").points[0]
+    predicted = predictor(face, "whole", points="five").points[0]
     truth = np.array([[6, 8], [18, 8], [0, 0], [8, 24], [16, 24]])
     distance = np.linalg.norm(predicted - truth, axis=1)[[0, 1, 3, 4]].mean()
     np.testing.assert_allclose(found.errors("face_size"), [distance / 30], rtol=1e-3)

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import drawn
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 import lrjax
+from lrjax.cli.detect import detect
 from lrjax.cli.predict import predict
 from lrjax.errors import InputError
 
@@ -113,8 +115,43 @@ def test_the_exit_status(photos: Path, tmp_path: Path, tiny_weights: Path) -> No
     assert "line 3, b.png" in done.stderr
 
 
-def test_without_boxes_each_image_is_a_face(photos: Path, run, tmp_path: Path) -> None:
-    done = run("--images", photos, "--out", tmp_path / "out.csv")
+def test_faces_are_found_where_there_are_no_boxes(run, tmp_path: Path) -> None:
+    """As by `lrjax detect`, to the last digit; an image without faces has a row without points."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    drawn.crowd()[0].save(folder / "crowd.png")
+    Image.new("RGB", (80, 60)).save(folder / "empty.png")
+    out, boxes = tmp_path / "out.csv", tmp_path / "boxes.csv"
+    done = run("--images", folder, "--points", "five", "--out", out)
+    assert "1 of 4 rows have no points" in str(done.exception)
+    assert "lrjax: empty.png: no face was found" in done.stderr
+    lines = out.read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["crowd.png"] * 3 + ["empty.png"]
+    assert lines[4] == "empty.png" + "," * 15
+    CliRunner().invoke(detect, ["--images", str(folder), "--out", str(boxes)])
+    boxes.write_text("".join(boxes.read_text().splitlines(True)[:-1]))
+    done = run("--images", folder, "--boxes", boxes, "--points", "five", "--out", "-")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == lines[:4]
+    assert "most of a large picture" not in done.stderr
+
+
+def test_a_box_that_is_most_of_a_large_picture_is_said(run, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, side in (("a.png", 256), ("b.png", 257), ("c.png", 300)):
+        Image.new("RGB", (side, 90)).save(folder / name)
+    done = run("--images", folder, "--crops", "--out", "-", "--passes", 1)
+    assert done.exit_code == 0
+    assert "2 of 3 face boxes are most of a large picture, the first one in b.png" in done.stderr
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,x,y,w,h\nb.png,-115,-9,230,99\nc.png,9,9,30,30\nc.png,9,-9,200,99\n")
+    done = run("--images", folder, "--boxes", boxes, "--out", "-", "--passes", 1)
+    assert "1 of 3 face boxes are most of a large picture, the first one in c.png" in done.stderr
+
+
+def test_each_image_is_a_face_crop(photos: Path, run, tmp_path: Path) -> None:
+    done = run("--images", photos, "--crops", "--out", tmp_path / "out.csv")
     assert "1 of 2 rows" in str(done.exception)
     assert "cut.jpg: The image" in done.stderr
     lines = list(csv.reader((tmp_path / "out.csv").read_text().splitlines()))
@@ -123,7 +160,7 @@ def test_without_boxes_each_image_is_a_face(photos: Path, run, tmp_path: Path) -
 
 
 def test_one_image(photos: Path, run, tmp_path: Path) -> None:
-    done = run("--images", photos / "a.png", "--out", "-")
+    done = run("--images", photos / "a.png", "--crops", "--out", "-")
     assert done.exit_code == 0
     assert done.stdout.splitlines()[1].startswith("a.png,0,0,120,90,")
     boxes = tmp_path / "boxes.csv"
@@ -171,7 +208,8 @@ def test_a_picture_that_cannot_be_written_loses_no_table(photos: Path, run, tmp_
     (photos / "a.png").rename(photos / long)
     (photos / "sub" / "b c.png").rename(photos / "c.png")
     (photos / "cut.jpg").unlink()
-    done = run("--images", photos, "--out", out, "--draw", tmp_path / "drawn", "--passes", 1)
+    words = ("--images", photos, "--crops", "--passes", 1)
+    done = run(*words, "--out", out, "--draw", tmp_path / "drawn")
     assert isinstance(done.exception, InputError)
     assert "1 of 2 pictures could not be drawn" in str(done.exception)
     assert f"{long}.png cannot be written (File name too long)" in done.stderr
@@ -188,7 +226,7 @@ def test_an_interrupted_run_leaves_the_old_table(
     out = tmp_path / "out.csv"
     out.write_text("old")
     monkeypatch.setattr("lrjax.inference.landmarks.LandmarkPredictor._look", interrupted)
-    done = run("--images", photos / "a.png", "--out", out)
+    done = run("--images", photos / "a.png", "--crops", "--out", out)
     assert done.exit_code != 0
     assert out.read_text() == "old"
     assert list(tmp_path.glob(".*")) == []
@@ -200,6 +238,7 @@ def test_an_interrupted_run_leaves_the_old_table(
         (["--images", "absent", "--out", "-"], "no images in absent"),
         (["--images", ".", "--boxes", "absent.csv", "--out", "-"], "absent.csv cannot be read"),
         (["--images", ".", "--out", "."], "is not a file"),
+        (["--images", ".", "--boxes", "b.csv", "--crops", "--out", "-"], "--crops says that there"),
         (["--images", "photos", "--out", "-", "--passes", "0"], "passes is 0"),
         (["--images", "photos", "--out", "-", "--scales", "9"], "scales is"),
     ],

@@ -1,9 +1,11 @@
 """From photographs and boxes to points, with a network that finds coloured dots."""
 
+import drawn
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lrjax
 from lrjax.errors import InputError
 from lrjax.geometry.points import FIVE
 from lrjax.inference import landmarks
@@ -97,16 +99,27 @@ def test_a_turned_face_is_looked_at_upright(find_dots, draw_dots, face) -> None:
         np.testing.assert_allclose(upright.points, truth, atol=0.2)
 
 
-def test_without_boxes_each_image_is_one_face(find_dots, draw_dots, face) -> None:
+def test_each_image_is_one_face_crop(find_dots, draw_dots, face) -> None:
     predictor = find_dots(passes=1)
     photos, truths = [], []
     for width, height in ((24, 30), (40, 36)):
         middle = np.array([(width - 1) / 2, (height - 1) / 2])
         truths.append(middle + face * (width / 40))
         photos.append(draw_dots(truths[-1][None], np.array([width]), (height, width)))
-    found = predictor(photos)
+    found = predictor(photos, "whole")
     np.testing.assert_allclose(found.points, truths, atol=0.2)
     np.testing.assert_array_equal(found.boxes, [[0, 0, 24, 30], [0, 0, 40, 36]])
+
+
+def test_faces_are_found_where_there_are_no_boxes(find_dots) -> None:
+    """In the images where there are any; the boxes are those of `lrjax.detect`."""
+    crowd, _ = drawn.crowd()
+    found = find_dots(passes=1)([np.zeros((40, 40, 3), np.uint8), crowd])
+    assert found.image.tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(found.boxes, lrjax.detect(crowd).boxes)
+    assert found.points.shape == (3, 5, 2)
+    with pytest.raises(InputError, match=r"Boxes are 'all'; give .* or 'whole'"):
+        find_dots(passes=1)(crowd, "all")
 
 
 def test_confidence_is_high_for_a_peak_of_the_trained_width(find_dots) -> None:
@@ -131,7 +144,7 @@ def test_confidence_is_high_for_a_peak_of_the_trained_width(find_dots) -> None:
 def test_points_are_converted(tiny_weights, draw_dots, face) -> None:
     photo = draw_dots(30 + face[None], np.array([32.0]), (60, 60))
     predictor = LandmarkPredictor.load(tiny_weights)
-    native, five = predictor(photo), predictor(photo, points="five")
+    native, five = (predictor(photo, "whole", points) for points in ("native", "five"))
     assert native.points.shape == (1, 68, 2)
     assert five.scheme == FIVE
     np.testing.assert_allclose(five.points[0, 0], native.points[0, 36:42].mean(0), rtol=1e-5)
@@ -140,7 +153,7 @@ def test_points_are_converted(tiny_weights, draw_dots, face) -> None:
     np.testing.assert_allclose(five.point_confidence[0, 0], eye, rtol=1e-5)
     np.testing.assert_allclose(five.confidence, five.point_confidence.mean(1), rtol=1e-6)
     with pytest.raises(InputError, match="'six' are unknown; choose native, ibug68"):
-        predictor(photo, points="six")
+        predictor(photo, "whole", points="six")
 
 
 def test_no_more_points_than_the_network_has(find_dots) -> None:

@@ -40,8 +40,8 @@ def test_the_network_is_kept_until_its_file_changes(tiny_weights: Path, tmp_path
     face = np.zeros((24, 24, 3), np.uint8)
     face[8:12, 6:18] = 200
     before = _predictor.cache_info()
-    first = lrjax.predict(face, weights=run).points
-    assert (lrjax.predict(face, weights=run).points == first).all()
+    first = lrjax.predict(face, "whole", weights=run).points
+    assert (lrjax.predict(face, "whole", weights=run).points == first).all()
     after = _predictor.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)
     file = run / "last" / "g2.safetensors"
@@ -49,7 +49,7 @@ def test_the_network_is_kept_until_its_file_changes(tiny_weights: Path, tmp_path
     variables = found.variables
     variables["params"]["maps"]["kernel"] = 3 - variables["params"]["maps"]["kernel"]
     weights.save(file, found.network.config, variables, {})
-    assert np.abs(lrjax.predict(face, weights=run).points - first).max() > 1e-3
+    assert np.abs(lrjax.predict(face, "whole", weights=run).points - first).max() > 1e-3
 
 
 def test_the_package_has_no_other_names() -> None:
@@ -60,7 +60,7 @@ def test_the_package_has_no_other_names() -> None:
 def test_weights_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     face = np.zeros((24, 24, 3), np.uint8)
     with pytest.raises(InputError, match="There is no weights file"):
-        lrjax.predict(face, weights=tmp_path / "absent.safetensors")
+        lrjax.predict(face, "whole", weights=tmp_path / "absent.safetensors")
     monkeypatch.setattr(weights, "PRETRAINED", tmp_path / "pretrained.safetensors")
     with pytest.raises(InputError, match=r"no weights file .*pretrained"):
-        lrjax.predict(face)
+        lrjax.predict(face, "whole")

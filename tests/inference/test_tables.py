@@ -9,7 +9,7 @@ import pytest
 from lrjax.errors import InputError
 from lrjax.geometry.points import AFLW19, FIVE, IBUG68, convert
 from lrjax.inference.landmarks import Prediction
-from lrjax.inference.tables import Row, image_rows, read_points, read_rows, table_text
+from lrjax.inference.tables import Row, face_rows, image_rows, read_points, read_rows, table_text
 
 
 def written(tmp_path: Path, content: str | bytes) -> Path:
@@ -105,11 +105,17 @@ def test_points_follow_the_cells_as_they_were() -> None:
     assert lines[3][:5] == ["d.jpg", "0", "0", "30", "20"]
 
 
-def test_each_image_is_one_row(tmp_path: Path) -> None:
-    for name in ("b.png", "a.jpg", "c.txt"):
-        (tmp_path / name).touch()
-    assert [row.file for row in image_rows(tmp_path)] == ["a.jpg", "b.png"]
-    assert [row.file for row in image_rows(tmp_path / "c.txt")] == ["c.txt"]
+def test_each_image_is_one_row() -> None:
+    assert image_rows(["a.jpg", "b/c.png"])[1] == Row(("b/c.png", "", "", "", ""))
+
+
+def test_each_box_that_was_found_is_one_row() -> None:
+    """As it is written, to a tenth of a pixel."""
+    first, second = face_rows("a.jpg", np.array([[1.26, -2, 30.04, 20], [5, 6, 7, 8]]))
+    assert first == Row(("a.jpg", "1.3", "-2.0", "30.0", "20.0"), (1.3, -2.0, 30.0, 20.0))
+    assert second.box == (5, 6, 7, 8)
+    (nobody,) = face_rows("b.jpg", np.zeros((0, 4)))
+    assert nobody == Row(("b.jpg", "", "", "", ""), problem="no face was found")
 
 
 @pytest.mark.parametrize("scheme", [FIVE, AFLW19, IBUG68])
