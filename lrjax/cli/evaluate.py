@@ -34,6 +34,8 @@ NOTE = (
     stage1="Run or weights of the generator for --degradation generator.  "
     "[default: what the network learned from]",
     sizes="Shrink the photographs until each face box has this side, in pixels. May be repeated.",
+    box_noise="Give boxes as a poor detector draws them: the deviation of their middles, as a "
+    "share of their side, and that of the logarithm of their size.",
 )
 def evaluate(
     network: Annotated[str, Click(metavar="RUN_OR_WEIGHTS")],
@@ -46,6 +48,7 @@ def evaluate(
         tuple[float, ...],
         Click(flag="--size", type=click.FloatRange(min=4), multiple=True),
     ] = (),
+    box_noise: Annotated[tuple[float, float], Click(type=click.FloatRange(0, 1), nargs=2)] = (0, 0),
     data_dir: DataDir,
     out: Annotated[Path, FILE] | None = None,
     options: PredictConfig,
@@ -56,12 +59,12 @@ def evaluate(
     would. With --degradation, the network is given the small images themselves, as in the tables
     of the paper; of the options for looking only --flip then applies.
     """
-    if sizes and degradation != "none":
-        raise InputError("--size shrinks photographs; leave it out, or --degradation.")
+    if (sizes or any(box_noise)) and degradation != "none":
+        raise InputError("--size and --box-noise are of photographs; leave out --degradation.")
     predictor = LandmarkPredictor.load(network, options, which)
     if degradation == "none":
         found = [
-            measure_photographs(predictor, spec, data_dir, size)
+            measure_photographs(predictor, spec, data_dir, size, box_noise)
             for spec in specs
             for size in sizes or (None,)
         ]

@@ -85,29 +85,50 @@ FIVE = Scheme(
     flip=_mirror(5, (0, 1), (3, 4)),
 )
 
-SCHEMES = {scheme.name: scheme for scheme in (IBUG68, AFLW19, FIVE)}
+# Where people put five points is not where iBUG's 68 say that they are: the nose tip lies lower and
+# the corners of the mouth further in. A network of this scheme learns both from labels of both.
+IBUG68_FIVE = Scheme(
+    name="ibug68_five",
+    names=(*IBUG68.names, *FIVE.names),
+    flip=(*IBUG68.flip, *(IBUG68.count + i for i in FIVE.flip)),
+)
+
+SCHEMES = {scheme.name: scheme for scheme in (IBUG68, AFLW19, FIVE, IBUG68_FIVE)}
 
 # Each target point is the mean of these source points. An AFLW eye centre is the mean of the
 # eye's outline, its mouth centre the middle of the inner lips (62, 66): on a closed mouth the
 # line between the lips, which the mean of the outer lips misses when they differ in thickness.
 _LEFT_EYE, _RIGHT_EYE = tuple(range(36, 42)), tuple(range(42, 48))
-_MEANS = {
-    ("ibug68", "aflw19"): (
-        *((17,), (19,), (21,), (22,), (24,), (26,)),
-        *((36,), _LEFT_EYE, (39,), (42,), _RIGHT_EYE, (45,)),
-        *((31,), (30,), (35,)),
-        *((48,), (62, 66), (54,)),
-        (8,),
-    ),
+_19_OF_68 = (
+    *((17,), (19,), (21,), (22,), (24,), (26,)),
+    *((36,), _LEFT_EYE, (39,), (42,), _RIGHT_EYE, (45,)),
+    *((31,), (30,), (35,)),
+    *((48,), (62, 66), (54,)),
+    (8,),
+)
+_EACH_OF_68, _OWN_FIVE = tuple((i,) for i in range(68)), tuple((i,) for i in range(68, 73))
+_MEANS: dict[tuple[str, str], tuple[tuple[int, ...], ...]] = {
+    ("ibug68", "aflw19"): _19_OF_68,
     ("ibug68", "five"): (_LEFT_EYE, _RIGHT_EYE, (30,), (48,), (54,)),
     ("aflw19", "five"): ((7,), (10,), (13,), (15,), (17,)),
+    ("ibug68_five", "ibug68"): _EACH_OF_68,
+    ("ibug68_five", "aflw19"): _19_OF_68,
+    ("ibug68_five", "five"): _OWN_FIVE,
+    # What a face has no label for is made of nothing.
+    ("ibug68", "ibug68_five"): _EACH_OF_68 + 5 * ((),),
+    ("five", "ibug68_five"): 68 * ((),) + tuple((i,) for i in range(5)),
 }
 
 # (sides, top, bottom) by which the tight box grows, in units of its height. For 68 points this
 # reproduces human boxes of the WIDER FACE kind. The others reproduce the box of the 68 points on
 # the 1,207 training faces of 300W (helen, afw): side within 4.4 % and 7.3 % (standard deviation),
 # centre within 6 % and 8 % of the side (mean).
-_MARGINS = {"ibug68": (0.0, 0.2, 0.0), "aflw19": (0.086, 0.2, 0.0), "five": (0.534, 0.752, 0.625)}
+_MARGINS = {
+    "ibug68": (0.0, 0.2, 0.0),
+    "ibug68_five": (0.0, 0.2, 0.0),
+    "aflw19": (0.086, 0.2, 0.0),
+    "five": (0.534, 0.752, 0.625),
+}
 
 
 def _namespace(array: Array) -> ModuleType:
@@ -122,12 +143,14 @@ def flip_points(points: Array, visible: Mask, width: int, scheme: Scheme) -> tup
 
 
 def convert(points: Array, visible: Mask, source: Scheme, target: Scheme) -> tuple[Array, Mask]:
-    """Converts points [..., N, 2] and visibility [..., N] of one scheme to a smaller one.
+    """Converts points [..., N, 2] and visibility [..., N] of one scheme to another.
 
-    A point that is a mean is visible when all it is made of are.
+    A point that is a mean is visible when all it is made of are. A point that the source does not
+    have is zero and invisible.
 
     Raises:
-      ValueError: there is no such conversion (only 68 -> 19 -> 5), or N is not the source's.
+      ValueError: there is no such conversion (only 68 -> 19 -> 5, from 68 and five together to any
+        of these, and from either of them to both), or N is not the source's.
     """
     if points.shape[-2] != source.count:
         raise ValueError(f"{points.shape[-2]} points given, but {source.name} has {source.count}")
@@ -136,9 +159,11 @@ def convert(points: Array, visible: Mask, source: Scheme, target: Scheme) -> tup
     if (source.name, target.name) not in _MEANS:
         raise ValueError(f"{source.name} points cannot be converted to {target.name}")
     xp = _namespace(points)
-    groups = [np.asarray(group) for group in _MEANS[source.name, target.name]]
-    means = xp.stack([xp.mean(points[..., group, :], axis=-2) for group in groups], axis=-2)
-    return means, xp.stack([xp.all(visible[..., group], axis=-1) for group in groups], axis=-1)
+    groups = [np.asarray(group, int) for group in _MEANS[source.name, target.name]]
+    nothing, hidden = xp.zeros_like(points[..., 0, :]), xp.zeros_like(visible[..., 0])
+    means = [xp.mean(points[..., g, :], axis=-2) if len(g) else nothing for g in groups]
+    seen = [xp.all(visible[..., g], axis=-1) if len(g) else hidden for g in groups]
+    return xp.stack(means, axis=-2), xp.stack(seen, axis=-1)
 
 
 def face_box(points: Array, visible: Mask, scheme: Scheme) -> Array:

@@ -21,6 +21,12 @@ REACH = 0.5
 """A crop moves at most this share of its side from where the given box put it, ..."""
 ZOOM = 1.6
 """... and its side changes at most by this factor: beyond, the points are not believed."""
+SLACK = 0.1
+"""Crops agree whose middles are at most this share of the side apart, ..."""
+SIZE_SLACK = 1.2
+"""... whose sides differ at most by this factor, ..."""
+TURN_SLACK = 0.1
+"""... and whose angles by at most so many radians: a network sees the same in both."""
 
 WHOLE = "whole"
 """Instead of boxes: each image is one face crop."""
@@ -46,6 +52,17 @@ class Crops:
     def scaled(self, factor: float) -> Crops:
         """Enlarge the squares about their centres."""
         return dataclasses.replace(self, side=self.side * factor)
+
+    def take(self, which: np.ndarray) -> Crops:
+        """Select crops by an index or a mask."""
+        return Crops(self.centre[which], self.side[which], self.angle[which])
+
+    def agree(self, other: Crops) -> np.ndarray:
+        """Tell which crops [n] show what those of `other` show, but for the slack named above."""
+        distance = np.linalg.norm(self.centre - other.centre, axis=-1) / other.side
+        ratio = np.abs(np.log(self.side / other.side))
+        turn = np.abs(self.angle - other.angle)
+        return (distance <= SLACK) & (ratio <= math.log(SIZE_SLACK)) & (turn <= TURN_SLACK)
 
     def to_photo(self, points: np.ndarray, size: int) -> np.ndarray:
         """Carry points [n, N, 2] from pixels of crops of `size` pixels to those of photographs."""

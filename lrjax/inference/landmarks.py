@@ -36,8 +36,8 @@ class PredictConfig:
 
     Attributes:
       flip: also look at the mirror image, and average.
-      passes: how often the crop is centred on the face: the first time on the given box, then on
-        the points found.
+      passes: how often the crop is centred on the face at most: the first time on the given box,
+        then on the points found. A face is looked at again only where that asks for another crop.
       scales: sizes of the crop, relative to the one the network was trained with; averaged.
       upright: turn the crop along with the face from the second pass on.
     """
@@ -165,9 +165,14 @@ class LandmarkPredictor:
         options, context = self.options, self.config.context
         given = box_crops(boxes, context)
         points, sure = self._look(photos, owner, given)
+        seen = given
         for _ in range(options.passes - 1):
             crops = refined_crops(given, points, self.scheme, context, options.upright)
-            points, sure = self._look(photos, owner, crops)
+            again = np.flatnonzero(~crops.agree(seen))
+            if not len(again):
+                break
+            points[again], sure[again] = self._look(photos, owner[again], crops.take(again))
+            seen = crops
         return Prediction(
             points=points.astype(np.float32),
             confidence=sure.mean(-1),

@@ -205,7 +205,7 @@ class LandmarkConfig(UNetConfig):
     """G2: the U-Net, what it sees, and how its heatmaps are read."""
 
     name: str = "heatmap_generator"
-    points: Literal["aflw19", "ibug68", "five"] = "ibug68"
+    points: Literal["aflw19", "ibug68", "five", "ibug68_five"] = "ibug68"
     size: int = 32  # pixels of its images
     context: float = 1.25  # side of the square that it sees / side of the face's square
     # Paper: σ = 2 pixels "of a given image", on the 32-pixel and the 128-pixel grid alike.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -25,11 +26,11 @@ from lrjax.config import AugmentConfig, CameraConfig, OptimizerConfig, TrainConf
 from lrjax.data.pixels import to_bytes
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
-from lrjax.geometry.points import SCHEMES
+from lrjax.geometry.points import FIVE, IBUG68, SCHEMES, convert
 from lrjax.losses import adversarial, began, regression
-from lrjax.models.registry import build
+from lrjax.models.registry import Network, build
 from lrjax.models.s2ld import CriticConfig, LandmarkConfig, UNetConfig
-from lrjax.models.weights import load_into
+from lrjax.models.weights import load_into, locate, read
 from lrjax.tasks import degradation, landmark_crops
 from lrjax.training.nets import Nets
 from lrjax.training.optimizers import make_optimizer
@@ -131,7 +132,7 @@ def make(config: LandmarksConfig, steps: int) -> Task:
     g2 = build(config.g2, AXIS)
     image = g2.inputs[0]
     maps = (*image[:2], SCHEMES[config.scheme].count + 1)
-    start = {} if config.initial is None else load_into(config.initial, "g2", g2, "initial")
+    start = {} if config.initial is None else _initial(config, g2)
     players = {"g2": Player(g2, optimizer, start, config.average)}
     loss_state: dict[str, Any] = {}
     if "heatmap" in config.critics:
@@ -153,6 +154,30 @@ def make(config: LandmarksConfig, steps: int) -> Task:
         loss_state=loss_state,
         best="nme",
     )
+
+
+def _initial(config: LandmarksConfig, g2: Network) -> dict[str, Any]:
+    """Load what G2 starts from.
+
+    Where that gives iBUG's 68 points and G2 people's five besides, the maps of the five start as
+    the means of those that they are read off otherwise.
+    """
+    source = str(config.initial)
+    _, about = read(locate(source, "g2", "last" if Path(source).is_dir() else None))
+    if config.g2.points != "ibug68_five" or about["network"].get("points") != "ibug68":
+        return load_into(source, "g2", g2, "initial")
+    smaller = build(dataclasses.replace(config.g2, points="ibug68"), AXIS)
+    start = load_into(source, "g2", smaller, "initial")
+
+    def grown(outputs: jax.Array) -> jax.Array:
+        maps, background = outputs[..., :-1], outputs[..., -1:]
+        columns = maps.reshape(-1, IBUG68.count).T
+        five, _ = convert(columns, jnp.ones(IBUG68.count, bool), IBUG68, FIVE)
+        five = five.T.reshape(*maps.shape[:-1], FIVE.count)
+        return jnp.concatenate([maps, five, background], axis=-1)
+
+    start["params"]["maps"] = jax.tree.map(grown, start["params"]["maps"])
+    return start
 
 
 def losses(
@@ -216,9 +241,11 @@ def supervised_loss(
         return regression.heatmap_error(maps, target, mask)
     inside = visible & jnp.all((points > -0.5) & (points < config.size - 0.5), axis=-1)
     expected, _ = heatmaps.decode(maps, points.shape[-2], "soft")
+    # Every face counts alike, whether five of its points are labelled or 68.
+    weight = inside / jnp.maximum(inside.sum(-1, keepdims=True), 1)
     return regression.spatial_cross_entropy(
-        maps, points, inside, config.g2.sigma, AXIS
-    ) + regression.coordinate_error(expected, points, inside, axis_name=AXIS)
+        maps, points, weight, config.g2.sigma, AXIS
+    ) + regression.coordinate_error(expected, points, weight, axis_name=AXIS)
 
 
 def consistency_loss(

@@ -85,7 +85,11 @@ Finder = Callable[[Sequence[Image.Image], np.ndarray], tuple[np.ndarray, np.ndar
 
 
 def measure_photographs(
-    predictor: LandmarkPredictor, spec: str, data_dir: Path, size: float | None = None
+    predictor: LandmarkPredictor,
+    spec: str,
+    data_dir: Path,
+    size: float | None = None,
+    box_noise: tuple[float, float] = (0.0, 0.0),
 ) -> Measured:
     """Look at the faces of "dataset:split" in their photographs, given their annotated boxes.
 
@@ -95,6 +99,7 @@ def measure_photographs(
       data_dir: where they are.
       size: shrink each photograph, antialiased, until the face box has an area of size x size
         pixels; None leaves the pixels as they are.
+      box_noise: see `disturbed`; errors are divided by the annotated boxes all the same.
 
     Raises:
       InputError: the data are not prepared, have no points, or have fewer than the network's.
@@ -104,11 +109,16 @@ def measure_photographs(
         found = predictor.predict(photos, boxes, np.arange(len(photos)))
         return found.points, found.confidence
 
-    return measure_finder(find, predictor.scheme, spec, data_dir, size)
+    return measure_finder(find, predictor.scheme, spec, data_dir, size, box_noise)
 
 
 def measure_finder(
-    find: Finder, scheme: Scheme, spec: str, data_dir: Path, size: float | None = None
+    find: Finder,
+    scheme: Scheme,
+    spec: str,
+    data_dir: Path,
+    size: float | None = None,
+    box_noise: tuple[float, float] = (0.0, 0.0),
 ) -> Measured:
     """Do as `measure_photographs` with whatever finds the points of `scheme` given a box."""
     own = _annotated(spec, data_dir)
@@ -116,7 +126,12 @@ def measure_finder(
     records = open_split(spec, data_dir)
     parts = []
     with tqdm(total=len(records), desc=spec, unit="face", dynamic_ncols=True) as bar:
-        faces = read_ahead(lambda i: _shrunk(records[int(i)], size), range(len(records)))
+
+        def face(i: int) -> dict[str, Any]:
+            read = _shrunk(records[int(i)], size)
+            return read | {"given": disturbed(read["boxes"], box_noise, int(i))}
+
+        faces = read_ahead(face, range(len(records)))
         for chunk in _chunks(faces, _RECORDS):
             parts.append(_compare(find, chunk))
             bar.update(len(chunk))
@@ -127,6 +142,9 @@ def measure_finder(
     label, how = spec, ""
     if size is not None:
         label, how = f"{spec} at {size:g} px", f", shrunk to face boxes of {size:g} pixels"
+    if any(box_noise):
+        how += ", given boxes moved by {:.0%} and scaled by {:.0%}".format(*box_noise)
+        label += ", bad boxes"
     return Measured(
         label=label,
         data=f"{spec}: {len(truth)} faces in their photographs{how}",
@@ -312,6 +330,23 @@ def _degraded(config: LandmarksConfig, nets: Nets, faces: Faces) -> tuple[np.nda
     return np.concatenate(images)[:count], np.concatenate(points)[:count]
 
 
+def disturbed(box: np.ndarray, noise: tuple[float, float], seed: int) -> np.ndarray:
+    """Move and scale a box as a poor detector does.
+
+    Args:
+      box: [4] (x, y, w, h) in pixels.
+      noise: standard deviations of the normal by which the middle moves, in x and in y, as a share
+        of the side √(w·h), and of the logarithm of the factor by which the box grows.
+      seed: of the draw.
+    """
+    if not any(noise):
+        return box
+    x, y, scale = np.random.default_rng(seed).normal(size=3)
+    centre, side = box[:2] + (box[2:] - 1) / 2, float(np.sqrt(box[2:].prod()))
+    centre, size = centre + noise[0] * side * np.array([x, y]), box[2:] * np.exp(noise[1] * scale)
+    return np.concatenate([centre - (size - 1) / 2, size])
+
+
 def _shrunk(record: dict[str, Any], size: float | None) -> dict[str, Any]:
     """The image of a record, and its annotation in the image's pixels."""
     name = record["name"].decode()
@@ -328,7 +363,7 @@ def _shrunk(record: dict[str, Any], size: float | None) -> dict[str, Any]:
 def _compare(find: Finder, faces: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     photos = [face.pop("photo") for face in faces]
     fields = {name: np.array([face[name] for face in faces]) for name in faces[0]}
-    points, confidence = find(photos, fields["boxes"])
+    points, confidence = find(photos, fields.pop("given"))
     return {"predicted": points, "confidence": confidence, **fields}
 
 

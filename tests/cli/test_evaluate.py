@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from lrjax.cli.prepare import prepare_dataset
 from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import normaliser, summary
 from lrjax.geometry.points import IBUG68
-from lrjax.inference.landmarks import LandmarkPredictor
+from lrjax.inference.landmarks import LandmarkPredictor, Prediction
 from lrjax.report.results import Result as Report
-from lrjax.tasks.measure import measure_degraded, measure_photographs
+from lrjax.tasks.measure import disturbed, measure_degraded, measure_photographs
 
 COUNT = 5
 
@@ -119,6 +120,37 @@ def test_shrunk_faces_keep_their_relative_truth(
     np.testing.assert_allclose(small.truth, (large.truth + 0.5) * factor - 0.5, rtol=1e-5)
     assert "shrunk to face boxes of 24 pixels" in small.data
     assert small.label == "w300:train at 24 px"
+
+
+def test_boxes_are_disturbed_as_much_as_asked() -> None:
+    box = np.array([100.0, 50.0, 16.0, 25.0])
+    moved = np.array([disturbed(box, (0.15, 0.2), seed) for seed in range(4000)])
+    centre = (moved[:, :2] + (moved[:, 2:] - 1) / 2 - [107.5, 62.0]) / 20
+    np.testing.assert_allclose(centre.std(0), 0.15, rtol=0.05)
+    np.testing.assert_allclose(centre.mean(0), 0, atol=0.01)
+    growth = np.log(moved[:, 2:] / box[2:])
+    np.testing.assert_allclose(growth[:, 0], growth[:, 1])
+    np.testing.assert_allclose([growth.mean(), growth.std()], [0, 0.2], atol=0.01)
+    np.testing.assert_array_equal(disturbed(box, (0.0, 0.0), 1), box)
+
+
+def test_errors_with_bad_boxes_are_divided_by_the_annotated_ones(
+    predictor: LandmarkPredictor, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[np.ndarray] = []
+    predict = predictor.predict
+
+    def watched(photos: Any, boxes: np.ndarray, owner: np.ndarray) -> Prediction:
+        given.append(boxes)
+        return predict(photos, boxes, owner)
+
+    monkeypatch.setattr(predictor, "predict", watched)
+    good = measure_photographs(predictor, "w300:train", data_dir)
+    bad = measure_photographs(predictor, "w300:train", data_dir, box_noise=(0.1, 0.1))
+    np.testing.assert_array_equal(good.boxes, bad.boxes)
+    np.testing.assert_array_equal(given[0], good.boxes)
+    assert (given[1] != good.boxes).all()
+    assert "given boxes moved by 10% and scaled by 10%" in bad.data
 
 
 def test_five_points_of_which_one_is_hidden(predictor: LandmarkPredictor, data_dir: Path) -> None:

@@ -13,6 +13,7 @@ from lrjax.geometry.points import (
     AFLW19,
     FIVE,
     IBUG68,
+    IBUG68_FIVE,
     SCHEMES,
     convert,
     face_box,
@@ -55,7 +56,8 @@ def test_schemes_have_the_published_flips() -> None:
     assert list(IBUG68.flip) == flip_of(IBUG68_PAIRS, 68)
     assert list(AFLW19.flip) == flip_of(AFLW19_PAIRS, 19)
     assert list(FIVE.flip) == [1, 0, 2, 4, 3]
-    assert {name: s.count for name, s in SCHEMES.items()} == {"ibug68": 68, "aflw19": 19, "five": 5}
+    counts = {"ibug68": 68, "aflw19": 19, "five": 5, "ibug68_five": 73}
+    assert {name: s.count for name, s in SCHEMES.items()} == counts
 
 
 @pytest.mark.parametrize("scheme", [AFLW19, FIVE], ids=lambda s: s.name)
@@ -146,6 +148,26 @@ def test_converted_mean_is_visible_only_with_all_its_parts() -> None:
     visible[[40, 66]] = False
     seen = convert(points, visible, IBUG68, AFLW19)[1]
     assert np.flatnonzero(~seen).tolist() == [7, 16]
+
+
+def test_68_points_and_people_s_five_side_by_side() -> None:
+    assert IBUG68_FIVE.names == IBUG68.names + FIVE.names
+    assert IBUG68_FIVE.flip[68:] == (69, 68, 70, 72, 71)
+    both, seen = random_points(73, 3)
+    for target, part in ((IBUG68, slice(0, 68)), (FIVE, slice(68, 73))):
+        points, visible = convert(both, seen, IBUG68_FIVE, target)
+        np.testing.assert_array_equal(points, both[:, part])
+        np.testing.assert_array_equal(visible, seen[:, part])
+        # What has one sort of labels only has holes where the other one's are.
+        back, shown = convert(points, visible, target, IBUG68_FIVE)
+        there = np.zeros(73, bool)
+        there[part] = True
+        np.testing.assert_array_equal(back, np.where(there[:, None], both, 0))
+        np.testing.assert_array_equal(shown, seen & there)
+        assert back.dtype == both.dtype
+    of_68 = convert(both[:, :68], seen[:, :68], IBUG68, AFLW19)
+    for a, b in zip(convert(both, seen, IBUG68_FIVE, AFLW19), of_68, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_convert_refuses_what_it_cannot_do() -> None:

@@ -145,3 +145,12 @@ def test_a_lost_face_does_not_take_the_view_along() -> None:
 def test_boxes_on_a_photograph_of_100_by_80(box, problem) -> None:
     found = box_problem(box, (100, 80))
     assert found is None if problem is None else problem in found
+
+
+def test_crops_agree_within_the_slack_and_no_further() -> None:
+    still = Crops(np.zeros((6, 2)), np.full(6, 10.0), np.zeros(6))
+    centre = np.array([[0, 0], [0.9, 0], [1.1, 0], [0, 0], [0, 0], [0, 0]])
+    side = np.array([10, 10, 10, 8.4, 12.1, 10])
+    moved = Crops(centre, side, np.array([0, 0.09, 0, 0, 0, -0.11]))
+    assert moved.agree(still).tolist() == [True, True, False, True, False, False]
+    assert moved.take(np.array([2])).centre.tolist() == [[1.1, 0]]

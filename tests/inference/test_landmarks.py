@@ -85,6 +85,29 @@ def test_the_second_pass_follows_the_points(find_dots, draw_dots, face) -> None:
     assert errors[1] < 0.15
 
 
+def test_only_a_face_that_asks_for_another_crop_is_looked_at_again(
+    find_dots, draw_dots, face, monkeypatch
+) -> None:
+    middles = np.array([[60.0, 60.0], [180.0, 60.0]])
+    photo = draw_dots(middles[:, None] + face, np.full(2, 32.0), (120, 240))
+    predictor, looks = find_dots(passes=3), []
+    look = predictor._look
+    monkeypatch.setattr(
+        predictor, "_look", lambda p, owner, c: looks.append(c.centre) or look(p, owner, c)
+    )
+    # The middle that the points ask for, of a box that is right and of one that is not.
+    right = predictor(photo, boxes_of(middles[:1], np.full(1, 32.0)))
+    asked = looks[-1][0]
+    looks.clear()
+    boxes = boxes_of(np.stack([asked, middles[1] + [0.0, 12.0]]), np.full(2, 32.0))
+    found = predictor(photo, boxes)
+    assert len(looks[0]) == 2
+    assert all(len(again) == 1 for again in looks[1:])
+    assert len(looks) > 1
+    np.testing.assert_allclose(found.points[0], right.points[0], atol=0.2)
+    np.testing.assert_allclose(found.points[1], middles[1] + face, atol=0.2)
+
+
 def test_a_turned_face_is_looked_at_upright(find_dots, draw_dots, face) -> None:
     """At 60 degrees an eye is in the wrong half of an unturned view, and not of a turned one."""
     for degrees in (-38.0, 38.0):

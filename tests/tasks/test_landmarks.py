@@ -304,6 +304,42 @@ def test_a_warm_start_takes_weights_and_not_moments(tmp_path: Path) -> None:
         landmarks.make(wider, 1)
 
 
+def test_people_s_five_points_start_where_they_are_read_off_68(tmp_path: Path) -> None:
+    config = tiny.shrunk(LandmarksConfig(degradation="subsample"))
+    old = dataclasses.replace(config.g2, points="ibug68")
+    variables = tiny.filled(build(old).shapes(), seed=5)
+    weights.save(tmp_path / "last" / "g2.safetensors", old, variables, {})
+    both = dataclasses.replace(config.g2, points="ibug68_five")
+    task = landmarks.make(dataclasses.replace(config, g2=both, initial=str(tmp_path)), 1)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, both.size, both.size, 3))
+    before = np.asarray(build(old).module.apply(variables, images.astype(np.float32), train=False))
+    grown = task.players["g2"].variables
+    after = np.asarray(build(both).module.apply(grown, images.astype(np.float32), train=False))
+    assert after.shape[-1] == 74
+    np.testing.assert_allclose(after[..., :68], before[..., :68], atol=1e-5)
+    np.testing.assert_allclose(after[..., 73], before[..., 68], atol=1e-5)
+    of = [[36, 37, 38, 39, 40, 41], [42, 43, 44, 45, 46, 47], [30], [48], [54]]
+    means = np.stack([before[..., group].mean(-1) for group in of], axis=-1)
+    np.testing.assert_allclose(after[..., 68:73], means, atol=1e-5)
+
+
+def test_every_face_counts_alike_however_many_points_are_labelled() -> None:
+    """The loss of a face with five labels and one with 68 is the mean of what each has alone."""
+    config = LandmarksConfig(objective="integral", g2=LandmarkConfig(points="ibug68_five"))
+    rng = np.random.default_rng(1)
+    maps = jnp.asarray(rng.normal(size=(2, 32, 32, 74)), jnp.float32)
+    points = jnp.asarray(rng.uniform(4, 28, (2, 73, 2)), jnp.float32)
+    visible = jnp.stack([jnp.arange(73) < 68, jnp.arange(73) >= 68])
+
+    one_device = jax.vmap(partial(landmarks.supervised_loss, config), axis_name=parallel.AXIS)
+
+    def loss(rows: slice) -> float:
+        return float(one_device(maps[None, rows], points[None, rows], visible[None, rows])[0])
+
+    both = loss(slice(0, 2))
+    assert both == pytest.approx((loss(slice(0, 1)) + loss(slice(1, 2))) / 2, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
