@@ -26,7 +26,12 @@ from lrjax.files import write_atomically
 from lrjax.geometry.points import SCHEMES
 from lrjax.inference.crops import is_most
 from lrjax.inference.files import FilePrediction, predict_files
-from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig, Prediction
+from lrjax.inference.landmarks import (
+    FIVE_OF_68,
+    LandmarkPredictor,
+    PredictConfig,
+    Prediction,
+)
 from lrjax.inference.tables import Row, image_rows, read_rows, table_text
 from lrjax.report.draw import photo_overlay
 
@@ -35,7 +40,8 @@ from lrjax.report.draw import photo_overlay
     boxes="CSV file with the columns file,x,y,w,h. Without it, the faces are found as by `lrjax "
     "detect`.",
     crops="Each image is one face crop.",
-    points="All points of the network, or five: eyes, nose tip, mouth corners.",
+    points="All points of the network, or five: eyes, nose tip, mouth corners, as people place "
+    "them if the network has learned that; five_of_ibug68 are read off its 68.",
     out="CSV file to write; - for the terminal.",
     weights="Weights file or run folder, or the network that comes along, of 68 points.",
     draw="Write one picture per image there, enlarged, with boxes and points.",
@@ -46,7 +52,7 @@ def predict(
     boxes: Path | None = None,
     crops: Flag = False,
     allow_outside: Flag = False,
-    points: Annotated[str, choice(["native", *SCHEMES])] = "native",
+    points: Annotated[str, choice(["native", *SCHEMES, FIVE_OF_68])] = "native",
     out: Annotated[str, Click(metavar="FILE")],
     weights: Path = Path("pretrained"),
     which: Which = None,

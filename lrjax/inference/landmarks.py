@@ -30,6 +30,10 @@ BATCH, SMALL_BATCH = 32, 8
 """Crops in one forward pass: one compilation each, and one for a single crop, when first needed."""
 
 
+FIVE_OF_68 = "five_of_ibug68"
+"""Asks for five points read off iBUG's 68 also where a network has learned people's own five."""
+
+
 @dataclasses.dataclass(frozen=True)
 class PredictConfig:
     """How a landmark network looks at a face. All of it is beyond the paper.
@@ -88,12 +92,17 @@ class Prediction:
     def converted(self, points: str) -> Prediction:
         """Convert the points to another scheme, "native" being this one.
 
+        "five" are the network's own where it has learned them; `FIVE_OF_68` are read off its 68.
+
         Raises:
           InputError: there is no such scheme, or these points cannot be converted to it.
         """
+        if points == FIVE_OF_68:
+            return self.converted("ibug68").converted("five")
         target = self.scheme if points == "native" else SCHEMES.get(points)
         if target is None:
-            raise InputError(f"Points {points!r} are unknown; choose native, {', '.join(SCHEMES)}.")
+            known = ", ".join(("native", *SCHEMES, FIVE_OF_68))
+            raise InputError(f"Points {points!r} are unknown; choose {known}.")
         seen = np.ones(self.points.shape[:2], bool)
         # A point made of several is as sure as they are on average.
         doubled = np.repeat(self.point_confidence[..., None], 2, axis=-1)
@@ -102,6 +111,11 @@ class Prediction:
             sure, _ = convert(doubled, seen, self.scheme, target)
         except ValueError as error:
             raise InputError(f"This network cannot give the points asked for: {error}.") from error
+        if target.count > self.scheme.count:
+            raise InputError(
+                "This network cannot give the points asked for: it has learned "
+                f"{self.scheme.name} points, and not {target.name}."
+            )
         return dataclasses.replace(
             self,
             points=moved,
@@ -257,8 +271,8 @@ def predict(
         reach beyond it. For one image [n, 4] or [4]; for several images a sequence with one such
         entry for each. None: those of the faces that `lrjax.detect` finds, and none where there are
         none. "whole": each image is one face crop.
-      points: "native" for all the network has, or "five" (eyes, nose tip, mouth corners), "aflw19",
-        "ibug68".
+      points: "native" for all the network has, or "five" (eyes, nose tip, mouth corners, as people
+        place them where the network has learned that), "aflw19", "ibug68", "five_of_ibug68".
       weights: a .safetensors file or run folder; by default the pretrained network.
       flip, passes, scales, upright: see `PredictConfig`.
 

@@ -7,9 +7,9 @@ import pytest
 
 import lrjax
 from lrjax.errors import InputError
-from lrjax.geometry.points import FIVE
+from lrjax.geometry.points import FIVE, IBUG68_FIVE
 from lrjax.inference import landmarks
-from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
+from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig, Prediction
 
 # Face sides in pixels of the photograph, and where their middles are.
 SIDES = np.array([18.0, 32.0, 57.0, 150.0])
@@ -175,8 +175,24 @@ def test_points_are_converted(tiny_weights, draw_dots, face) -> None:
     eye = native.point_confidence[0, 36:42].mean()
     np.testing.assert_allclose(five.point_confidence[0, 0], eye, rtol=1e-5)
     np.testing.assert_allclose(five.confidence, five.point_confidence.mean(1), rtol=1e-6)
+    read_off = predictor(photo, points="five_of_ibug68")
+    np.testing.assert_array_equal(read_off.points, five.points)
     with pytest.raises(InputError, match="'six' are unknown; choose native, ibug68"):
         predictor(photo, "whole", points="six")
+
+
+def test_five_points_of_its_own_are_not_those_read_off_68() -> None:
+    rng = np.random.default_rng(0)
+    points, sure = rng.normal(size=(2, 73, 2)).astype(np.float32), rng.random((2, 73))
+    found = Prediction(points, sure.mean(1), sure, np.zeros((2, 4)), np.arange(2), IBUG68_FIVE)
+    own, read_off = found.converted("five"), found.converted("five_of_ibug68")
+    np.testing.assert_array_equal(own.points, points[:, 68:])
+    np.testing.assert_allclose(own.point_confidence, sure[:, 68:])
+    np.testing.assert_array_equal(read_off.points[:, 2:], points[:, [30, 48, 54]])
+    np.testing.assert_allclose(read_off.points[:, 0], points[:, 36:42].mean(1), rtol=1e-5)
+    for fewer in ("ibug68", "five"):
+        with pytest.raises(InputError, match=f"learned {fewer} points, and not ibug68_five"):
+            found.converted(fewer).converted("ibug68_five")
 
 
 def test_no_more_points_than_the_network_has(find_dots) -> None:
