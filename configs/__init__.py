@@ -7,11 +7,10 @@ runs that a configuration names are of its own size.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from lrjax.config import OptimizerConfig, override
-from lrjax.tasks.runs import Config
+from lrjax.tasks.runs import Config, names_run, needed
 
 T = TypeVar("T", bound=Config)
 
@@ -53,16 +52,5 @@ def sized(name: str, size: str) -> str:
 
 def with_sized_runs(config: T, size: str) -> T:
     """Name the runs of a size wherever `config` names the paper's."""
-
-    def value(field: str) -> Any:
-        return reduce(lambda owner, part: owner and getattr(owner, part), field.split("."), config)
-
-    named = {field: value(field) for field in config.needs}
-    return override(
-        config,
-        [
-            f"{field}={sized(name, size)}"
-            for field, name in named.items()
-            if name and (":" in name or name == "degradation")
-        ],
-    )
+    named = {field: name for field, name in needed(config).items() if names_run(name)}
+    return override(config, [f"{field}={sized(name, size)}" for field, name in named.items()])

@@ -19,7 +19,7 @@ from lrjax.inference.encoder import FaceEncoder, cached_embeddings
 from lrjax.report import draw, plots
 from lrjax.report.results import Result, claims
 from lrjax.report.tables import beside_paper
-from lrjax.tasks.runs import load_config
+from lrjax.tasks.runs import load_config, names_run
 
 SHOWN = 12
 
@@ -97,12 +97,12 @@ def load_aligner(context: Context, setting: Setting, encoder: FaceEncoder) -> Al
         how, find = load_config(context.run(setting.encoder)).alignment, context.runs.ensure
 
     def source(name: str | None) -> str | None:
-        return str(find(name)) if name and ":" in name else name
+        return str(find(name)) if name and names_run(name) else name
 
     resolved = dataclasses.replace(
         how, landmarks=source(how.landmarks), upsample=source(how.upsample)
     )
-    which = "last" if ":" in how.landmarks else None
+    which = "last" if names_run(how.landmarks) else None
     return Aligner.load(resolved, encoder.template, which=which)
 
 

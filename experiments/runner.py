@@ -16,8 +16,8 @@ from pathlib import Path
 from lrjax import experiments
 from lrjax.errors import InputError, did_you_mean
 from lrjax.experiments.context import Context, hardware
+from lrjax.files import import_file
 from lrjax.report.results import Result, stamp
-from lrjax.tasks.runs import import_file
 
 Experiment = Callable[[Context], Result]
 

@@ -1,12 +1,15 @@
-"""Files that are either whole or absent, whenever the program is stopped, and written by one."""
+"""Files that are whole or absent, whenever the program is stopped, and Python files of a user's."""
 
 import fcntl
+import importlib.util
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lrjax.errors import InputError
@@ -99,3 +102,31 @@ def exclusively(folder: Path, work: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a Python file that stands in no package, such as one of a user's configurations.
+
+    It is run once, however often it is named, and may import what lies beside it. Python knows it
+    by its whole path, where dataclasses look up their types.
+
+    Raises:
+      InputError: there is no such file, or it is no Python file.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; check its name.")
+    name = str(path.resolve())
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise InputError(f"The file {path} is no Python file; name one that ends in .py.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        if str(path.resolve().parent) not in sys.path:
+            sys.path.append(str(path.resolve().parent))
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

@@ -15,6 +15,7 @@ import click
 import lrjax
 from lrjax import cli as commands
 from lrjax.errors import InputError, did_you_mean
+from lrjax.files import import_file
 
 
 def one_liners() -> dict[str, str]:
@@ -90,7 +91,7 @@ class Commands(click.Group):
 def cli(files: tuple[Path, ...]) -> None:
     """Landmarks on, and recognition of, faces of 15 to 40 pixels."""
     for file in files:
-        importlib.import_module("lrjax.tasks.runs").import_file(file)
+        import_file(file)
 
 
 def main() -> None:

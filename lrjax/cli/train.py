@@ -61,7 +61,7 @@ def train(
     if distributed or (coordinator, processes, process) != (None, None, None):
         parallel.join(coordinator, processes, process)
     if not resume:
-        click.echo(f"lrjax: --restart removes what is in {folder}.", err=True)
+        click.echo(f"lrjax: --restart removes what is in {folder} once all is checked.", err=True)
     before = _steps_done(folder) if resume else None
     try:
         graph = runs.Runs(runs_dir, data_dir, pictures=save_pictures)

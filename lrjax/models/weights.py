@@ -150,8 +150,12 @@ def load(
             "get or write the file again."
         )
     variables = jax.tree.map(jnp.asarray, variables)
-    identity = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Weights(network, variables, about["provenance"], path, identity)
+    return Weights(network, variables, about["provenance"], path, identity_of(path))
+
+
+def identity_of(path: Path) -> str:
+    """Tell a file from others by its SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

@@ -19,9 +19,18 @@ from lrjax.models import weights
 from lrjax.training.state import State
 from lrjax.training.task import Task
 
+_REMEDY = "discard the run with --restart"
 
-def environment(parts: Mapping[str, Examples]) -> dict[str, Any]:
-    """Say what a result depends on besides the configuration."""
+
+def environment(
+    parts: Mapping[str, Examples], sources: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """Say what a result depends on besides the configuration.
+
+    Args:
+      parts: the examples.
+      sources: the weights that the run goes on from, as `identities` says them.
+    """
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "lrjax": lrjax.__version__,
@@ -35,7 +44,58 @@ def environment(parts: Mapping[str, Examples]) -> dict[str, Any]:
             | ({"note": part.note} if part.note else {})
             for name, part in parts.items()
         },
+        "weights": {field: dict(files) for field, files in sources.items()},
     }
+
+
+def identities(sources: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Tell the weights apart that a run goes on from.
+
+    Args:
+      sources: field of the configuration -> run folder, weights file or "pretrained".
+
+    Returns:
+      field -> {file: its SHA-256}: all networks of a run folder, "last/g1.safetensors", or the one
+      file, by its name; nothing for what is no file.
+    """
+
+    def files(source: str) -> dict[str, Path]:
+        path = weights.PRETRAINED if source == "pretrained" else Path(source)
+        if path.is_file():
+            return {path.name: path}
+        found = (file for which in weights.WHICH for file in path.glob(f"{which}/*.safetensors"))
+        return {file.relative_to(path).as_posix(): file for file in sorted(found)}
+
+    return {
+        field: {name: weights.identity_of(file) for name, file in files(source).items()}
+        for field, source in sources.items()
+    }
+
+
+def check_weights(sources: Mapping[str, str], folder: Path) -> None:
+    """Check that `folder` is free for a run, or holds one that began with the weights of today.
+
+    Weights that are gone since are not missed.
+
+    Args:
+      sources: as for `identities`.
+      folder: of the run.
+
+    Raises:
+      InputError: a file that the run began with is another one now.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    path = folder / "environment.json"
+    begun = read_json(path, _REMEDY).get("weights", {})
+    for field, files in identities(sources).items():
+        for name, identity in files.items():
+            if begun.get(field, {}).get(name, identity) != identity:
+                raise InputError(
+                    f"The run in {folder} learned from other weights than {name} of its {field}, "
+                    f"{sources[field]}, holds now; train it again with --restart, or put the old "
+                    "weights back."
+                )
 
 
 def weights_writer(folder: Path, task: Task, name: str) -> Callable[[State, str], None]:
@@ -68,13 +128,13 @@ def check_data(parts: Mapping[str, Examples], folder: Path) -> None:
     """
     if not (folder / "config.json").is_file():
         return
-    path, remedy = folder / "environment.json", "discard the run with --restart"
+    path = folder / "environment.json"
     try:
-        begun = read_json(path, remedy)["data"]
+        begun = read_json(path, _REMEDY)["data"]
         before = {name: (begun[name]["fingerprint"], begun[name]["faces"]) for name in begun}
     except (TypeError, KeyError) as error:
         raise InputError(
-            f"The file {path} does not say what a run began with; {remedy}."
+            f"The file {path} does not say what a run began with; {_REMEDY}."
         ) from error
     for name, part in parts.items():
         fingerprint, faces = before.get(name, (part.fingerprint, 0))
@@ -86,13 +146,22 @@ def check_data(parts: Mapping[str, Examples], folder: Path) -> None:
             )
 
 
-def discard(folder: Path) -> None:
-    """Empty a run folder; the folder itself, which is locked, stays.
+def check_discardable(folder: Path) -> None:
+    """Check that a folder is empty or holds a run.
 
     Raises:
       InputError: it holds something else than a run.
     """
     if not (folder / "config.json").is_file() and any(folder.iterdir()):
         raise InputError(f"The folder {folder} holds no run but other files; name another one.")
+
+
+def discard(folder: Path) -> None:
+    """Empty a run folder; the folder itself, which is locked, stays.
+
+    Raises:
+      InputError: it holds something else than a run.
+    """
+    check_discardable(folder)
     for entry in folder.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

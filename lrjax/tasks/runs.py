@@ -2,7 +2,8 @@
 
 A run folder holds `config.json`, `environment.json`, `metrics.jsonl`, `tensorboard/`,
 `checkpoints/`, and the networks as safetensors in `last/` and, where faces were held out, `best/`.
-Fields of a configuration that name another run ("degradation:small") are trained or found first.
+Fields of a configuration that name another run ("degradation:small") are trained or found first; a
+folder that is called as a configuration is written "./degradation" there.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import importlib.util
+import json
 import pkgutil
 import shutil
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +25,7 @@ from jax.experimental import multihost_utils
 from lrjax.config import from_dict, override, to_dict
 from lrjax.data.examples import Loaded
 from lrjax.errors import InputError, did_you_mean
-from lrjax.files import exclusively, read_json, write_json
+from lrjax.files import exclusively, import_file, read_json, write_json
 from lrjax.tasks import (
     csri,
     data,
@@ -101,8 +101,9 @@ def find_config(name: str) -> Config:
     A file has `get_config(variant)`, whose variant has a default, and lists its `VARIANTS`.
 
     Raises:
-      InputError: there is no such file or variant, and those that exist are named; or the file
-        makes one with a value that means nothing.
+      InputError: there is no such file or variant, and those that exist are named; or the file makes
+        no configuration, or one with a value that means nothing. What fails otherwise in a user's
+        own `get_config` is raised as it is.
     """
     file, _, variant = name.partition(":")
     if file.endswith(".py"):
@@ -114,11 +115,17 @@ def find_config(name: str) -> Config:
             f"There is no configuration {file!r}{did_you_mean(file, config_names())}; there are "
             f"{', '.join(config_names())}, or name a file such as my_configs/landmarks.py:mine."
         )
+    if not hasattr(module, "get_config"):
+        raise InputError(
+            f"The file {file} makes no configuration; define get_config(variant) in it."
+        )
+    known = getattr(module, "VARIANTS", ())
     try:
-        return module.get_config(variant) if variant else module.get_config()
-    except (KeyError, ValueError, AttributeError) as error:
-        known = getattr(module, "VARIANTS", ())
-        if isinstance(error, ValueError) and (not variant or variant in known):
+        config = module.get_config(variant) if variant else module.get_config()
+    except (KeyError, ValueError) as error:
+        if not variant or variant in known or isinstance(error, InputError):
+            if isinstance(error, InputError) or not isinstance(error, ValueError):
+                raise
             reason = str(error).removesuffix(".")
             raise InputError(f"The configuration {name!r} means nothing: {reason}.") from error
         listed = ", ".join(known) or "none, as it lacks VARIANTS"
@@ -126,40 +133,36 @@ def find_config(name: str) -> Config:
             f"The configuration {file!r} has no variant {variant!r}"
             f"{did_you_mean(variant, known)}; there are {listed}."
         ) from error
-
-
-def import_file(path: Path) -> ModuleType:
-    """Import a Python file that stands in no package, such as one of a user's configurations.
-
-    It is run once, however often it is named, and may import what lies beside it. Python knows it
-    by its whole path, where dataclasses look up their types.
-
-    Raises:
-      InputError: there is no such file, or it is no Python file.
-    """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}; check its name.")
-    name = str(path.resolve())
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise InputError(f"The file {path} is no Python file; name one that ends in .py.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        if str(path.resolve().parent) not in sys.path:
-            sys.path.append(str(path.resolve().parent))
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
+    if type(config) not in [task.config for task in TASKS.values()]:
+        raise InputError(
+            f"What get_config of {file} returns is of type {type(config).__name__}; return a "
+            "configuration of a task, such as LandmarksConfig."
+        )
+    return config
 
 
 def folder_of(name: str, runs_dir: Path) -> Path:
     """Return the run folder of a configuration's name: runs/landmarks-s4."""
     file, _, variant = name.partition(":")
     return runs_dir / "-".join(filter(None, (Path(file).stem, variant)))
+
+
+def names_run(value: str) -> bool:
+    """Whether a field's value is a configuration's name, and not a path.
+
+    A name is one whatever lies in the working folder.
+    """
+    file = value.partition(":")[0]
+    return file in config_names() or file.endswith(".py")
+
+
+def needed(config: Config) -> dict[str, str]:
+    """List what a configuration goes on from: field, as "alignment.landmarks", -> name or path."""
+
+    def value(field: str) -> Any:
+        return reduce(lambda owner, part: owner and getattr(owner, part), field.split("."), config)
+
+    return {field: found for field in config.needs if (found := value(field))}
 
 
 def load_config(folder: Path) -> Config:
@@ -201,10 +204,16 @@ class Runs:
     pictures: Pictures | None = None
 
     def ensure(self, name: str) -> Path:
-        """Return the finished run of a configuration's name, after training what is missing."""
-        config, folder = override(find_config(name), self.settings), folder_of(name, self.folder)
+        """Return the finished run of a configuration's name, after training what is missing.
+
+        Raises:
+          InputError: as for `train`.
+        """
+        config, folder = self._named(name)
         if not (folder / "last").is_dir() or load_config(folder) != config:
             self.train(config, folder)
+        else:
+            self._check(config, folder)
         return folder
 
     def train(self, config: Config, folder: Path, *, restart: bool = False) -> State:
@@ -213,56 +222,85 @@ class Runs:
         Args:
           config: what; the runs that it names are trained first.
           folder: where; made if need be. Of several processes, the first one writes.
-          restart: remove the run in `folder` before.
+          restart: remove the run in `folder` before; it stays if anything is refused.
 
         Raises:
-          InputError: the folder holds a run of another configuration or on other data, or something
-            else, or another process trains there, or the data are not prepared.
+          InputError: the folder holds a run of another configuration, on other data or from other
+            weights, or something else, or another process trains there, or a run needs itself, or
+            the data are not prepared.
         """
         first = jax.process_index() == 0
         if first:
             folder.mkdir(parents=True, exist_ok=True)
         # The lock comes before anything that another process could see.
         with exclusively(folder, "training") if first else contextlib.nullcontext():
-            if restart and first:
-                run_folder.discard(folder)
+            if restart:
+                run_folder.check_discardable(folder)
+            self._check(config, folder, restart=restart)
             multihost_utils.sync_global_devices("looked for a run")
-            check_config(config, folder)
-            state = self._train(config, self._with_runs(config), folder)
+            state = self._train(config, self._with_runs(config), folder, restart)
         multihost_utils.sync_global_devices("finished a run")  # what it wrote, all may read now
         return state
 
-    def _with_runs(self, config: Config) -> Config:
-        """Put the folders of the runs that a configuration names in the places of their names."""
-        for field in config.needs:
-            *parents, last = field.split(".")
-            owner: Any = config
-            for parent in parents:
-                owner = owner and getattr(owner, parent)
-            value = owner and getattr(owner, last)
-            if value and names_run(value):
-                folder = str(self.ensure(value))
-                changed = dataclasses.replace(owner, **{last: folder})
-                config = (
-                    dataclasses.replace(config, **{parents[0]: changed}) if parents else changed
-                )
-        return config
+    def _named(self, name: str) -> tuple[Config, Path]:
+        return override(find_config(name), self.settings), folder_of(name, self.folder)
 
-    def _train(self, config: Config, resolved: Config, folder: Path) -> State:
+    def _check(
+        self, config: Config, folder: Path, *, restart: bool = False, above: tuple[Path, ...] = ()
+    ) -> None:
+        """Refuse what can be told before anything is trained, of a run and of those it names.
+
+        Args:
+          restart: whether what is in the folder counts for nothing.
+          above: the folders of the runs that need this one.
+        """
+        if folder in above:
+            path = " needs ".join(map(str, (*above[above.index(folder) :], folder)))
+            raise InputError(
+                f"A run cannot need itself, but {path}; change the fields that name it."
+            )
+        if not restart:
+            check_config(config, folder)
+            run_folder.check_weights(self._sources(config), folder)
+        for name in filter(names_run, needed(config).values()):
+            self._check(*self._named(name), above=(*above, folder))
+
+    def _sources(self, config: Config) -> dict[str, str]:
+        """What a configuration goes on from, with the folders of runs in place of their names."""
+        return {
+            field: str(folder_of(value, self.folder)) if names_run(value) else value
+            for field, value in needed(config).items()
+        }
+
+    def _with_runs(self, config: Config) -> Config:
+        """Train the runs that a configuration names, and put their folders in their places."""
+        for name in filter(names_run, needed(config).values()):
+            self.ensure(name)
+        sources = self._sources(config)
+        return override(config, [f"{field}={json.dumps(path)}" for field, path in sources.items()])
+
+    def _train(self, config: Config, resolved: Config, folder: Path, restart: bool) -> State:
         name = task_name(config)
+        sources = needed(resolved)
+        if not restart:  # Once more, as some may have been trained further just now.
+            run_folder.check_weights(sources, folder)
         parts, held_out, complete = TASKS[name].load(resolved, self.data_dir, self.cache)
         everything = parts if held_out is None else parts | {"held_out": held_out}
-        run_folder.check_data(everything, folder)
+        if not restart:
+            run_folder.check_data(everything, folder)
         steps = loop.total_steps(config.train, len(next(iter(parts.values()))))
         task = TASKS[name].make(complete, steps)
 
         def begin() -> None:
             # What another run waits for is there when this one is finished, and not before.
             shutil.rmtree(folder / "last", ignore_errors=True)
-            write_json(folder / "environment.json", run_folder.environment(everything))
+            environment = run_folder.environment(everything, run_folder.identities(sources))
+            write_json(folder / "environment.json", environment)
             write_json(folder / "config.json", {"task": name, **to_dict(config)})
 
         hooks = loop.Hooks(begin=begin, weights=run_folder.weights_writer(folder, task, name))
+        if restart:
+            hooks = dataclasses.replace(hooks, accepted=partial(run_folder.discard, folder))
         if self.pictures is not None:
             draw = self.pictures
             hooks = dataclasses.replace(
@@ -277,12 +315,6 @@ class Runs:
             held_out=None if held_out is None else held_out.arrays,
             hooks=hooks,
         )
-
-
-def names_run(value: str) -> bool:
-    """Whether a field's value is a configuration's name, and not a path."""
-    file = value.partition(":")[0]
-    return not Path(value).exists() and (file in config_names() or file.endswith(".py"))
 
 
 def check_config(config: Config, folder: Path) -> None:

@@ -46,11 +46,14 @@ class Hooks:
     """What the run wants done outside the engine.
 
     Attributes:
+      accepted: called before a checkpoint is looked for, when the data and their batches are not
+        refused any more.
       begin: called before the first step, when nothing is refused any more.
       pictures: called with (step, the task's pictures) at every evaluation.
       weights: called with (state, "last" or "best") when weights should be written.
     """
 
+    accepted: Callable[[], None] = lambda: None
     begin: Callable[[], None] = lambda: None
     pictures: Callable[[int, dict[str, Any]], None] = lambda step, pictures: None
     weights: Callable[[State, str], None] = lambda state, which: None
@@ -213,6 +216,10 @@ def fit(
     sources = drawable(task, data)
     mesh = parallel.make_mesh() if mesh is None else mesh
     step_function = compile_step(task, config, mesh)
+    first = jax.process_index() == 0
+    hooks = hooks if first else Hooks()
+    hooks.accepted()
+    multihost_utils.sync_global_devices("accepted a run")
     state = parallel.place(
         init_state(task, jax.random.key(config.seed)), mesh, partition(task, mesh)
     )
@@ -224,8 +231,6 @@ def fit(
             f"The run in {folder} has done {start} steps already, more than the {steps} asked for; "
             "set train.steps to more, or name another run folder."
         )
-    first = jax.process_index() == 0
-    hooks = hooks if first else Hooks()
     hooks.begin()
     log = Log(folder, start) if first else Silence()
     progress = Progress(steps, start, shown=first)

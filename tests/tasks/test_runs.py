@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -336,6 +338,76 @@ def test_a_longer_run_that_was_broken_off_is_finished_before_others_need_it(
     assert weights.read(first / "last" / "line.safetensors")[1]["provenance"]["step"] == 4
 
 
+def test_runs_that_learned_from_weights_of_the_past_are_refused(
+    named: dict[str, Any], tmp_path: Path
+) -> None:
+    there = runs.Runs(tmp_path, Path("nowhere"))
+    third = there.ensure("landmarks:third")
+    first, second = (tmp_path / f"landmarks-{n}" for n in ("first", "second"))
+    file = first / "last" / "line.safetensors"
+    begun = json.loads((third / "environment.json").read_text())["weights"]
+    assert begun["stage1"]["last/line.safetensors"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert set(begun) == {"stage1", "initial"}
+    file.write_bytes(file.read_bytes() + b"other")
+    before = contents(tmp_path)
+    message = f"run in {second} learned from other weights than last/line.*--restart"
+    # The third, which needs the first as well, is refused by what it says of its own.
+    for name, folder, text in (
+        ("second", second, message),
+        ("third", third, f"run in {third} learned from other weights than last/line.*its stage1"),
+    ):
+        with pytest.raises(InputError, match=text):
+            there.ensure(f"landmarks:{name}")
+        with pytest.raises(InputError, match=text):
+            there.train(named[name], folder)
+    # One that needs the first by way of the second alone is refused, too.
+    named["fourth"] = dataclasses.replace(CONFIG, initial="landmarks:second")
+    with pytest.raises(InputError, match=message):
+        there.ensure("landmarks:fourth")
+    assert contents(tmp_path) == before
+    there.train(named["second"], second, restart=True)
+    assert there.ensure("landmarks:second") == second
+    # Weights that are gone are nothing else than they were.
+    shutil.rmtree(first)
+    assert there.ensure("landmarks:second") == second
+    assert not first.exists()
+
+
+def test_weights_files_are_told_apart_as_well(named: dict[str, Any], tmp_path: Path) -> None:
+    train(tmp_path / "mine")
+    file = tmp_path / "other.safetensors"
+    shutil.copy(tmp_path / "mine" / "last" / "line.safetensors", file)
+    config = dataclasses.replace(CONFIG, initial=str(file))
+    start(config, tmp_path / "run")
+    start(config, tmp_path / "run")
+    file.write_bytes(b"other")
+    with pytest.raises(InputError, match=r"than other\.safetensors of its initial"):
+        start(config, tmp_path / "run")
+    assert int(start(config, tmp_path / "run", restart=True).step) == 4
+
+
+def test_a_run_that_needs_itself_is_refused(named: dict[str, Any], tmp_path: Path) -> None:
+    named["a"] = dataclasses.replace(CONFIG, initial="landmarks:b")
+    named["b"] = dataclasses.replace(CONFIG, stage1="landmarks:a")
+    there = runs.Runs(tmp_path, Path("nowhere"))
+    a, b = tmp_path / "landmarks-a", tmp_path / "landmarks-b"
+    with pytest.raises(InputError, match=f"itself, but {a} needs {b} needs {a}; change"):
+        there.ensure("landmarks:a")
+    with pytest.raises(InputError, match=f"itself, but {b} needs {a} needs {b}; change"):
+        there.train(named["a"], tmp_path / "elsewhere")
+    assert named["made"] == []
+
+
+def test_what_runs_that_are_named_would_be_refused_for_is_said_first(
+    named: dict[str, Any], tmp_path: Path
+) -> None:
+    second = tmp_path / "landmarks-second"
+    start(dataclasses.replace(CONFIG, g2=LandmarkConfig(sigma=1.5)), second)
+    with pytest.raises(InputError, match=f"{second} holds a run of another configuration"):
+        runs.Runs(tmp_path, Path("nowhere")).ensure("landmarks:third")
+    assert not (tmp_path / "landmarks-first").exists()
+
+
 def test_settings_are_those_of_every_run_that_is_named(
     named: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -351,6 +423,36 @@ def test_folders_and_files_are_no_names(named: dict[str, Any], tmp_path: Path) -
     start(config, tmp_path / "run")
     assert named["made"][-1] == config
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "run"}
+
+
+def test_names_are_names_whatever_lies_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "degradation").mkdir()
+    (tmp_path / "mine.py").touch()
+    for name in ("degradation", "degradation:small", "mine.py", "mine.py:strong", "absent.py"):
+        assert runs.names_run(name), name
+    for path in ("./degradation", "runs/degradation", "mine", "g1.safetensors", "pretrained"):
+        assert not runs.names_run(path), path
+
+
+def test_a_file_of_ones_own_is_named_without_a_variant(
+    named: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = """
+        from lrjax.config import TrainConfig
+        from lrjax.tasks.landmarks import LandmarksConfig
+
+        def get_config(variant="mine"):
+            train = TrainConfig(batch_size=8, steps=4, samples=0)
+            return LandmarksConfig(degradation="subsample", train=train)
+    """
+    (tmp_path / "first.py").write_text(textwrap.dedent(text))
+    start(dataclasses.replace(CONFIG, initial="first.py"), tmp_path / "run")
+    assert named["made"][-1].initial == str(tmp_path / "first")
+    assert (tmp_path / "first" / "last" / "line.safetensors").is_file()
 
 
 def test_fields_of_fields_may_name_runs(
@@ -413,6 +515,36 @@ def test_configurations_are_found_by_name_and_in_files(tmp_path: Path) -> None:
             runs.find_config(name)
 
 
+def test_mistakes_in_a_file_of_ones_own_are_told_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.py"
+    text = """
+        from lrjax.errors import InputError
+
+        VARIANTS = ("attribute", "key", "input", "none")
+
+        def get_config(variant="key"):
+            if variant == "attribute":
+                return variant.absent
+            if variant == "input":
+                raise InputError("The field beta is wrong.")
+            return None if variant == "none" else {"strong": 1}["week"]
+    """
+    file.write_text(textwrap.dedent(text))
+    with pytest.raises(AttributeError, match="absent"):
+        runs.find_config(f"{file}:attribute")
+    for name in (file, f"{file}:key"):
+        with pytest.raises(KeyError, match="week"):
+            runs.find_config(str(name))
+    with pytest.raises(InputError, match=r"^The field beta is wrong"):
+        runs.find_config(f"{file}:input")
+    with pytest.raises(InputError, match=r"get_config of .*wrong\.py returns is of type NoneType"):
+        runs.find_config(f"{file}:none")
+    empty = tmp_path / "empty.py"
+    empty.touch()
+    with pytest.raises(InputError, match=r"empty\.py makes no configuration; define get_config"):
+        runs.find_config(f"{empty}:mine")
+
+
 # Two at once --------------------------------------------------------------------------------------
 
 
@@ -467,6 +599,36 @@ def test_restart_discards_the_run_of_another_configuration(tmp_path: Path) -> No
     assert int(start(other, tmp_path, restart=True).step) == 4
     assert runs.load_config(tmp_path) == other
     assert [r["step"] for r in read(tmp_path / "metrics.jsonl") if "fit" in r] == [1, 2, 3, 4]
+
+
+def test_restart_removes_nothing_if_anything_is_refused(
+    named: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    train(run, steps=2)
+    before = contents(run)
+    toy = runs.TASKS["landmarks"]
+
+    def unprepared(*about: Any) -> Loaded:
+        raise InputError("It is not prepared.")
+
+    def unfit(config: LandmarksConfig, steps: int) -> Any:
+        raise InputError("It does not fit.")
+
+    def refused(message: str, config: LandmarksConfig = CONFIG) -> None:
+        with pytest.raises(InputError, match=message):
+            start(config, run, restart=True)
+        assert contents(run) == before
+
+    refused(r"no file landmark\.py", dataclasses.replace(CONFIG, initial="landmark.py"))
+    for entry in (toy._replace(load=unprepared), toy._replace(make=unfit)):
+        with monkeypatch.context() as patch:
+            patch.setitem(runs.TASKS, "landmarks", entry)
+            refused("It is not prepared|It does not fit")
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "make_mesh", lambda: types.SimpleNamespace(size=3))
+        refused("batch size 8 is not a multiple of the 3 devices")
+    assert int(start(CONFIG, run, restart=True).step) == 4
 
 
 def test_restart_removes_nothing_that_is_no_run(tmp_path: Path) -> None:
