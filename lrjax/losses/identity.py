@@ -86,7 +86,10 @@ def cosface_logits(
     scale: float = 64.0,
     margin: float = 0.4,
 ) -> jax.Array:
-    """CosFace: s·(cos θ - m) for the labelled class, s·cos θ for all others, [B, K]."""
+    """CosFace: s·(cos θ - m) for the labelled class, s·cos θ for all others, [B, K].
+
+    Paper: a margin of 0.35. Ours: 0.4, as InsightFace trains it.
+    """
     cosine = cosines(embeddings, weights)
     place, inside = _places(labels, cosine.shape[1])
     target = jnp.take_along_axis(cosine, place, axis=1)

@@ -26,7 +26,8 @@ class IdentityConfig:
     head: Literal["softmax", "arcface", "cosface", "sphereface"] = "softmax"
     bias: bool = True  # of "softmax"; LightCNN's version 2 has none
     scale: float = 64.0  # of "arcface" and "cosface"
-    margin: float = 0.5  # radians of "arcface"; "cosface" has 0.4 of the cosine
+    # In radians of "arcface", of the cosine of "cosface"; null: InsightFace's, 0.5 and 0.4.
+    margin: float | None = None
     # λ of "sphereface": its least value, its first one, and its growth per step (SphereFace's).
     easing: tuple[float, float, float] = (5.0, 1000.0, 0.12)
     focal: float = 0.0  # γ of the focal loss; 0 is plain cross entropy
@@ -65,9 +66,10 @@ def head(config: IdentityConfig, step: jax.Array) -> identity.Head:
             x, weights["kernel"], labels, ease
         )
     logits = {"arcface": identity.arcface_logits, "cosface": identity.cosface_logits}[config.head]
-    return lambda x, weights, labels: logits(
-        x, weights["kernel"], labels, config.scale, config.margin
-    )
+    chosen = {"scale": config.scale}
+    if config.margin is not None:
+        chosen["margin"] = config.margin
+    return lambda x, weights, labels: logits(x, weights["kernel"], labels, **chosen)
 
 
 def identity_loss(

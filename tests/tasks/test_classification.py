@@ -62,6 +62,29 @@ def test_centres_and_pairs_add_their_weighted_terms() -> None:
     assert float(total) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("head", "given", "margin"),
+    [("arcface", None, 0.5), ("arcface", 0.2, 0.2), ("cosface", None, 0.4), ("cosface", 0.2, 0.2)],
+)
+def test_each_head_has_a_margin_of_its_own(head: str, given: float | None, margin: float) -> None:
+    config = people.config(classes=3, head=head, focal=0.0, scale=8.0, margin=given)
+    weights = class_weights(config)
+    unit = np.asarray(weights["kernel"], np.float64)
+    unit = unit / np.linalg.norm(unit, axis=0)
+    logits = FEATURES @ unit / np.linalg.norm(FEATURES, axis=1, keepdims=True)
+    rows = np.arange(8)
+    cosine = logits[rows, LABELS]
+    lowered = cosine - margin
+    if head == "arcface":
+        angle = np.arccos(cosine) + margin
+        lowered = np.where(angle < np.pi, np.cos(angle), cosine - margin * np.sin(margin))
+    logits[rows, LABELS] = lowered
+    total, _ = classification.identity_loss(
+        config, FEATURES, weights, LABELS, 3, {}, jnp.asarray(0)
+    )
+    assert float(total) == pytest.approx(softmax_error(8 * logits).mean(), rel=1e-4)
+
+
 def test_the_margin_of_sphereface_grows_with_the_steps() -> None:
     config = people.config(
         classes=3, head="sphereface", focal=0.0, easing=(5.0, 1000.0, 1.0), bias=False
