@@ -82,8 +82,9 @@ class CSRIConfig:
     # blue. An encoder that sees another size than the refiner makes is given its images resized.
     refiner: RefinerConfig = VDSRConfig(size=(20, 16), image_size=(112, 96))
     network: EncoderConfig = EncoderConfig("centreface")
-    # What to start from: the run of this task that both networks, and where they fit the class
-    # weights, are taken from; or a run of super_resolution and one of recognition.
+    # What to start from: the run of this task that both networks are taken from, and the class
+    # weights of those branches that it has, whose people must be as many; or a run of
+    # super_resolution and one of recognition.
     initial: str | None = None
     initial_refiner: str | None = None
     initial_encoder: str | None = None
@@ -224,7 +225,8 @@ def initial_variables(config: CSRIConfig, name: str, network: Network) -> dict[s
     """Load what a network starts from; nothing, if it starts from random numbers.
 
     Raises:
-      InputError: another run is named that has none that fit.
+      InputError: the run that is named has none, or none that fit. A classifier that it lacks is no
+        error, but one of other people is.
     """
     own = {"upsampler": config.initial_refiner, "encoder": config.initial_encoder}
     if name in own:
