@@ -197,7 +197,8 @@ class AlignmentConfig:
     resize_mode: Literal["stretch", "pad"] = "stretch"
     # The part of each picture that is the face: left, top, width, height, as shares of its size.
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    # Run or weights of a network that enlarges the pictures first (K&C's A1 and A2).
+    # Run or weights of a network that enlarges the faces first (K&C's A1 and A2), cut with the
+    # context and at the size that it has learned with.
     upsample: str | None = None
     # Longer side in pixels that pictures are resized to first, whatever their own is, bilinearly;
     # null: as they are. K&C's Baseline: "resized to 128 × 128". Ours: in their own shape.

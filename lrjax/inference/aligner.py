@@ -35,7 +35,7 @@ CHUNK = 256
 """Pictures that are decoded, looked at and resampled together."""
 
 # To be raised when aligned faces change: what was kept is then made again.
-_VERSION = 2
+_VERSION = 3
 
 
 class Frames(NamedTuple):
@@ -59,8 +59,8 @@ class Aligner:
       alignment: how faces are aligned.
       border: pixels that each face shows beyond the template on every side.
       predictor: finds the points; None if they come with the pictures, or there are none.
-      upsampler: enlarges the pictures, as the faces that it has learned with, before anything else
-        happens to them (settings A1 and A2); None leaves them as they are.
+      upsampler: enlarges the faces, cut as those that it has learned with, before anything else
+        happens to them (settings A1 and A2); None leaves the pictures as they are.
       description: where the points come from, in words; empty if there are none.
       identity: of all that the aligned faces depend on besides the pictures.
     """
@@ -216,22 +216,22 @@ class Aligner:
         if boxes is None:
             boxes = np.array([self.box(photo.size) for photo in photos])
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-        factors = np.ones_like(sizes)
+        # What each picture shows of the one that was given: from where on, and how much.
+        origin, extent = np.zeros_like(sizes), sizes
         if self.upsampler is not None:
-            learned = self.upsampler.size
-            large = self.upsampler(photos, side=max(learned) if learned else None)
+            large, shown = self.upsampler.faces(photos, boxes)
             photos = [Image.fromarray(image) for image in large]
+            origin, extent = shown[:, :2], shown[:, 2:]
         if self.alignment.resize_to is not None:
             photos = [resize_longer(photo, self.alignment.resize_to) for photo in photos]
-        if self.upsampler is not None or self.alignment.resize_to is not None:
-            factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / sizes
-            boxes = boxes * np.tile(factors, 2)
+        factors = np.array([photo.size for photo in photos]).reshape(-1, 2) / extent
+        boxes = np.concatenate([boxes[:, :2] - origin, boxes[:, 2:]], 1) * np.tile(factors, 2)
         if self.predictor is not None:
             owner = np.arange(len(photos))
             found = self.predictor.predict(photos, boxes, owner).converted("five").points
             visible = np.isfinite(found).all(-1)
         elif self.needs_points and points is not None:
-            found, visible = _scaled(points[0], factors[:, None]), points[1]
+            found, visible = _scaled(points[0] - origin[:, None], factors[:, None]), points[1]
         else:
             found, visible = np.zeros((len(photos), 5, 2)), np.zeros((len(photos), 5), bool)
         template, border = _small(self.alignment, self.template, self.border)
@@ -249,9 +249,12 @@ class Aligner:
         if template is not self.template:
             enlarged = [_enlarged(image, self.height, self.width) for image in images]
             images = np.array(enlarged, np.uint8).reshape(-1, self.height, self.width, 3)
-        there = _scaled(result.points, 1 / factors[:, None]).astype(np.float32)
+        there = _scaled(result.points, 1 / factors[:, None]) + origin[:, None]
         return dataclasses.replace(
-            result, images=images, points=there, note=self.note(result.aligned)
+            result,
+            images=images,
+            points=there.astype(np.float32),
+            note=self.note(result.aligned),
         )
 
     def box(self, size: tuple[int, int]) -> np.ndarray:

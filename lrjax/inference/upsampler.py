@@ -21,6 +21,7 @@ from PIL.ImageFile import ImageFile
 
 from lrjax.data.pixels import to_bytes, to_unit
 from lrjax.errors import InputError
+from lrjax.geometry.crop import crop
 from lrjax.inference.images import ImageLike, as_rgb, decode_in_parts, open_image
 from lrjax.models import weights as weights_files
 from lrjax.models.weights import Weights
@@ -44,6 +45,7 @@ class Upsampler:
       weights: the network.
       factors: of the enlargement, in height and width.
       size: height and width of the small faces that it has learned with; None: others trained it.
+      context: of their crops, crop side over face side; None: they were the faces' boxes, resized.
       identity: of the weights and the factors, for what is kept of the results.
     """
 
@@ -52,8 +54,10 @@ class Upsampler:
         weights: Weights,
         factors: tuple[float, float],
         size: tuple[int, int] | None = None,
+        context: float | None = None,
     ) -> None:
-        self.weights, self.factors, self.size = weights, factors, size
+        self.weights, self.factors = weights, factors
+        self.size, self.context = size, context
         self.identity = f"{weights.identity} {factors[0]:g} {factors[1]:g}"
         self._refines = weights.network.kind == "refiner"
 
@@ -87,10 +91,11 @@ class Upsampler:
             factors = factor, factor
         if factors is None:
             raise InputError(
-                f"The network in {loaded.path} enlarges by any factor; say by which, as with "
-                "`lrjax upsample --factor`."
+                f"The network in {loaded.path} enlarges by any factor; say by which with `lrjax "
+                "upsample --factor`, or name a run of `lrjax train super_resolution`."
             )
-        return cls(loaded, factors, config.size if trained else None)
+        context = loaded.provenance.get("context")
+        return cls(loaded, factors, config.size if trained else None, context)
 
     def __call__(self, images: Sequence[ImageLike], side: int | None = None) -> list[np.ndarray]:
         """Enlarge images: uint8 [fy h, fx w, 3] to whole pixels, in the order of `images`.
@@ -121,6 +126,41 @@ class Upsampler:
                 for i, large in zip(chosen, self.upsample_crops(pixels), strict=True):
                     found[i] = large[: sizes[i][0], : sizes[i][1]]
         return found
+
+    def faces(
+        self, photos: Sequence[Image.Image], boxes: np.ndarray
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Enlarge faces that are cut as those that the network has learned with.
+
+        Args:
+          photos: n RGB pictures.
+          boxes: [n, 4] (x, y, w, h) of the face in each.
+
+        Returns:
+          n enlarged crops, uint8 [H, W, 3], and what [n, 4] of the pictures they show: black
+          beyond, as in training.
+
+        Raises:
+          InputError: others trained the network, so that nobody knows.
+        """
+        if self.size is None:
+            raise InputError(
+                f"The network in {self.weights.path} does not say how large the faces are that it "
+                "has learned with; name one of `lrjax train super_resolution`."
+            )
+        shown = np.array(boxes, np.float64).reshape(-1, 4)
+        if self.context is not None:
+            # A frame is square, and as many pixels high as the longer side of what is cut from it.
+            height, width = np.array(self.size) * self.factors
+            shape = np.array([width, height]) / max(height, width)
+            sides = self.context * np.sqrt(shown[:, 2:].prod(1, keepdims=True)) * shape
+            shown = np.concatenate([shown[:, :2] + (shown[:, 2:] - sides) / 2, sides], 1)
+        fade = self.context is not None
+        small = [
+            crop(photo, box, *self.size, fade=fade, repeat=not fade)
+            for photo, box in zip(photos, shown, strict=True)
+        ]
+        return self(small), shown
 
     def upsample_crops(self, pixels: np.ndarray) -> np.ndarray:
         """Pass images of one size through the network: [n, h, w, 3] in 0..255 to uint8.

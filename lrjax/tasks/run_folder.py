@@ -111,6 +111,7 @@ def weights_writer(folder: Path, task: Task, name: str) -> Callable[[State, str]
                 "role": role,
                 "step": int(state.step),
                 "lrjax": lrjax.__version__,
+                **task.players[role].about,
             }
             if role == "encoder" and "upsampler" in state.nets:
                 provenance["behind"] = "upsampler"  # it sees what that network makes of faces

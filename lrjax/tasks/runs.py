@@ -101,9 +101,9 @@ def find_config(name: str) -> Config:
     A file has `get_config(variant)`, whose variant has a default, and lists its `VARIANTS`.
 
     Raises:
-      InputError: there is no such file or variant, and those that exist are named; or the file makes
-        no configuration, or one with a value that means nothing. What fails otherwise in a user's
-        own `get_config` is raised as it is.
+      InputError: there is no such file or variant, and those that exist are named; or the file
+        makes no configuration, or one with a value that means nothing. What fails otherwise in a
+        user's own `get_config` is raised as it is.
     """
     file, _, variant = name.partition(":")
     if file.endswith(".py"):

@@ -165,7 +165,9 @@ def make(config: SuperResolutionConfig, steps: int) -> Task:
     start = {}
     if config.initial is not None:
         start = weights.load_into(config.initial, "upsampler", network, "initial")
-    players = {"upsampler": Player(network, optimizer, start)}
+    # Who uses it cuts faces as they are cut here.
+    about = {"context": config.context if config.alignment is None else None}
+    players = {"upsampler": Player(network, optimizer, start, about=about)}
     loss_state = {}
     if config.adversarial != "none":
         judge = build(config.discriminator, AXIS, inputs=((*config.image_size, 3),))

@@ -29,6 +29,7 @@ class Player:
       average: decay of a moving average of its parameters; None: there is none.
       split: whether its arrays are split over the devices along their last axis; `losses` then sees
         this device's part.
+      about: what its weights files shall say of its training besides: JSON-able.
     """
 
     network: Network
@@ -36,6 +37,7 @@ class Player:
     variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     average: float | None = None
     split: bool = False
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,24 +1,30 @@
 """Faces on a template: pictures recovered, fallbacks counted, aligned faces kept."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from lrjax.config import AlignmentConfig
+from lrjax.data.faces import FRAME, _frame
 from lrjax.data.identities import Identities
 from lrjax.errors import InputError
+from lrjax.geometry.crop import center_crop
 from lrjax.geometry.templates import TEMPLATES, scaled
 from lrjax.inference import aligner as module
 from lrjax.inference.aligner import Aligner, align_faces
+from lrjax.inference.images import ImageLike
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.inference.upsampler import Upsampler
 from lrjax.models.weights import PRETRAINED
+from lrjax.tasks.super_resolution import SuperResolutionConfig, degraded
+from lrjax.training.nets import Nets
 
 FACE32, ARCFACE = TEMPLATES["face32"], TEMPLATES["arcface112"]
 SEEN = np.ones((1, 5), bool)
@@ -263,23 +269,29 @@ def test_faces_of_many_sizes_go_through_a_network(
     np.testing.assert_array_equal(result.images, expected.images)
 
 
-class Enlarger:
-    """Stands for a super-resolution network of faces with 20 pixels: enlarges them four times."""
+class Enlarger(Upsampler):
+    """Stands for a super-resolution network: enlarges faces four times, and keeps what it saw."""
 
-    identity = "four times"
-    size = (20, 16)
+    def __init__(self, size: tuple[int, int] = (32, 32), context: float | None = 1.25) -> None:
+        self.size, self.context, self.factors = size, context, (4.0, 4.0)
+        self.identity = "four times"
+        self.seen: list[np.ndarray] = []
 
-    def __call__(self, images: list[Image.Image], side: int) -> list[np.ndarray]:
-        sizes = [np.array(image.size) * side // max(image.size) * 4 for image in images]
-        return [np.asarray(i.resize(tuple(s.tolist()))) for i, s in zip(images, sizes, strict=True)]
+    def __call__(self, images: Sequence[ImageLike], side: int | None = None) -> list[np.ndarray]:
+        self.seen += [np.asarray(image) for image in images]
+        photos = [Image.fromarray(np.asarray(image)) for image in images]
+        return [np.asarray(i.resize((4 * i.width, 4 * i.height))) for i in photos]
 
 
-def test_faces_are_enlarged_before_they_are_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("context", [1.25, None])
+def test_faces_are_enlarged_before_they_are_aligned(
+    context: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The points and the box stay where they are, in the picture that was given."""
     photo = scene(np.eye(2) * 0.4, np.array([3.0, 2.0]), 20)
     points = (FACE32.points * 0.4 + (3, 2)).astype(np.float32)
     data = portraits([photo, photo], np.stack([points, points * 0]))
-    monkeypatch.setattr(Upsampler, "load", lambda *_: Enlarger())
+    monkeypatch.setattr(Upsampler, "load", lambda *_: Enlarger(context=context))
     plain = Aligner.load("points", "face32")
     aligner = Aligner.load(AlignmentConfig("points", upsample="run"), "face32")
     found, direct = aligner(data), plain(data)
@@ -289,6 +301,68 @@ def test_faces_are_enlarged_before_they_are_aligned(monkeypatch: pytest.MonkeyPa
     assert found.aligned.tolist() == [True, False]
     difference = found.images.astype(int) - direct.images
     assert np.abs(difference[:, 3:-3, 3:-3]).mean() < 2
+
+
+def spots(image: np.ndarray) -> np.ndarray:
+    """Centres [2, 2] (x, y) of what is red, and of what is green, in an RGB image."""
+    y, x = np.indices(image.shape[:2])
+    weights = np.clip(image[..., :2].astype(float) - 100, 0, None)
+    return np.stack([(weights * axis[..., None]).sum((0, 1)) for axis in (x, y)], -1) / weights.sum(
+        (0, 1)
+    ).reshape(2, 1)
+
+
+@pytest.mark.parametrize("context", [1.25, 1.5])
+@pytest.mark.parametrize("shape", [(200, 160), (90, 120)])
+def test_enlarged_faces_are_those_of_the_training(
+    context: float, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eyes are where they are in the small training examples, and at last on the template."""
+    height, width = shape
+    photo = np.full((height, width, 3), 40, np.uint8)
+    y, x = np.indices(shape)
+    eyes = np.array([(0.34 * width, 0.42 * height), (0.66 * width, 0.4 * height)])
+    for channel, eye in enumerate(eyes):
+        away = np.hypot(x - eye[0], y - eye[1])
+        photo[..., channel] += (200 * np.exp(-((away / 10) ** 2))).astype(np.uint8)
+
+    # As `super_resolution` learns: the middle of the frame, made small.
+    config = SuperResolutionConfig(context=context)
+    frame, *_ = _frame({"image": encoded(photo)}, 192, FRAME * context)
+    sharp = center_crop(frame, *config.image_size)[None].astype(np.float32)
+    keys = jax.random.split(jax.random.key(0), 1)
+    (small,) = np.asarray(degraded(config, Nets({}, {}), sharp, keys))
+    learned = (small + 1) * 127.5
+
+    network = Enlarger(config.size, context)
+    monkeypatch.setattr(Upsampler, "load", lambda *_: network)
+    aligner = Aligner.load(AlignmentConfig("points", upsample="run"), ARCFACE)
+    middle, mouth = eyes.mean(0, keepdims=True), eyes + np.array([0, 0.35 * height])
+    points = np.concatenate([eyes, middle + np.array([0, 0.2 * height]), mouth])
+    found = aligner(portraits([photo], points[None].astype(np.float32)))
+    (seen,) = network.seen
+    assert seen.shape == learned.shape == (32, 32, 3)
+    np.testing.assert_allclose(spots(seen), spots(learned), atol=0.05)
+    assert np.abs(seen - learned).mean() < 1.5
+    expected = align_faces([photo], points[None], SEEN, ARCFACE).images[0]
+    np.testing.assert_allclose(spots(found.images[0]), spots(expected), atol=0.5)
+
+
+def test_faces_of_a_network_that_learned_with_resized_boxes_are_resized(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photo = scene(np.eye(2), np.array([3.0, 2.0]), 40)
+    network = Enlarger((20, 16), None)
+    monkeypatch.setattr(Upsampler, "load", lambda *_: network)
+    region = (0.25, 0.3, 0.5, 0.5)
+    how = AlignmentConfig("resize", region=region, upsample="run")
+    found = Aligner.load(how, "centerface")(portraits([photo]))
+    box = (10, 12, 30, 32)
+    wanted = photo.resize((16, 20), Image.Resampling.BICUBIC, box=box)
+    np.testing.assert_array_equal(network.seen[0], wanted)
+    large = wanted.resize((64, 80))
+    expected = large.resize((96, 112), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(found.images[0], expected)
 
 
 @pytest.mark.parametrize("border", [0, 7])
@@ -315,7 +389,7 @@ def test_pictures_are_resized_before_they_are_aligned() -> None:
     found = aligner(portraits([photo], points[None]))
     np.testing.assert_allclose(found.points[0], points, atol=1e-5)
     large = photo.resize((40, 50), Image.Resampling.BILINEAR)
-    there = ((points + 0.5) * 2.5 - 0.5)[None]
+    there = ((points.astype(float) + 0.5) * 2.5 - 0.5)[None]
     wanted = align_faces([large], there, SEEN, FACE32).images
     np.testing.assert_array_equal(found.images, wanted)
     with pytest.raises(InputError, match="resize_to is 0"):

@@ -119,6 +119,27 @@ def test_a_run_is_loaded_and_does_what_its_network_does(tmp_path: Path) -> None:
     assert Upsampler.load(tmp_path / "other.safetensors").identity != upsampler.identity
 
 
+def test_faces_are_cut_as_the_weights_say(tmp_path: Path) -> None:
+    photo, box = Image.fromarray(noise(60, 50)), np.array([[10.0, 20.0, 16.0, 25.0]])
+    network = VDSRConfig(width=4, layers=3, image_size=(28, 24), size=(14, 10))
+    file = tmp_path / "upsampler.safetensors"
+    # A face of 20 pixels; the crop is as much narrower than its square as 24 is than 28.
+    high, wide = 40.0, 40.0 * 24 / 28
+    for context, wanted in (
+        (2.0, [18 - wide / 2, 32.5 - high / 2, wide, high]),
+        (None, box[0]),
+    ):
+        tiny.network_file(file, network, context=context)
+        upsampler = Upsampler.load(file)
+        (large,), shown = upsampler.faces([photo], box)
+        np.testing.assert_allclose(shown[0], wanted)
+        assert large.shape == (28, 24, 3)
+        x, y, w, h = wanted
+        small = photo.resize((10, 14), Image.Resampling.BICUBIC, box=(x, y, x + w, y + h))
+        (expected,) = upsampler([small])
+        assert np.abs(large.astype(int) - expected).mean() < 1
+
+
 def bicubic(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """[h, w, 3] enlarged by JAX, in float."""
     return np.asarray(jax.image.resize(image.astype(np.float32), (height, width, 3), "bicubic"))
@@ -173,6 +194,8 @@ def test_published_vdsr_refines_luminance_alone(tmp_path: Path) -> None:
     file = published_vdsr(tmp_path / "vdsr.safetensors", 1)
     upsampler = Upsampler.load(file, factor=2.5)
     assert upsampler.size is None
+    with pytest.raises(InputError, match="does not say how large the faces are"):
+        upsampler.faces([Image.fromarray(noise(12, 12))], np.array([[0, 0, 12, 12]]))
     image = noise(12, 12) // 4 + 96  # nothing is clipped
     (large,) = upsampler([image])
     assert large.shape == (30, 30, 3)

@@ -34,7 +34,7 @@ from lrjax.models.upsamplers import (
     VDSRConfig,
     VGGConfig,
 )
-from lrjax.tasks import data, runs, super_resolution
+from lrjax.tasks import data, run_folder, runs, super_resolution
 from lrjax.tasks.runs import find_config
 from lrjax.tasks.super_resolution import SuperResolutionConfig, degraded, random_crops, rows
 from lrjax.training import loop, parallel
@@ -494,6 +494,15 @@ def test_the_best_network_is_chosen_only_where_pixels_are_all_that_counts() -> N
         config = find_config(f"super_resolution:{name}-small")
         task = super_resolution.make(dataclasses.replace(config, initial=None), 10)
         assert task.best == best
+
+
+def test_weights_say_how_their_faces_were_cut(tmp_path: Path) -> None:
+    config = tiny.shrunk(SuperResolutionConfig(context=1.4))
+    resized = dataclasses.replace(config, alignment=AlignmentConfig("resize"))
+    for one, context in ((config, 1.4), (resized, None)):
+        task = super_resolution.make(one, 10)
+        run_folder.weights_writer(tmp_path, task, "super_resolution")(tiny.start(task), "last")
+        assert Upsampler.load(tmp_path).context == context
 
 
 @pytest.mark.slow
