@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -113,23 +114,36 @@ def make(config: DegradationConfig, steps: int) -> Task:
 
 
 def random_crops(
-    config: DegradationConfig, state: State, name: str, part: dict[str, jax.Array]
+    config: DegradationConfig,
+    state: State,
+    name: str,
+    part: dict[str, jax.Array],
+    size: int,
+    draw: Callable[..., jax.Array],
 ) -> jax.Array:
-    """Draw augmented crops [B, s, s, 3] in [-1, 1] of the frames of a source.
+    """Draw augmented crops [B, size, size, 3] in [-1, 1] of the frames of a source.
 
-    Those of the source "real" keep their own pixels.
+    Args:
+      config, state: of the run.
+      name: of the source, from which its random numbers follow.
+      part: its examples.
+      size: of the crops in pixels.
+      draw: what transforms are drawn, as `augment.random_transforms`.
     """
+    frame = part["images"].shape[1]
     keys = per_example(stream(state.key, f"view/{name}", state.step), part["example_index"])
-    size, draw = config.image_size, augment.random_transforms
-    if name == "real":
-        size, draw = config.size, augment.whole_pixel_transforms
-    transforms = draw(keys, part["images"].shape[1], size, config.augment)
+    transforms = draw(keys, frame, size, config.augment)
     crops = warp(part["images"], transforms, size)
     keys = per_example(stream(state.key, f"tight/{name}", state.step), part["example_index"])
-    frame = part["images"].shape[1]
     return to_unit(
         augment.tight_crop(crops, keys, transforms, frame, config.context, config.augment)
     )
+
+
+def real_crops(config: DegradationConfig, state: State, part: dict[str, jax.Array]) -> jax.Array:
+    """Draw crops [B, s, s, 3] in [-1, 1] of native faces, which keep their own pixels."""
+    draw = augment.whole_pixel_transforms
+    return random_crops(config, state, "real", part, config.size, draw)
 
 
 def losses(
@@ -137,8 +151,9 @@ def losses(
 ) -> tuple[Losses, Metrics, dict[str, Any]]:
     """Compute the losses of G1 (Eq. 1) and D1 (Eq. 2) on one batch."""
     labelled = batch["labelled"]
-    sharp = random_crops(config, state, "labelled", labelled)
-    real = random_crops(config, state, "real", batch["real"])
+    draw = augment.random_transforms
+    sharp = random_crops(config, state, "labelled", labelled, config.image_size, draw)
+    real = real_crops(config, state, batch["real"])
     keys = per_example(stream(state.key, "noise", state.step), labelled["example_index"])
     fake = degrade(nets, sharp, keys)
     # One pass over both: the spectral-norm vectors move once per step.

@@ -113,12 +113,6 @@ def degraded(config: CropConfig, nets: Nets, crops: jax.Array, keys: jax.Array) 
     return to_unit(crops)
 
 
-def plain(frames: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """Show frames without augmentation, [B, size, size, 3] in [-1, 1], and how they were cut."""
-    transforms = augment.center_transforms(frames.shape[1], size, len(frames))
-    return to_unit(warp(frames, transforms, size)), transforms
-
-
 def carried(points: jax.Array, source: jax.Array, target: jax.Array) -> jax.Array:
     """Carry points from one crop of a frame to another, both given as crop -> frame."""
     return augment.to_crop(apply(source, points), target)

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from lrjax.config import AugmentConfig, CameraConfig, OptimizerConfig, TrainConfig
+from lrjax.data import augment
 from lrjax.data.pixels import to_bytes
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
@@ -198,7 +199,7 @@ def losses(
     holes = mask[:, None, None]
     target, shown = target * holes, made * holes
 
-    metrics = {"mse": supervised_loss(config, made, points, visible)}
+    metrics = {"mse": supervised_loss(config, made, target, mask, points, visible)}
     total: Losses = {"g2": config.a * metrics["mse"]}
     if "d2" in nets:
         # One pass over true and predicted maps, which share D2's batch statistics.
@@ -232,12 +233,22 @@ def losses(
 
 
 def supervised_loss(
-    config: LandmarksConfig, maps: jax.Array, points: jax.Array, visible: jax.Array
+    config: LandmarksConfig,
+    maps: jax.Array,
+    target: jax.Array,
+    mask: jax.Array,
+    points: jax.Array,
+    visible: jax.Array,
 ) -> jax.Array:
-    """Compute the loss of labelled faces: Eq. 10, or the integral objective."""
+    """Compute the loss of labelled faces: Eq. 10, or the integral objective.
+
+    Args:
+      config: which of them.
+      maps: [B, s, s, N + 1] that G2 makes.
+      target, mask: the true maps, and which of them count, [B, N + 1].
+      points, visible: [B, N, 2] and [B, N], from which the integral objective learns.
+    """
     if config.objective == "heatmap":
-        target = heatmaps.encode(points, visible, config.size, config.g2.sigma)
-        mask = heatmaps.channel_mask(points, visible, config.size)
         return regression.heatmap_error(maps, target, mask)
     inside = visible & jnp.all((points > -0.5) & (points < config.size - 0.5), axis=-1)
     expected, _ = heatmaps.decode(maps, points.shape[-2], "soft")
@@ -260,7 +271,8 @@ def consistency_loss(
     Each point counts as much as the teacher is sure of it.
     """
     count = SCHEMES[config.scheme].count
-    plain, transforms = landmark_crops.plain(frames, config.size)
+    plain = degradation.center_crops(frames, config.size)
+    transforms = augment.center_transforms(frames.shape[1], config.size, len(frames))
     points, confidence = heatmaps.decode(nets.fixed("g2", plain), count, config.g2.decoder)
     points = landmark_crops.carried(points, transforms, crop_to_frame)
     inside = jnp.all((points > -0.5) & (points < config.size - 0.5), axis=-1)
@@ -325,7 +337,7 @@ def pictures(config: LandmarksConfig, nets: Nets, batch: Batch) -> Pictures:
     """Show labelled and real faces as G2 sees them, with what it finds there."""
     shown = {"labelled": landmark_crops.unaugmented(config, nets, batch["labelled"])[0]}
     if "real" in batch:
-        shown["real"], _ = landmark_crops.plain(batch["real"]["images"], config.size)
+        shown["real"] = degradation.center_crops(batch["real"]["images"], config.size)
     return {
         name: {"images": to_bytes(images), "points": predict(config, nets, images)[0]}
         for name, images in shown.items()

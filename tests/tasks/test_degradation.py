@@ -137,7 +137,7 @@ def test_the_critic_sees_real_faces_in_their_own_pixels() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
     part = {"images": frames, "example_index": np.arange(6)}
     state = State.create({}, {}, jax.random.key(0))
-    real = np.asarray(degradation.random_crops(config, state, "real", part))
+    real = np.asarray(degradation.real_crops(config, state, part))
     assert real.shape == (6, 16, 16, 3)
     bytes_ = np.asarray((real + 1) * 127.5)
     np.testing.assert_allclose(bytes_, bytes_.round(), atol=1e-4)
