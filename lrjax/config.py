@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-from lrjax.errors import InputError
+from lrjax.errors import InputError, did_you_mean
 from lrjax.geometry.fits import Fit
 
 T = TypeVar("T")
@@ -343,6 +343,19 @@ def from_dict(cls: type[T], values: Any, about: str = "") -> T:
         raise InputError(f"{about}: {shown}.") from error
 
 
+def field_paths(fields: dict[str, Any]) -> list[str]:
+    """List the innermost fields of a configuration's plain form, as "train.steps"."""
+    return [
+        path
+        for name, value in fields.items()
+        for path in (
+            [f"{name}.{inner}" for inner in field_paths(value)]
+            if isinstance(value, dict)
+            else [name]
+        )
+    ]
+
+
 def override(config: T, settings: Sequence[str]) -> T:
     """`config` with `path.to.field=value` applied; values are JSON, or else plain text.
 
@@ -358,7 +371,8 @@ def override(config: T, settings: Sequence[str]) -> T:
             node = node.get(parent) if isinstance(node, dict) else None
         if not equals or not isinstance(node, dict) or field not in node:
             raise InputError(
-                f"The setting {setting!r} names no field of {type(config).__name__}; "
+                f"The setting {setting!r} names no field of {type(config).__name__}"
+                f"{did_you_mean(path, field_paths(values))}; "
                 "write path.to.field=value, with the fields that `lrjax config` prints."
             )
         try:

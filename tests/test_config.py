@@ -184,3 +184,10 @@ def test_the_least_and_the_most_are_accepted() -> None:
 def test_configurations_cannot_be_changed_in_place() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().steps = 3  # type: ignore[misc]
+
+
+def test_a_field_that_resembles_a_misspelt_one_is_named() -> None:
+    for setting, field in (("train.step=3", "train.steps"), ("batchsize=3", "batch_size")):
+        config = TrainConfig() if "." not in setting else landmark_configs.get_config("s1")
+        with pytest.raises(InputError, match=rf"\(did you mean '{field}'\?\); write path"):
+            override(config, [setting])

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from lrjax import tfds_builders
 from lrjax.cli.options import DataDir, Flag, Settings, command
-from lrjax.config import override, to_dict
+from lrjax.config import field_paths, override, to_dict
 from lrjax.data.identities import load_identities
 from lrjax.errors import InputError, did_you_mean
 from lrjax.files import exclusively
@@ -116,20 +116,12 @@ def _settings(name: str, builder_type: type[RecordBuilder], given: Sequence[str]
     """The dataset's settings with those that are given, or None if it has none."""
     settings_type = getattr(builder_type, "SETTINGS", None)
     defaults = settings_type() if settings_type is not None else None
-    fields = _paths(to_dict(defaults)) if settings_type is not None else []
+    fields = field_paths(to_dict(defaults)) if settings_type is not None else []
     for setting in given:
         if setting.partition("=")[0] not in fields:
             has = f"it has {', '.join(fields)}" if fields else "it has none"
             raise InputError(f"'{name}' has no setting {setting!r}; {has}.")
     return override(defaults, given) if settings_type is not None else None
-
-
-def _paths(fields: dict[str, Any]) -> list[str]:
-    return [
-        path
-        for name, value in fields.items()
-        for path in ([f"{name}.{p}" for p in _paths(value)] if isinstance(value, dict) else [name])
-    ]
 
 
 @contextlib.contextmanager

@@ -200,7 +200,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
       InputError: there is no such file, it is not one of ours, or an array is not finite.
     """
     if not path.is_file():
-        raise InputError(f"There is no weights file {path}; name a .safetensors file.")
+        raise InputError(
+            f"There is no weights file {path}; name a run folder or a .safetensors file."
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -128,10 +128,12 @@ def find_config(name: str) -> Config:
                 raise
             reason = str(error).removesuffix(".")
             raise InputError(f"The configuration {name!r} means nothing: {reason}.") from error
+        # The paper's size need not be said.
+        short = [one.removesuffix("-paper") for one in known]
         listed = ", ".join(known) or "none, as it lacks VARIANTS"
         raise InputError(
             f"The configuration {file!r} has no variant {variant!r}"
-            f"{did_you_mean(variant, known)}; there are {listed}."
+            f"{did_you_mean(variant, short)}; there are {listed}."
         ) from error
     if type(config) not in [task.config for task in TASKS.values()]:
         raise InputError(

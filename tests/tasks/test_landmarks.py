@@ -352,7 +352,7 @@ def test_every_face_counts_alike_however_many_points_are_labelled() -> None:
         ({"degradation": "camera", "consistency": 1.0}, "needs an averaged teacher; set average"),
         (
             {"degradation": "generator", "stage1": "/nowhere"},
-            r"no weights file /nowhere; name a \.safetensors file",
+            r"no weights file /nowhere; name a run folder or a \.safetensors file",
         ),
     ],
 )

@@ -507,6 +507,7 @@ def test_configurations_are_found_by_name_and_in_files(tmp_path: Path) -> None:
     for name, message in (
         (f"{file}:weak", "has no variant 'weak'; there are strong, mad"),
         (f"{file}:mad", "mine.py:mad' means nothing: keep is 0; set it to 1 or more"),
+        ("landmarks:s44", r"has no variant 's44' \(did you mean 's4'\?\); there are s1-paper, "),
         ("landmarks:cats", "has no variant 'cats'; there are s1-paper, "),
         ("cats", "no configuration 'cats'; there are .*degradation, .*or name a file"),
         (str(tmp_path / "absent.py"), "There is no file .*absent.py"),
