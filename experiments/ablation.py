@@ -16,7 +16,8 @@ from lrjax.models.s2ld import LandmarkConfig
 from lrjax.report import draw, plots
 from lrjax.report.results import Claim, Result, claims
 from lrjax.report.tables import Cell, Table, beside_paper
-from lrjax.tasks.measure import Measured, measure_degraded, measure_small, small_faces
+from lrjax.tasks.measure import Measured
+from lrjax.tasks.measure_small import measure_degraded, measure_small, small_faces
 from lrjax.tasks.runs import find_config
 from lrjax.training.log import read
 

@@ -7,7 +7,7 @@ from lrjax.experiments.context import Context
 from lrjax.report import draw, plots
 from lrjax.report.results import Result
 from lrjax.report.tables import Table
-from lrjax.tasks.measure import measure_degraded
+from lrjax.tasks.measure_small import measure_degraded
 
 # The paper's, and the normaliser that it names: "the ground truth bounding box size" and "the
 # inter-pupil distance". Other rows of its table are normalised by the outer eye corners.

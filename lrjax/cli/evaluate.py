@@ -16,7 +16,8 @@ from lrjax.evaluation.landmarks import summary
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.report.plots import ced_curves
 from lrjax.report.tables import Cell, Table
-from lrjax.tasks.measure import Measured, measure_degraded, measure_photographs
+from lrjax.tasks.measure import Measured, measure_photographs
+from lrjax.tasks.measure_small import measure_degraded
 
 SHOWN = ("nrmse", "std", "median", "auc@0.07", "auc@0.08", "failure@0.07", "failure@0.08")
 HEADINGS = ("NRMSE", "std", "median", "AUC@0.07", "AUC@0.08", "failures@0.07", "failures@0.08")

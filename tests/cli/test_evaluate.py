@@ -16,7 +16,8 @@ from lrjax.evaluation.landmarks import normaliser, summary
 from lrjax.geometry.points import IBUG68
 from lrjax.inference.landmarks import LandmarkPredictor, Prediction
 from lrjax.report.results import Result as Report
-from lrjax.tasks.measure import disturbed, measure_degraded, measure_photographs
+from lrjax.tasks.measure import disturbed, measure_photographs
+from lrjax.tasks.measure_small import measure_degraded
 
 COUNT = 5
 

@@ -13,12 +13,8 @@ from lrjax.geometry.points import FIVE, IBUG68
 from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.models.s2ld import LandmarkConfig
 from lrjax.tasks import measure
-from lrjax.tasks.measure import (
-    Measured,
-    measure_degraded,
-    measure_small,
-    small_faces,
-)
+from lrjax.tasks.measure import Measured
+from lrjax.tasks.measure_small import measure_degraded, measure_small, small_faces
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 0.337, 0.061])
