@@ -26,11 +26,12 @@ AXIS = "data"
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
     """Make this process one of several, before anything is computed.
 
+    What is None is taken from the cluster (SLURM, Open MPI, Kubernetes, TPU pods).
+
     Args:
       coordinator: "host:port" where the first process listens.
       processes: how many there are.
       process: which one this is, from 0.
-      What is None is taken from the cluster (SLURM, Open MPI, Kubernetes, TPU pods).
 
     Raises:
       InputError: there is no such cluster, or the numbers do not fit.
