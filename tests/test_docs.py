@@ -108,10 +108,23 @@ def test_links_lead_to_files_and_headings(file: Path) -> None:
         assert not anchor or anchor in anchors(page), target
 
 
+def shown(page: Path) -> list[str]:
+    """Files that a page shows a copy of."""
+    pairs = re.findall(r'--8<-- "([^"]+)"|--8<--\n([^"]+?)\n--8<--', page.read_text())
+    return [one or other for one, other in pairs]
+
+
 @every_page
 def test_what_pages_show_is_there(file: Path) -> None:
-    for path in re.findall(r'--8<-- "([^"]+)"', file.read_text()):
+    for path in shown(file):
         assert (ROOT / path).is_file(), path
+
+
+def test_every_example_is_shown() -> None:
+    examples = (DOCS / "examples").rglob("*.py")
+    assert sorted(shown(DOCS / "extending.md")) == sorted(
+        str(e.relative_to(ROOT)) for e in examples
+    )
 
 
 @every_file
@@ -162,7 +175,7 @@ def test_every_dataset_is_described() -> None:
     page = (DOCS / "datasets.md").read_text()
     for dataset in datasets():
         assert f"\n## {dataset}\n" in page
-        assert f'--8<-- "tfds_builders/{dataset}/README.md"' in page
+        assert f"tfds_builders/{dataset}/README.md" in shown(DOCS / "datasets.md")
 
 
 @pytest.fixture
