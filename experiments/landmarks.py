@@ -10,6 +10,7 @@ from lrjax.configs import sized
 from lrjax.data.faces import Faces, load_faces
 from lrjax.data.pixels import to_bytes
 from lrjax.evaluation import landmarks as metrics
+from lrjax.experiments import mtcnn
 from lrjax.experiments.context import Context
 from lrjax.experiments.detectors import detected_faces, detectors
 from lrjax.geometry.crop import center_crop
@@ -141,6 +142,7 @@ def table1a(context: Context) -> Result:
         seconds = _seconds_a_face(predictors[name])
         ours = (values["nrmse"] / 100, some, values["median"] / 100)
         rows.append((name, None, None, *ours, seconds))
+    rows.append(mtcnn.row(spec, context.data_dir))
     names = next(iter(found.values())).names
     data = f"{spec}, {len(names)} faces"
     if chosen is not None:

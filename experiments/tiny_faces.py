@@ -43,8 +43,8 @@ def figure1(context: Context) -> Result:
     notes = (
         "Paper: of one face, (a) MTCNN and (b) the network of Bulat et al. find nothing; (c) to "
         "(e) are HR-LD on the enlarged face, a network trained on subsampled faces, and HR-LD on "
-        "faces that SRGAN and ESRGAN made. Ours: in place of (a) and (b) the detectors that are "
-        "installed; the last two rows are not in the figure.",
+        "faces that SRGAN and ESRGAN made. Ours: in place of (b) dlib, where it is installed; the "
+        "last two rows are not in the figure.",
     )
     return Result(
         title="Figure 1: landmarks on native low-resolution faces, by what is usual",

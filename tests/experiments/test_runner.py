@@ -50,7 +50,7 @@ def test_all_experiments_are_found_and_say_what_they_show() -> None:
             "table4",
             "figure8",
         ),
-        *("table2a", "table2b", "table3"),
+        *("table2a", "table2b", "table3", "mtcnn"),
         *(f"csri_table{number}" for number in (3, 4, 5, 6, 7)),
         "csri_figure8",
     }

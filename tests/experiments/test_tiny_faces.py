@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import drawn
 import numpy as np
 import pytest
 from PIL import Image
@@ -158,3 +159,17 @@ def test_dlib_finds_nothing_in_noise() -> None:
     pytest.importorskip("dlib")
     noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     assert detectors.detectors()["dlib"](Image.fromarray(noise)) is None
+
+
+def test_mtcnn_s_points_are_in_the_picture_s_pixels() -> None:
+    """A drawn face is found, wherever it is, and noise is not."""
+    photo, boxes = drawn.crowd()
+    x, y, w, h = (round(v) for v in boxes[0])
+    face = photo.crop((x - w // 4, y - h // 4, x + w + w // 4, y + h + h // 4))
+    find = detectors.detectors()["MTCNN"]
+    points = find(face)
+    assert points is not None
+    inside = np.array([w // 4, h // 4])
+    assert ((points > inside) & (points < inside + [w, h])).all()
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    assert find(Image.fromarray(noise)) is None
