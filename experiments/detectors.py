@@ -26,7 +26,7 @@ SIDE = 224
 
 
 def detectors() -> dict[str, Detector]:
-    """Gather the detectors at hand by name: MTCNN, and dlib's where the extra `dlib` is installed."""
+    """Gather the detectors at hand: MTCNN, and dlib's where the extra `dlib` is installed."""
     try:
         return {"MTCNN": _mtcnn(), "dlib": _dlib()}
     except InputError:

@@ -170,6 +170,6 @@ def test_mtcnn_s_points_are_in_the_picture_s_pixels() -> None:
     points = find(face)
     assert points is not None
     inside = np.array([w // 4, h // 4])
-    assert ((points > inside) & (points < inside + [w, h])).all()
+    assert ((points > inside) & (points < inside + np.array([w, h]))).all()
     noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     assert find(Image.fromarray(noise)) is None
