@@ -14,7 +14,7 @@ from PIL import Image
 
 from lrjax.data.records import Records, open_split
 from lrjax.errors import InputError
-from lrjax.experiments import dlib68
+from lrjax.experiments import peers
 from lrjax.inference.aligner import resize_longer
 from lrjax.inference.detector import FaceDetector
 
@@ -95,7 +95,7 @@ def _mtcnn() -> Detector:
 
 def _dlib() -> Detector:
     """dlib's frontal detector and 68 points, of the face that it is surest of."""
-    predictor = dlib68.shape_predictor()
+    predictor = peers.shape_predictor()
     import dlib
 
     detector = dlib.get_frontal_face_detector()

@@ -27,7 +27,7 @@ from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.models.registry import Kind, Network, NetworkConfig, build
 
-PRETRAINED = Path(__file__).parent.parent / "pretrained" / "g2-ibug68.safetensors"
+PRETRAINED = Path(__file__).parent.parent / "pretrained" / "g2-ibug68-five.safetensors"
 """The landmark network that comes with the package: 68 points."""
 
 DETECTOR = PRETRAINED.with_name("mtcnn.safetensors")

@@ -41,7 +41,7 @@ def test_all_experiments_are_found_and_say_what_they_show() -> None:
     assert set(names) == {
         *(
             "pretrained",
-            "dlib68",
+            "peers",
             "figure1",
             "figure4",
             "table1a",
