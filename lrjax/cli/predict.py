@@ -43,7 +43,8 @@ from lrjax.report.draw import photo_overlay
     points="All points of the network, or five: eyes, nose tip, mouth corners, as people place "
     "them if the network has learned that; five_of_ibug68 are read off its 68.",
     out="CSV file to write; - for the terminal.",
-    weights="Weights file or run folder, or the network that comes along, of 68 points.",
+    weights="Weights file or run folder, or the network that comes along, of iBUG's 68 points and "
+    "of five as people place them.",
     draw="Write one picture per image there, enlarged, with boxes and points.",
 )
 def predict(

@@ -182,7 +182,8 @@ def test_both_stages_train_one_after_the_other(tmp_path: Path) -> None:
     run("degradation")
     run("landmarks:s4", "stage1=runs/degradation")
     run("landmarks:s4", "stage1=runs/degradation", "train.steps=6")
-    run("landmarks:pretrained")
+    run("landmarks:pretrained68")
+    run("landmarks:pretrained", "initial=runs/landmarks-pretrained68")
     folder = tmp_path / "runs" / "landmarks-s4"
     assert Checkpoints(folder, 1).latest() == 6
     assert {path.name for path in folder.glob("*/*.safetensors")} >= {"g2.safetensors"}

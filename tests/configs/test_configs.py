@@ -357,7 +357,7 @@ def test_hr_ld_is_two_networks() -> None:
 
 
 def test_the_pretrained_network_is_small_enough() -> None:
-    config = find_config("landmarks:pretrained")
+    config = dataclasses.replace(find_config("landmarks:pretrained"), initial=None)
     net = abstract_state(landmarks.make(config, 1)).nets["g2"]
     numbers = sum(leaf.size for leaf in jax.tree.leaves(net.evaluation_variables))
     assert 2 * numbers < 20e6  # half precision, 20 MB
