@@ -75,6 +75,7 @@ def table1b(context: Context) -> Result:
     }
     own = _summary(tuple(subsampled))["nrmse"]
     notes = [
+        context.departures("s4"),
         context.judged("the faces, which are paired"),
         f"S1 on subsampled test faces, its own domain: NRMSE {own:.2f} %.",
     ]
@@ -152,13 +153,12 @@ def _native_table(found: dict[str, Row]) -> Table:
 
 
 def _small_print(steps: dict[str, int]) -> str:
-    """How long each network has learned for, and what else is not as in the paper."""
+    """How long each network has learned for."""
     said = f"Steps of training: {', '.join(f'{name} {count:,}' for name, count in steps.items())}."
     if LONGER in steps:
         return (
             f"{said} S3 and S4 go on from S2, as the control `{LONGER}` does, with which they are "
-            "compared; σ of the heatmaps is 3 and faces are turned by ±15° (paper: 2 and ±30°), at "
-            "a learning rate of 1e-3 (paper: 2e-4)."
+            "compared."
         )
     if len(set(steps.values())) > 1:
         said += " All are as many epochs, of AFLW's faces for S1, and of 300W's, too, for the rest."

@@ -60,7 +60,7 @@ def peers(context: Context) -> Result:
             about = (ours.label, normaliser.replace("_", "-"), name)
             rows.append((*about, *_summary(values)))
         if (spec, size) == SETS[0]:
-            curves = errors
+            curves = {name: np.minimum(values, 1.0) for name, values in errors.items()}
     table = Table(
         title="Pretrained weights, dlib's 68-point model, and MTCNN",
         columns=("Set", "normaliser", "system", "faces", "NRMSE", "median", "failures at 0.08"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import drawn
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image
 from lrjax.experiments import mtcnn
 from lrjax.experiments.context import Context
 from lrjax.experiments.mtcnn import Scores, overlaps
+from lrjax.geometry.points import FIVE
 from lrjax.inference.detector import FaceDetector
+from lrjax.tasks.measure import Measured
 
 
 def test_overlaps_by_hand() -> None:
@@ -45,6 +48,32 @@ def test_faces_that_were_not_found_are_failures() -> None:
     none = Scores(np.array([0.02, np.inf, np.inf]), 1.0)
     assert (none.nrmse, none.median) == (0.02, None)
     assert Scores(np.array([np.inf]), 1.0).nrmse is None
+
+
+def test_a_face_that_is_not_found_has_an_infinite_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.random.default_rng(0).uniform(2, 8, (3, 5, 2))
+    predicted = truth + np.array([0.5, 0.0])
+    predicted[1] = np.inf
+    measured = Measured(
+        label="a:b",
+        data="a:b: 3 faces",
+        names=("0", "1", "2"),
+        predicted=predicted,
+        truth=truth,
+        visible=np.ones((3, 5), bool),
+        boxes=np.array([[0.0, 0, 10, 10]] * 3),
+        confidence=np.ones(3),
+        scheme=FIVE,
+    )
+
+    def finder(find: Any, *_: Any) -> Measured:
+        find([Image.new("RGB", (60, 60))], np.array([[10.0, 10, 30, 30]]))
+        return measured
+
+    monkeypatch.setattr(mtcnn, "measure_finder", finder)
+    np.testing.assert_allclose(mtcnn.scores("a:b", tmp_path).errors, [0.05, np.inf, 0.05])
 
 
 def test_the_row_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
