@@ -73,10 +73,8 @@ def scores(spec: str, data_dir: Path) -> Scores:
     detector = FaceDetector.load()
     detector(np.zeros((64, 64, 3), np.uint8))  # compiles
     measured = measure_finder(partial(_find, detector, times), FIVE, spec, data_dir)
-    lost = ~np.isfinite(measured.predicted).all((1, 2))
-    there = np.where(lost[:, None, None], measured.truth, measured.predicted)
-    errors = dataclasses.replace(measured, predicted=there).errors("face_size")
-    return Scores(np.where(lost, np.inf, errors), float(np.median(times)))
+    errors = np.where(measured.confidence > 0, measured.errors("face_size"), np.inf)
+    return Scores(errors, float(np.median(times)))
 
 
 def row(spec: str, data_dir: Path) -> tuple[Cell, ...]:
@@ -125,8 +123,8 @@ def mtcnn(context: Context) -> Result:
 def _find(
     detector: FaceDetector, times: list[float], photos: Sequence[Image.Image], boxes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """O-Net's points [n, 5, 2], infinite where the face was not found, and its probabilities."""
-    points, sure = np.full((len(photos), 5, 2), np.inf), np.zeros(len(photos))
+    """O-Net's points [n, 5, 2] and its probabilities [n], both 0 where the face was not found."""
+    points, sure = np.zeros((len(photos), 5, 2)), np.zeros(len(photos))
     for i, (photo, box) in enumerate(zip(photos, boxes, strict=True)):
         begun = time.perf_counter()
         found = detector.find([photo])
