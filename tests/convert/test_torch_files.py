@@ -222,18 +222,22 @@ def commands(target: Path) -> dict[str, bytes]:
     }
 
 
-@every_layout
-@pytest.mark.parametrize("name", commands(Path("x")))
-def test_nothing_is_run(write: Write, name: str, tmp_path: Path) -> None:
-    target = tmp_path / "written"
-    path = tmp_path / "evil.pt"
-    code = commands(target)[name]
+def write_code(write: Write, path: Path, code: bytes) -> None:
+    """Write a file in a layout whose state is what `code`, a pickle, makes."""
     if write is legacy:
         head = [pickled(part) for part in (MAGIC, PROTOCOL, {"little_endian": True})]
         path.write_bytes(b"".join([*head, code, pickled([])]))
     else:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("x/data.pkl", code)
+
+
+@every_layout
+@pytest.mark.parametrize("name", commands(Path("x")))
+def test_nothing_is_run(write: Write, name: str, tmp_path: Path) -> None:
+    target = tmp_path / "written"
+    path = tmp_path / "evil.pt"
+    write_code(write, path, commands(target)[name])
     with pytest.raises(InputError, match=r"^The file \S*evil\.pt .* could run code, so save"):
         read_state(path)
     assert not target.exists()
@@ -413,13 +417,8 @@ def hostile() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", hostile())
 def test_harm_is_bounded(write: Write, name: str, tmp_path: Path) -> None:
     """Whatever a pickle does is over within seconds, and told in a short sentence."""
-    path, code = tmp_path / "a.pt", b"\x80\x02" + hostile()[name] + b"."
-    if write is legacy:
-        head = [pickled(part) for part in (MAGIC, PROTOCOL, {"little_endian": True})]
-        path.write_bytes(b"".join([*head, code, pickled([])]))
-    else:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("x/data.pkl", code)
+    path = tmp_path / "a.pt"
+    write_code(write, path, b"\x80\x02" + hostile()[name] + b".")
     start = time.process_time()
     with pytest.raises(InputError) as caught:
         read_state(path)
