@@ -60,7 +60,7 @@ GANS = {
         _RRDB,
         initial="super_resolution:rrdb",
         adversarial="relativistic",
-        pixel=1e-2,
+        pixel=1e-2 / 2,  # η = 1e-2 where pixels are in [0, 1], as in its authors' code
         perceptual=1.0,
         gan=5e-3,
         activated=False,
