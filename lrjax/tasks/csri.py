@@ -77,7 +77,7 @@ class CSRIConfig:
     native: tuple[str, ...] = ("tinyface:train",)
     native_classes: int | None = None
     native_alignment: AlignmentConfig = AlignmentConfig("resize")
-    holdout: float = 0.05
+    holdout: float = 0.05  # as of recognition, of each branch
     # Paper: "the average size (20×16) of TinyFace images"; channels not said. Ours: red, green and
     # blue. An encoder that sees another size than the refiner makes is given its images resized.
     refiner: RefinerConfig = VDSRConfig(size=(20, 16), image_size=(112, 96))
