@@ -1,12 +1,14 @@
 """Every configuration at its full width learns: 30 steps on a few drawn faces, at its own rates.
 
-One case takes minutes on a CPU; name some of them: `pytest -m slow -k "vdsr or joint"`.
+One case takes minutes on a CPU; name some of them: `pytest -m slow -k "vdsr or joint"`. Of those
+that differ in their data alone, as L1 to L5 do, the first stands for all.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 import tiny
 from PIL import Image, ImageDraw
 
+from lrjax.config import to_dict
 from lrjax.models.registry import build
 from lrjax.tasks import csri, degradation, runs
 from lrjax.tasks.csri import CSRIConfig, branches
@@ -34,13 +37,29 @@ pytestmark = pytest.mark.slow
 STEPS, FACES, RUN = 30, 2, 100_000
 """Steps that are done, faces of each kind that they see, and the length of the run that the
 schedule follows."""
-# What is drawn for a run of any length is the same; sizes other than the paper's are narrow.
-VARIANTS = [
-    f"{name}:{variant}"
-    for name in runs.config_names()
-    for variant in importlib.import_module(f"lrjax.configs.{name}").VARIANTS
-    if not variant.endswith(("w300", "small", "quick"))
-]
+# What a step of drawn faces, from random numbers, does not depend on.
+DATA = ("labelled", "real", "native", "people", "holdout", "alignment", "native_alignment", "train")
+RUNS = ("stage1", "initial", "initial_refiner", "initial_encoder")
+
+
+def distinct() -> list[str]:
+    """Name the configurations, those once that differ in their data or the runs before alone.
+
+    Sizes other than the paper's are narrow, and left out.
+    """
+    found: dict[str, str] = {}
+    for file in runs.config_names():
+        for variant in importlib.import_module(f"lrjax.configs.{file}").VARIANTS:
+            if variant.endswith(("w300", "small", "quick")):
+                continue
+            config = find_config(f"{file}:{variant}")
+            values = {k: v for k, v in to_dict(config).items() if k not in (*DATA, *RUNS)}
+            branches = [bool(getattr(config, kind, ())) for kind in ("labelled", "native")]
+            found.setdefault(json.dumps([file, branches, values]), f"{file}:{variant}")
+    return list(found.values())
+
+
+VARIANTS = distinct()
 
 
 def drawn(shape: tuple[int, ...], seed: int) -> np.ndarray:
