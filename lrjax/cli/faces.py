@@ -14,6 +14,7 @@ from lrjax.errors import InputError
 from lrjax.inference.detector import FaceDetector
 from lrjax.inference.files import FileDetection, detect_files
 from lrjax.inference.images import list_images
+from lrjax.inference.landmarks import DOUBTFUL
 from lrjax.inference.tables import Row, face_rows
 from lrjax.report.draw import save_png
 
@@ -66,6 +67,16 @@ def note_large(files: Sequence[str], total: int) -> None:
             f"lrjax: {len(files)} of {total} face boxes are most of a large picture, the first one "
             f"in {files[0]}; if these are photographs with faces in them, give the boxes of the "
             "faces, or let them be found (without --boxes and --crops).",
+            err=True,
+        )
+
+
+def note_doubtful(files: Sequence[str], total: int) -> None:
+    """Say which pictures have faces that may be none."""
+    if files:
+        click.echo(
+            f"lrjax: {len(files)} of {total} faces have a confidence below {DOUBTFUL:g} and may be "
+            f"none, the first one in {files[0]}.",
             err=True,
         )
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from lrjax.cli.faces import (
     detected_rows,
     image_names,
+    note_doubtful,
     note_large,
     output_file,
     refuse_outside,
@@ -27,6 +28,7 @@ from lrjax.geometry.points import SCHEMES
 from lrjax.inference.crops import is_most
 from lrjax.inference.files import FilePrediction, predict_files
 from lrjax.inference.landmarks import (
+    DOUBTFUL,
     FIVE_OF_68,
     LandmarkPredictor,
     PredictConfig,
@@ -71,6 +73,7 @@ def predict(
 
     A row that cannot be used, or an image without a face, keeps its place, with empty cells,
     and is named at the end, as is a picture that cannot be written; the exit status is then 1.
+    How many faces have a confidence so low that they may be none is said on standard error.
     """
     target = table_target(out)
     if not images.exists():
@@ -84,9 +87,11 @@ def predict(
     pictures: list[str | None] = []
     taken: set[Path] = set()
     large: list[str] = []
+    doubtful: list[str] = []
     for part in _shown(predict_files(predictor, rows, root, points), len(rows)):
         if part.prediction is not None:
             found |= {row: (part.prediction, i) for i, row in enumerate(part.rows)}
+            doubtful += [part.file] * int((part.prediction.confidence < DOUBTFUL).sum())
             if part.photo is not None and (boxes is not None or crops):
                 seen = [is_most(box, part.photo.size) for box in part.prediction.boxes]
                 large += [part.file] * sum(seen)
@@ -96,6 +101,7 @@ def predict(
     text = table_text(rows, [found.get(i) for i in range(len(rows))], scheme)
     write_table(text, target)
     note_large(large, len(rows))
+    note_doubtful(doubtful, len(found))
     missing = [picture for picture in pictures if picture is not None]
     report_problems(
         (_named(rows, problems, boxes), len(rows), "rows have no points"),

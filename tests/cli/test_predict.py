@@ -136,6 +136,22 @@ def test_faces_are_found_where_there_are_no_boxes(run, tmp_path: Path) -> None:
     assert "most of a large picture" not in done.stderr
 
 
+def test_what_may_be_no_face_is_said(tmp_path: Path) -> None:
+    """The pretrained network is sure of drawn faces, and not of noise."""
+    photo, boxes = drawn.crowd()
+    photo.save(tmp_path / "crowd.png")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    rows = [("crowd.png", *box) for box in boxes] + [("noise.png", 4, 3, 30, 32)] * 2
+    table = "".join(",".join(map(str, row)) + "\n" for row in rows)
+    (tmp_path / "boxes.csv").write_text("file,x,y,w,h\n" + table)
+    words = ["--images", str(tmp_path), "--boxes", str(tmp_path / "boxes.csv"), "--out", "-"]
+    done = CliRunner().invoke(predict, words)
+    assert done.exit_code == 0
+    said = "2 of 5 faces have a confidence below 0.5 and may be none, the first one in noise.png"
+    assert said in done.stderr
+
+
 def test_a_box_that_is_most_of_a_large_picture_is_said(run, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
