@@ -49,7 +49,7 @@ def evaluate(
         tuple[float, ...],
         Click(flag="--size", type=click.FloatRange(min=4), multiple=True),
     ] = (),
-    box_noise: Annotated[tuple[float, float], Click(type=click.FloatRange(0, 1), nargs=2)] = (0, 0),
+    box_noise: tuple[float, float] = (0.0, 0.0),
     data_dir: DataDir,
     out: Annotated[Path, FILE] | None = None,
     options: PredictConfig,
@@ -61,7 +61,12 @@ def evaluate(
     of the paper; of the options for looking only --flip then applies.
     """
     if (sizes or any(box_noise)) and degradation != "none":
-        raise InputError("--size and --box-noise are of photographs; leave out --degradation.")
+        raise InputError(
+            "--size shrinks photographs, and --box-noise is of boxes in them; leave "
+            "them out, or --degradation."
+        )
+    if not all(0 <= deviation <= 1 for deviation in box_noise):
+        raise InputError(f"--box-noise is {box_noise}; give two deviations from 0 to 1.")
     predictor = LandmarkPredictor.load(network, options, which)
     if degradation == "none":
         found = [

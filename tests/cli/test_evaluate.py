@@ -135,6 +135,15 @@ def test_boxes_are_disturbed_as_much_as_asked() -> None:
     np.testing.assert_array_equal(disturbed(box, (0.0, 0.0), 1), box)
 
 
+def test_bad_boxes_on_the_command_line(run: Callable[..., Result]) -> None:
+    done = run("w300:train", "--box-noise", "0.15,0.2", "--passes", "1")
+    assert done.exit_code == 0, done.exception
+    assert "given boxes moved by 15% and scaled by 20%" in done.stdout
+    for wrong in ("0.15,2", "nan,0"):
+        done = run("w300:train", "--box-noise", wrong)
+        assert "give two deviations from 0 to 1" in str(done.exception)
+
+
 def test_errors_with_bad_boxes_are_divided_by_the_annotated_ones(
     predictor: LandmarkPredictor, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
