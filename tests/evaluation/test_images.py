@@ -56,6 +56,11 @@ def test_ssim_is_wangs() -> None:
     np.testing.assert_allclose(quality.ssim(truth, truth), 1, rtol=1e-5)
 
 
-def test_ssim_of_images_smaller_than_its_window() -> None:
-    with pytest.raises(ValueError, match="smaller than 11"):
-        quality.ssim(*pair((1, 10, 20, 3)))
+def test_ssim_of_images_as_small_as_its_window_and_smaller() -> None:
+    images, truth = pair((1, 11, 11, 1))
+    light = [(np.clip(x.astype(np.float64), -1, 1) + 1) * 127.5 for x in (images, truth)]
+    wanted = ssim_by_loops(light[0][0, ..., 0], light[1][0, ..., 0])
+    np.testing.assert_allclose(quality.ssim(images, truth), [wanted], rtol=1e-4)
+    for size in ((1, 10, 20, 3), (1, 20, 10, 3)):
+        with pytest.raises(ValueError, match="smaller than 11"):
+            quality.ssim(*pair(size))

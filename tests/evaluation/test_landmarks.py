@@ -97,10 +97,17 @@ def test_images_without_a_visible_point_or_normaliser_are_excluded() -> None:
         ({"pred": np.full((2, 3, 2), np.nan)}, "predicted point of 2 images"),
         ({"truth": np.full((2, 3, 2), np.inf)}, "true point of 2 images"),
         ({"pred": np.zeros((2, 4, 2))}, "Predicted points have shape"),
+        ({"pred": np.zeros((2, 2, 2))}, "Predicted points have shape"),
         ({"visible": np.ones((3, 2), bool)}, "visibility has shape"),
+        ({"visible": np.ones((1, 3), bool)}, "visibility has shape"),
         ({"normaliser": [10.0]}, "normaliser has shape"),
+        ({"normaliser": [10.0] * 3}, "normaliser has shape"),
         ({"normaliser": [10.0, 0.0]}, "normaliser of image 1 is not a positive number"),
+        ({"normaliser": [-10.0, 10.0]}, "normaliser of image 0 is not a positive number"),
+        ({"normaliser": [np.inf, 10.0]}, "normaliser of image 0 is not a positive number"),
         ({"truth": np.zeros((3, 2))}, r"give \[images, points, 2\]"),
+        ({"truth": np.zeros((2, 3, 1))}, r"give \[images, points, 2\]"),
+        ({"truth": np.zeros((2, 3, 3))}, r"give \[images, points, 2\]"),
         (
             {"truth": np.zeros((0, 3, 2)), "visible": np.zeros((0, 3), bool)},
             "no image to evaluate",
@@ -125,8 +132,9 @@ def test_bad_errors_are_refused(errors: list) -> None:
 
 
 def test_auc_limit_must_be_positive() -> None:
-    with pytest.raises(InputError, match="not positive"):
-        landmarks.area_under_ced([0.1], 0.0)
+    for limit in (0.0, -0.07):
+        with pytest.raises(InputError, match="not positive"):
+            landmarks.area_under_ced([0.1], limit)
 
 
 def test_box_normalisers() -> None:
@@ -204,6 +212,8 @@ def test_coinciding_eyes_leave_the_normaliser_undefined() -> None:
         ("eyes", None, "unknown; choose one of face_size, side"),
         ("side", None, "needs the faces' boxes"),
         ("side", [[0, 0, 5, 5]], "boxes have shape"),
+        ("side", [[0, 0, 5, 5]] * 3, "boxes have shape"),
+        ("side", [[0, 0, 5, 5], [0, 0, -5, 5]], "box of image 1 has a width or height"),
         ("diag", [[0, 0, 5, 5], [0, 0, 5, 0]], "box of image 1 has a width or height"),
         ("diag", [[0, 0, 5, np.nan], [0, 0, 5, 5]], "box of image 0"),
     ],
@@ -216,3 +226,5 @@ def test_bad_normalisers_are_refused(name: str, boxes: list | None, message: str
 def test_scheme_must_fit_the_points() -> None:
     with pytest.raises(InputError, match="5 points where scheme 'ibug68' has 68"):
         landmarks.normaliser("diag", np.zeros((1, 5, 2)), None, np.ones((1, 5), bool), IBUG68)
+    with pytest.raises(InputError, match="68 points where scheme 'five' has 5"):
+        landmarks.normaliser("diag", np.zeros((1, 68, 2)), None, np.ones((1, 68), bool), FIVE)

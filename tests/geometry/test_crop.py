@@ -5,7 +5,15 @@ import pytest
 from PIL import Image
 
 from lrjax.geometry import crop as module
-from lrjax.geometry.crop import center_crop, crop, resample, square_box, square_transform
+from lrjax.geometry.crop import (
+    center_crop,
+    crop,
+    resample,
+    scale_box,
+    shrink,
+    square_box,
+    square_transform,
+)
 
 
 def centroid(image: np.ndarray) -> np.ndarray:
@@ -176,3 +184,30 @@ def test_the_middle_has_an_equal_border() -> None:
     frames = np.arange(2 * 8 * 10 * 1).reshape(2, 8, 10, 1)
     np.testing.assert_array_equal(center_crop(frames, 4, 8), frames[:, 2:6, 1:9])
     np.testing.assert_array_equal(center_crop(frames, 8, 10), frames)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, 0.337, 0.061])
+def test_points_of_a_shrunk_photograph(factor: float) -> None:
+    """A dot's centroid moves to (x + 0.5) factor - 0.5, whatever the factor."""
+    dot, sigma = np.array([233.0, 120.0]), 3.0 / factor
+    columns, rows = np.meshgrid(np.arange(480), np.arange(400))
+    light = np.exp(-((columns - dot[0]) ** 2 + (rows - dot[1]) ** 2) / (2 * sigma**2))
+    small = shrink(Image.fromarray((255 * np.dstack([light] * 3)).astype(np.uint8)), factor)
+    assert small.size == (int(480 * factor), int(400 * factor))
+    pixels = np.asarray(small)[..., 0].astype(float)
+    pixels[pixels < pixels.max() / 10] = 0
+    y, x = np.indices(pixels.shape)
+    found = np.array([(x * pixels).sum(), (y * pixels).sum()]) / pixels.sum()
+    np.testing.assert_allclose(found, (dot + 0.5) * factor - 0.5, atol=0.03)
+
+
+def test_a_box_shrinks_about_its_centre() -> None:
+    """Corners of the covered area, half a pixel around the pixel centres, scale like points."""
+    box, factor = np.array([10.0, 20.0, 32.0, 50.0]), 0.3
+    x, y, w, h = scale_box(box, factor)
+    np.testing.assert_allclose([x, y], np.array([10, 20]) * factor)
+    np.testing.assert_allclose([x + w, y + h], np.array([42, 70]) * factor)
+
+
+def test_a_photograph_keeps_at_least_a_pixel() -> None:
+    assert shrink(Image.new("RGB", (40, 30)), 0.01).size == (1, 1)

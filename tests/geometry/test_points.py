@@ -209,6 +209,20 @@ def test_face_box_by_hand() -> None:
     assert x + (w - 1) / 2 == (10 + 50) / 2
 
 
+@pytest.mark.parametrize(
+    ("scheme", "expected"),
+    [
+        # 20 high: sides 1.72 and top 4; sides 10.68, top 15.04 and bottom 12.5.
+        (AFLW19, [10 - 1.72 + 0.5, 20 - 4 + 0.5, 20 + 3.44, 24]),
+        (FIVE, [10 - 10.68 + 0.5, 20 - 15.04 + 0.5, 20 + 21.36, 47.54]),
+    ],
+)
+def test_face_box_of_fewer_points_by_hand(scheme, expected) -> None:
+    points = np.tile([15.0, 25.0], (scheme.count, 1))
+    points[0], points[1] = [10, 40], [30, 20]
+    np.testing.assert_allclose(face_box(points, np.ones(scheme.count, bool), scheme), expected)
+
+
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda s: s.name)
 def test_face_box_of_a_resized_face_is_the_resized_box(scheme) -> None:
     points, visible = random_points(scheme.count, 4)

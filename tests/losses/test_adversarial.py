@@ -115,6 +115,13 @@ def test_state_averages_first_and_forgets_later() -> None:
     assert state.steps == len(history)
 
 
+def test_state_forgets_a_hundredth_a_step_unless_told_otherwise() -> None:
+    state = adversarial.AdversarialState.create().replace(steps=jnp.int32(999))
+    moved = state.update(jnp.float32(5), jnp.float32(6), jnp.float32(7))
+    found = [moved.real, moved.fake, moved.generator]
+    np.testing.assert_allclose(found, [0.05, 0.06, 0.07], rtol=1e-5)
+
+
 def test_state_lets_no_gradient_through() -> None:
     def moved(value: jax.Array) -> jax.Array:
         state = adversarial.AdversarialState.create().update(value, value, value)

@@ -58,5 +58,8 @@ def test_no_gradient_through_k() -> None:
 
 
 def test_k_starts_within_bounds() -> None:
-    with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        began.BeganState.create(k=1.5)
+    for k in (0.0, 1.0):
+        assert began.BeganState.create(k).k == k
+    for k in (-0.5, 1.5):
+        with pytest.raises(ValueError, match=r"\[0, 1\]"):
+            began.BeganState.create(k)

@@ -166,6 +166,20 @@ def test_nothing_visible_costs_nothing(loss, rng) -> None:
 
 
 @both
+@pytest.mark.parametrize("seen", [0, 1])
+def test_devices_may_see_one_point_or_none_among_them(loss, seen, rng) -> None:
+    logits = rng.normal(size=(2, 4, 4, 2)).astype(np.float32)
+    points = rng.uniform(0, 3, (2, 2, 2)).astype(np.float32)
+    visible = np.zeros((2, 2), bool)
+    visible[1, 1] = seen
+    parts = jax.vmap(partial(loss, axis_name="data"), axis_name="data")(
+        logits[:, None], points[:, None], visible[:, None]
+    )
+    expected = loss(logits[1:], points[1:], visible[1:]) if seen else 0.0
+    np.testing.assert_allclose(parts.mean(), expected, rtol=1e-5)
+
+
+@both
 def test_devices_with_unequal_counts_average_to_the_whole(loss, rng) -> None:
     """The devices' axis is a vmap here; one of the four devices sees no point at all."""
     logits = rng.normal(size=(8, 4, 4, 3)).astype(np.float32)

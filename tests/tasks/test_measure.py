@@ -5,39 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from PIL import Image
 
 from lrjax.errors import InputError
-from lrjax.geometry.crop import scale_box, shrink
 from lrjax.geometry.points import FIVE, IBUG68
 from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.models.s2ld import LandmarkConfig
 from lrjax.tasks import measure
 from lrjax.tasks.measure import Measured
 from lrjax.tasks.measure_small import measure_degraded, measure_small, small_faces
-
-
-@pytest.mark.parametrize("factor", [1.0, 0.5, 0.337, 0.061])
-def test_points_of_a_shrunk_photograph(factor: float) -> None:
-    """A dot's centroid moves to (x + 0.5) factor - 0.5, whatever the factor."""
-    dot, sigma = np.array([233.0, 120.0]), 3.0 / factor
-    columns, rows = np.meshgrid(np.arange(480), np.arange(400))
-    light = np.exp(-((columns - dot[0]) ** 2 + (rows - dot[1]) ** 2) / (2 * sigma**2))
-    small = shrink(Image.fromarray((255 * np.dstack([light] * 3)).astype(np.uint8)), factor)
-    assert small.size == (int(480 * factor), int(400 * factor))
-    pixels = np.asarray(small)[..., 0].astype(float)
-    pixels[pixels < pixels.max() / 10] = 0
-    y, x = np.indices(pixels.shape)
-    found = np.array([(x * pixels).sum(), (y * pixels).sum()]) / pixels.sum()
-    np.testing.assert_allclose(found, (dot + 0.5) * factor - 0.5, atol=0.03)
-
-
-def test_a_box_shrinks_about_its_centre() -> None:
-    """Corners of the covered area, half a pixel around the pixel centres, scale like points."""
-    box, factor = np.array([10.0, 20.0, 32.0, 50.0]), 0.3
-    x, y, w, h = scale_box(box, factor)
-    np.testing.assert_allclose([x, y], np.array([10, 20]) * factor)
-    np.testing.assert_allclose([x + w, y + h], np.array([42, 70]) * factor)
 
 
 def measured(scheme, predicted, truth) -> Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import tiny
 from lrjax.models.registry import Network, NetworkConfig
 from lrjax.training.nets import Nets
 from lrjax.training.state import Net, State
-from lrjax.training.step import init_state, make_step, players_gradients
+from lrjax.training.step import guarded, init_state, make_step, players_gradients
 from lrjax.training.task import Player, Task
 
 VARIABLES = {"params": {"w": jnp.ones(5)}, "stats": {"mean": jnp.zeros(())}}
@@ -63,7 +64,7 @@ def test_a_frozen_net_has_no_optimiser_and_no_average_and_stays() -> None:
 
 
 def test_an_update_is_a_step_and_a_moving_average() -> None:
-    players = {"line": Player(LINE, optax.sgd(0.5), VARIABLES, average=0.9)}
+    players = {"line": Player(LINE, optax.sgd(0.5), VARIABLES, average=0.25)}
 
     def losses(nets: Nets, state: State, batch: Any) -> Any:
         total = nets("line", batch["x"]).sum()  # whose gradient is the sum of the x
@@ -76,8 +77,8 @@ def test_an_update_is_a_step_and_a_moving_average() -> None:
         state, _ = stepped(task, state, {"x": x})
     net = state.nets["line"]
     np.testing.assert_allclose(net.params["w"], [-1, 1, 1, 1, 3])
-    # 0.9 (0.9 [1, 1] + 0.1 [0, 2]) + 0.1 [-1, 3]
-    np.testing.assert_allclose(net.average["w"][jnp.array([0, 4])], [0.71, 1.29], rtol=1e-6)
+    # 0.25 (0.25 [1, 1] + 0.75 [0, 2]) + 0.75 [-1, 3]
+    np.testing.assert_allclose(net.average["w"][jnp.array([0, 4])], [-0.6875, 2.6875], rtol=1e-6)
     assert net.variables["params"] is net.params
     assert net.evaluation_variables["params"] is net.average
 
@@ -106,6 +107,35 @@ def test_what_was_loaded_is_kept_and_what_it_lacks_is_drawn() -> None:
     ]
     np.testing.assert_array_equal(net.params["w"], 7)
     assert tiny.same(net.stats, drawn.stats)
+
+
+def test_all_that_is_no_parameter_is_kept_as_statistics() -> None:
+    variables = {"batch_stats": {"mean": jnp.ones(())}} | VARIABLES  # one on either side in the ABC
+    task = task_of({"line": Player(LINE, None, variables)}, None)
+    net = init_state(task, jax.random.key(0)).nets["line"]
+    assert net.params.keys() == {"w"}
+    assert net.stats.keys() == {"batch_stats", "stats"}
+
+
+def test_parts_of_a_network_move_and_break_together() -> None:
+    net = Net({"w": jnp.zeros(2)}, {})
+    state = State.create({"whole": net, "parts": net}, {}, jax.random.key(0))
+
+    def step(state: State, batch: Any) -> Any:
+        nets = {
+            name: dataclasses.replace(net, params={"w": net.params["w"] + batch})
+            for name, net in state.nets.items()
+        }
+        return dataclasses.replace(state, nets=nets), {}
+
+    lanes = jax.vmap(guarded(step, {"parts"}), in_axes=(None, 0), axis_name="data")
+    moved, metrics = lanes(state, jnp.array([[3.0, 0.0], [0.0, 4.0]]))
+    np.testing.assert_allclose(metrics["update/whole"], [3, 4])
+    np.testing.assert_allclose(metrics["update/parts"], [5, 5])
+    np.testing.assert_array_equal(moved.nets["parts"].params["w"], [[3, 0], [0, 4]])
+    kept, metrics = lanes(state, jnp.array([[3.0, 0.0], [0.0, jnp.nan]]))
+    np.testing.assert_array_equal(metrics["update/parts"], [jnp.nan, jnp.nan])
+    np.testing.assert_array_equal(kept.nets["parts"].params["w"], 0)
 
 
 def test_statistics_of_a_network_that_is_applied_twice_are_averaged() -> None:
