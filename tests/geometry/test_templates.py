@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lrjax.geometry.points import FIVE
-from lrjax.geometry.templates import TEMPLATES, scaled
+from lrjax.geometry.templates import TEMPLATES, scaled, stretched
 
 # Printed for 32 pixels with the rule x s, without the half pixel.
 SHORT32 = [
@@ -83,6 +83,17 @@ def test_scaling_there_and_back() -> None:
     small = scaled(template, 28)
     assert (small.height, small.width, small.name) == (28, 24, "centerface@28")
     np.testing.assert_allclose(scaled(small, 112).points, template.points)
+
+
+def test_stretching_moves_points_as_resizing_moves_pixels() -> None:
+    template = TEMPLATES["centerface"]
+    high = stretched(template, 168, 48)  # of 112x96
+    assert (high.height, high.width, high.name) == (168, 48, "centerface at 48x168")
+    expected = (template.points + 0.5) * [0.5, 1.5] - 0.5
+    np.testing.assert_allclose(high.points, expected)
+    assert stretched(template, 112, 96) is template
+    for height, width in ((112, 48), (168, 96)):
+        assert stretched(template, height, width).name != template.name
 
 
 @pytest.mark.parametrize("height", [0, 33])
