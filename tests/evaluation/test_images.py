@@ -61,6 +61,7 @@ def test_ssim_of_images_as_small_as_its_window_and_smaller() -> None:
     light = [(np.clip(x.astype(np.float64), -1, 1) + 1) * 127.5 for x in (images, truth)]
     wanted = ssim_by_loops(light[0][0, ..., 0], light[1][0, ..., 0])
     np.testing.assert_allclose(quality.ssim(images, truth), [wanted], rtol=1e-4)
-    for size in ((1, 10, 20, 3), (1, 20, 10, 3)):
-        with pytest.raises(ValueError, match="smaller than 11"):
-            quality.ssim(*pair(size))
+    for height, width in ((10, 20), (20, 10)):
+        message = rf"images of \({height}, {width}\) pixels are smaller than 11"
+        with pytest.raises(ValueError, match=message):
+            quality.ssim(*pair((1, height, width, 3)))
