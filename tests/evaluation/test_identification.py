@@ -184,6 +184,12 @@ def test_a_network_that_sees_hardly_a_difference(monkeypatch: pytest.MonkeyPatch
     assert sum(compared) > 0.9 * 30 * 230
 
 
+def test_the_bound_leaves_room_for_numbers_that_become_zero() -> None:
+    found = scores.Space("euclidean", 4).score_error(np.zeros(1), 2.0**-60)
+    # Four for each of four dimensions, each below float32's least normal number.
+    np.testing.assert_allclose(found, [16 * 2.0**-126], rtol=1e-6)
+
+
 def test_mates_never_share_a_rank() -> None:
     # Of three mates, float64 can tell only the outer ones apart: ties without an order.
     gallery = 1 - np.array([[0.0], [4.5e-16], [9e-16]])

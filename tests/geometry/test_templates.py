@@ -110,6 +110,9 @@ def test_the_rule_of_lightcnn() -> None:
     assert points[0, 1] == points[1, 1]
     # By hand: 35.2372 wide eyes, 40.6859 from eyes to mouth, enlarged to 48.
     np.testing.assert_allclose(points[1, 0] - points[0, 0], 35.2372 * 48 / 40.6859, atol=1e-3)
+    np.testing.assert_allclose(points[4, 0] - points[3, 0], 29.1806 * 48 / 40.6859, atol=1e-3)
+    # Its nose is 20.13775 below the eyes.
+    np.testing.assert_allclose(points[2], (63.5, 40 + 20.13775 * 48 / 40.6859), atol=1e-3)
     eyes32 = TEMPLATES["lightcnn32"].points[:2].mean(0)
     np.testing.assert_allclose(eyes32, (15.5, 40.5 / 4 - 0.5))
 
