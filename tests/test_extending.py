@@ -67,7 +67,7 @@ def test_a_network_a_configuration_and_an_experiment(project: Path) -> None:
     assert "my-mine" in done
     assert Result.load(project / "results" / "first.json").tables[0].rows == (("my-mine", 2),)
     Image.new("RGB", (40, 40), "grey").save(project / "face.png")
-    words = ("predict", "--images", "face.png", "--weights", run, "--out", "-")
+    words = ("predict", "--images", "face.png", "--crops", "--weights", run, "--out", "-")
     assert lrjax("--import", "my.py", *words).splitlines()[1].startswith("face.png,0,0,40,40,")
 
 

@@ -41,7 +41,7 @@ def test_half_the_size_and_the_same_points(tiny_weights: Path, tmp_path: Path) -
     assert {v.dtype.name for k, v in stored.items() if k.startswith("params.")} == {"float16"}
     assert {v.dtype.name for k, v in stored.items() if k.startswith("batch")} == {"float32"}
     face = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
-    points = [LandmarkPredictor.load(file)(face).points for file in (whole, half)]
+    points = [LandmarkPredictor.load(file)(face, "whole").points for file in (whole, half)]
     assert 0 < np.abs(points[0] - points[1]).max() < 0.01
 
 

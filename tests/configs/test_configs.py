@@ -175,7 +175,9 @@ def test_the_runs_that_a_variant_names_exist_and_are_of_its_size(name: str) -> N
 
 
 def fits(there: dict[str, Any], here: dict[str, Any]) -> bool:
-    """LightCNN's and L5's names differ by their pixels alone."""
+    """LightCNN's and L5's names differ by their pixels alone; 68 points may grow by five."""
+    if (there.get("points"), here.get("points")) == ("ibug68", "ibug68_five"):
+        there = there | {"points": "ibug68_five"}
     names = [one["name"].removesuffix("_32") for one in (there, here)]
     return names[0] == names[1] and there | {"name": ""} == here | {"name": ""}
 

@@ -175,7 +175,7 @@ def test_points_are_converted(tiny_weights, draw_dots, face) -> None:
     eye = native.point_confidence[0, 36:42].mean()
     np.testing.assert_allclose(five.point_confidence[0, 0], eye, rtol=1e-5)
     np.testing.assert_allclose(five.confidence, five.point_confidence.mean(1), rtol=1e-6)
-    read_off = predictor(photo, points="five_of_ibug68")
+    read_off = predictor(photo, "whole", points="five_of_ibug68")
     np.testing.assert_array_equal(read_off.points, five.points)
     with pytest.raises(InputError, match="'six' are unknown; choose native, ibug68"):
         predictor(photo, "whole", points="six")

@@ -331,7 +331,10 @@ def test_every_face_counts_alike_however_many_points_are_labelled() -> None:
     points = jnp.asarray(rng.uniform(4, 28, (2, 73, 2)), jnp.float32)
     visible = jnp.stack([jnp.arange(73) < 68, jnp.arange(73) >= 68])
 
-    one_device = jax.vmap(partial(landmarks.supervised_loss, config), axis_name=parallel.AXIS)
+    def supervised(maps: jax.Array, points: jax.Array, visible: jax.Array) -> jax.Array:
+        return landmarks.supervised_loss(config, maps, maps, maps, points, visible)
+
+    one_device = jax.vmap(supervised, axis_name=parallel.AXIS)
 
     def loss(rows: slice) -> float:
         return float(one_device(maps[None, rows], points[None, rows], visible[None, rows])[0])

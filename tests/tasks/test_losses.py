@@ -287,7 +287,10 @@ def beyond_the_paper() -> Case:
         chance, wanted = softmax(peaked(p, unit(faces, SIZE))), points - 2.0
         truth = np.einsum("bny,bnx->byxn", gaussian(wanted[..., 1]), gaussian(wanted[..., 0]))
         entropy = -(truth * np.log(chance[..., :5])).sum((1, 2))
-        supervised = (entropy + far(expected(chance), wanted))[inside].mean()
+        # The mean over the points of each face, and then over the faces.
+        errors = np.where(inside, entropy + far(expected(chance), wanted), 0).sum(1)
+        counted = inside.any(1)
+        supervised = (errors[counted] / inside.sum(1)[counted]).mean()
         taught = softmax(peaked(1.4, unit(native, SIZE)))
         sure = taught[..., :5].max((1, 2))
         assert sure.sum() > 1

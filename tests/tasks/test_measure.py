@@ -11,6 +11,7 @@ from lrjax.geometry.points import FIVE, IBUG68
 from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.models.s2ld import LandmarkConfig
 from lrjax.tasks import measure
+from lrjax.tasks import measure_small as module
 from lrjax.tasks.measure import Measured
 from lrjax.tasks.measure_small import measure_degraded, measure_small, small_faces
 
@@ -60,8 +61,9 @@ def noise(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         wanted["size"] = crop_size
         return tiny.faces(35, crop_size)
 
-    monkeypatch.setattr(measure, "load_faces", load)
-    monkeypatch.setattr(measure, "_annotated", lambda spec, data_dir: IBUG68)
+    monkeypatch.setattr(module, "load_faces", load)
+    for one in (measure, module):
+        monkeypatch.setattr(one, "annotated_scheme", lambda spec, data_dir: IBUG68)
     return wanted
 
 
