@@ -187,7 +187,7 @@ def test_a_stamp_says_when_and_how_long() -> None:
 
 def test_results_in_the_repository_can_be_read() -> None:
     folder = Path(__file__).parents[2] / "experiments" / "results"
-    assert len(gather([folder])) == len(list(folder.glob("*.json")))
+    assert len(gather([folder])) == len(list(folder.rglob("*.json")))
 
 
 def test_markdown_holds_everything() -> None:
