@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 import click
@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from lrjax.errors import InputError
 from lrjax.inference.detector import FaceDetector
-from lrjax.inference.files import FileDetection, detect_files
+from lrjax.inference.files import FileDetection, FilePrediction, detect_files
 from lrjax.inference.images import list_images
 from lrjax.inference.landmarks import DOUBTFUL
-from lrjax.inference.tables import Row, face_rows
+from lrjax.inference.tables import Row, face_rows, image_rows, read_rows
 from lrjax.report.draw import save_png
 
 
@@ -32,15 +32,67 @@ def refuse_outside(rows: Iterable[Row], allowed: bool) -> list[Row]:
     return [checked(row) for row in rows]
 
 
+def images_root(images: Path) -> Path:
+    """Return the folder that the names of images are relative to: `images`, or that of one image.
+
+    Raises:
+      InputError: it does not exist; the message asks for --images.
+    """
+    if not images.exists():
+        raise InputError(f"There are no images in {images}, which does not exist; check --images.")
+    return images.parent if images.is_file() else images
+
+
 def image_names(images: Path) -> tuple[Path, list[str]]:
     """List a folder's images, or one image: their folder, and their names in it.
 
     Raises:
       InputError: there is none; the message asks for --images.
     """
-    if not images.exists():
-        raise InputError(f"There are no images in {images}, which does not exist; check --images.")
-    return (images.parent, [images.name]) if images.is_file() else (images, list_images(images))
+    root = images_root(images)
+    return root, [images.name] if images.is_file() else list_images(root)
+
+
+def asked_rows(images: Path, table: Path | None, crops: bool, allow_outside: bool) -> list[Row]:
+    """List the faces asked for, a row each.
+
+    Args:
+      images: a folder of images, or one image.
+      table: with their boxes; None: those that are found as by `lrjax detect`.
+      crops: each image is one face; there is no table then.
+      allow_outside: whether the table may name files outside of the folder.
+    """
+    if table is None:
+        root, names = image_names(images)
+        return image_rows(names) if crops else detected_rows(names, root)
+    if crops:
+        raise InputError("--crops says that there are no boxes; leave it out, or --boxes.")
+    rows = refuse_outside(read_rows(table), allow_outside)
+    return [_only(row, images.name) for row in rows] if images.is_file() else rows
+
+
+def _only(row: Row, name: str) -> Row:
+    if row.file == name or row.problem:
+        return row
+    return dataclasses.replace(row, problem=f"the image given with --images is {name}")
+
+
+def with_bar(parts: Iterator[FilePrediction], total: int) -> Iterator[FilePrediction]:
+    """Yield the same, with a bar over the faces."""
+    with tqdm(total=total, desc="faces", unit="face", dynamic_ncols=True) as bar:
+        for part in parts:
+            yield part
+            bar.update(len(part.rows) + len(part.problems))
+
+
+def named_problems(
+    rows: Sequence[Row], problems: dict[int, str], table: Path | None = None
+) -> list[str]:
+    """Say where each problem is, in words: the line of the table, and the file."""
+    return [
+        f"{f'{table} line {rows[i].line}, ' if table else ''}{rows[i].file or 'no file'}: {problem}"
+        for i, problem in sorted(problems.items())
+    ]
 
 
 def detected_rows(names: Sequence[str], root: Path) -> list[Row]:

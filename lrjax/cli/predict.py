@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import click
 import numpy as np
-from tqdm import tqdm
 
 from lrjax.cli.faces import (
-    detected_rows,
-    image_names,
+    asked_rows,
+    images_root,
+    named_problems,
     note_doubtful,
     note_large,
     output_file,
-    refuse_outside,
     report_problems,
     save_picture,
+    with_bar,
 )
 from lrjax.cli.options import FOLDER, Click, Flag, Which, choice, command
 from lrjax.errors import InputError
@@ -34,7 +32,7 @@ from lrjax.inference.landmarks import (
     PredictConfig,
     Prediction,
 )
-from lrjax.inference.tables import Row, image_rows, read_rows, table_text
+from lrjax.inference.tables import table_text
 from lrjax.report.draw import photo_overlay
 
 
@@ -76,19 +74,17 @@ def predict(
     How many faces have a confidence so low that they may be none is said on standard error.
     """
     target = table_target(out)
-    if not images.exists():
-        raise InputError(f"There are no images in {images}, which does not exist; check --images.")
+    root = images_root(images)
     predictor = LandmarkPredictor.load(weights, options, which)
     scheme = predictor.scheme_of(points)
-    rows = _rows(images, boxes, crops, allow_outside)
-    root = images.parent if images.is_file() else images
+    rows = asked_rows(images, boxes, crops, allow_outside)
     found: dict[int, tuple[Prediction, int]] = {}
     problems: dict[int, str] = {}
     pictures: list[str | None] = []
     taken: set[Path] = set()
     large: list[str] = []
     doubtful: list[str] = []
-    for part in _shown(predict_files(predictor, rows, root, points), len(rows)):
+    for part in with_bar(predict_files(predictor, rows, root, points), len(rows)):
         if part.prediction is not None:
             found |= {row: (part.prediction, i) for i, row in enumerate(part.rows)}
             doubtful += [part.file] * int((part.prediction.confidence < DOUBTFUL).sum())
@@ -104,7 +100,7 @@ def predict(
     note_doubtful(doubtful, len(found))
     missing = [picture for picture in pictures if picture is not None]
     report_problems(
-        (_named(rows, problems, boxes), len(rows), "rows have no points"),
+        (named_problems(rows, problems, boxes), len(rows), "rows have no points"),
         (missing, len(pictures), "pictures could not be drawn"),
     )
 
@@ -127,40 +123,8 @@ def write_table(text: str, target: Path | None) -> None:
         write_atomically(target, text.encode("utf-8", "surrogateescape"))
 
 
-def _rows(images: Path, table: Path | None, crops: bool, allow_outside: bool) -> list[Row]:
-    if table is None:
-        root, names = image_names(images)
-        return image_rows(names) if crops else detected_rows(names, root)
-    if crops:
-        raise InputError("--crops says that there are no boxes; leave it out, or --boxes.")
-    rows = refuse_outside(read_rows(table), allow_outside)
-    return [_only(row, images.name) for row in rows] if images.is_file() else rows
-
-
-def _only(row: Row, name: str) -> Row:
-    if row.file == name or row.problem:
-        return row
-    return dataclasses.replace(row, problem=f"the image given with --images is {name}")
-
-
-def _shown(parts: Iterator[FilePrediction], total: int) -> Iterator[FilePrediction]:
-    """The same, with a bar over the faces."""
-    with tqdm(total=total, desc="faces", unit="face", dynamic_ncols=True) as bar:
-        for part in parts:
-            yield part
-            bar.update(len(part.rows) + len(part.problems))
-
-
 def _draw(path: Path, part: FilePrediction) -> str | None:
     seen = part.prediction
     boxes = np.zeros((0, 4)) if seen is None else seen.boxes
     points = np.zeros((0, 0, 2)) if seen is None else seen.points
     return save_picture(path, photo_overlay(np.asarray(part.photo), boxes, points))
-
-
-def _named(rows: Sequence[Row], problems: dict[int, str], table: Path | None) -> list[str]:
-    """Where each problem is, in words."""
-    return [
-        f"{f'{table} line {rows[i].line}, ' if table else ''}{rows[i].file or 'no file'}: {problem}"
-        for i, problem in sorted(problems.items())
-    ]

@@ -126,12 +126,12 @@ def detect_files(
 
 
 def predict_files(
-    predictor: LandmarkPredictor, rows: Sequence[Row], root: Path, points: str = "native"
+    predictor: LandmarkPredictor | None, rows: Sequence[Row], root: Path, points: str = "native"
 ) -> Iterator[FilePrediction]:
     """Find the landmarks of the faces in the images under `root`.
 
     Args:
-      predictor: looks at them.
+      predictor: looks at them. None: nobody does, and there are no predictions.
       rows: names of images, relative to `root`, and boxes.
       root: folder.
       points: scheme of the prediction, as for `LandmarkPredictor`.
@@ -154,7 +154,7 @@ def predict_files(
         boxes = np.array(faces, np.float64).reshape(-1, 4)
         owner = np.repeat(np.arange(len(part)), [len(opened.faces) for opened in part])
         found = None
-        if len(owner):
+        if len(owner) and predictor is not None:
             photos = [photo for opened in part for photo in opened.photos]
             found = predictor.predict(photos, boxes, np.arange(len(photos))).converted(points)
         for number, opened in enumerate(part):

@@ -69,7 +69,7 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
       InputError: there is no such file, it is no CSV text, or a column is missing or doubled.
     """
-    header, table = _table(path)
+    header, table = read_csv(path)
     places = _places(header, path)
     return [_row(cells, places, line) for cells, line in table]
 
@@ -85,7 +85,7 @@ def read_points(path: Path) -> tuple[list[Row], np.ndarray, np.ndarray]:
       InputError: as for `read_rows`, or there are no columns x0, y0, x1, ... of points that can be
         made five.
     """
-    header, table = _table(path)
+    header, table = read_csv(path)
     places = _places(header, path)
     columns = _coordinates(header, path)
     rows, points, visible = [], [], []
@@ -107,8 +107,12 @@ def read_points(path: Path) -> tuple[list[Row], np.ndarray, np.ndarray]:
     return rows, *convert(there, seen, scheme, FIVE)
 
 
-def _table(path: Path) -> tuple[list[str], list[tuple[list[str], int]]]:
-    """(header, (cells, number of the last line) of each row) of a CSV file."""
+def read_csv(path: Path) -> tuple[list[str], list[tuple[list[str], int]]]:
+    """Read a CSV file: its header, and (cells, number of the last line) of each row.
+
+    Raises:
+      InputError: there is no such file, or it is no CSV text.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
         reader = csv.reader(io.StringIO(text, newline=""))
