@@ -15,7 +15,7 @@ FLOORS = (
     ("convert", "data", "inference"),
     ("training",),
     ("tasks",),
-    ("report", "benchmark"),
+    ("report", "annotate", "benchmark"),
     ("configs", "experiments"),
     ("cli",),
 )
