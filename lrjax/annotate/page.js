@@ -219,7 +219,7 @@ const KEYS = {
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function pressed(event) {
-  if (event.altKey || event.metaKey || (event.ctrlKey && event.key !== "z")) return;
+  if (!face || event.altKey || event.metaKey || (event.ctrlKey && event.key !== "z")) return;
   // A button that has the focus is pressed by Enter, as everywhere.
   if (event.key === "Enter" && event.target.closest("button, summary")) return;
   const step = event.shiftKey ? 1 : STEP;
@@ -322,10 +322,10 @@ async function start() {
   }
   done = new Set(faces.done);
   build();
-  $("work").hidden = false;
   const asked = Number(location.hash.slice(1)) - 1;
   const first = [...Array(faces.count).keys()].find((i) => !done.has(i)) ?? 0;
   await show(Number.isInteger(asked) && asked >= 0 && asked < faces.count ? asked : first);
+  $("work").hidden = false;
 }
 
 start();

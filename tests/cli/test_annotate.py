@@ -168,10 +168,14 @@ def test_a_person_in_a_browser(images: Path, tmp_path: Path) -> None:
         page.click("text=Start")
         view = page.locator(".view[data-kind=pixels]")
         status = page.locator("#status")
+        view.wait_for()
         box = view.bounding_box()
 
         def click(x: float, y: float) -> None:
             view.click(position={"x": x * box["width"], "y": y * box["height"]})
+
+        def shown() -> list[str]:
+            return page.locator("#points .value").all_text_contents()
 
         click(0.1, 0.1)
         page.keyboard.press("u")
@@ -179,25 +183,39 @@ def test_a_person_in_a_browser(images: Path, tmp_path: Path) -> None:
         click(0.65, 0.4)
         page.keyboard.press("x")
         click(0.4, 0.75)
+        # What is not whole is not saved, nor lost.
+        values = shown()
+        page.reload()
+        playwright.expect(page.locator("#points .value")).to_have_text(values)
+        assert values[4] == "–"
         assert status.text_content() == ""
         click(0.6, 0.75)
         page.keyboard.press("5")
         page.keyboard.press("Shift+ArrowRight")
         playwright.expect(status).to_have_text("Saved")
-        values = page.locator("#points .value").all_text_contents()
+        values = shown()
         assert values[2] == "invisible"
         page.reload()
-        page.wait_for_selector("#points .value")
         playwright.expect(status).to_have_text("Saved")
-        assert page.locator("#points .value").all_text_contents() == values
+        playwright.expect(page.locator("#points .value")).to_have_text(values)
         assert page.locator("#done").text_content() == "Ann: 1 done"
         page.keyboard.press("n")
         playwright.expect(page.locator("#number")).to_have_text("2")
-        assert page.locator("#points .value").all_text_contents() == ["–"] * 5
-        browser.close()
+        assert shown() == ["–"] * 5
+        # What is pointed at stays in its place when it is zoomed.
+        click(0.35, 0.4)
+        page.keyboard.press("1")
+        page.keyboard.press("+")
+        before = shown()[0]
+        click(0.35, 0.4)
+        near = np.array([text.split(", ") for text in (before, shown()[0])], float)
+        np.testing.assert_allclose(near[0], near[1], atol=0.3)
         assert wrong == []
         process.send_signal(signal.SIGINT)
         said = process.stdout.read()
+        page.keyboard.press("p")
+        playwright.expect(status).to_contain_text("The program does not answer")
+        browser.close()
     assert "Ann: 1 of 3 faces" in said
     lines = (tmp_path / "out" / "annotations.csv").read_text().splitlines()
     assert len(lines) == 2
