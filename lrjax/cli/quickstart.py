@@ -13,6 +13,7 @@ from lrjax.cli.prepare import describe, prepare_dataset
 
 # The first thing that a newcomer sees is the real thing at work; then how it came to be.
 EXPERIMENTS = ("pretrained", "figure4", "table1b", "figure6")
+DATASETS = ("synthetic_faces", "synthetic_identities")
 
 INTRODUCTION = (
     "Synthetic faces were drawn, sharp ones and others through a bad camera. The landmark network "
@@ -41,8 +42,9 @@ def quickstart(*, out: Annotated[Path, FOLDER] = Path("quickstart")) -> None:
 
     say("Drawing synthetic faces: sharp ones, and others through a bad camera.")
     data = out / "data"
-    prepare_dataset("synthetic_faces", data)
-    click.echo(describe("synthetic_faces", data), err=True)
+    for dataset in DATASETS:
+        prepare_dataset(dataset, data)
+        click.echo(describe(dataset, data), err=True)
     context = Context.create("quick", out / "runs", out / "results", data)
     about = runner.names()
     for name in EXPERIMENTS:
