@@ -18,9 +18,9 @@ from lrjax.cli.faces import (
     output_file,
     report_problems,
     with_bar,
+    write_table,
 )
 from lrjax.cli.options import FOLDER, Flag, command
-from lrjax.cli.predict import write_table
 from lrjax.errors import InputError
 from lrjax.files import exclusively, write_atomically
 from lrjax.geometry.points import FIVE

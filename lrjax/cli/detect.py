@@ -8,9 +8,16 @@ from typing import Annotated
 import numpy as np
 from tqdm import tqdm
 
-from lrjax.cli.faces import image_names, output_file, report_problems, rows_of, save_picture
+from lrjax.cli.faces import (
+    image_names,
+    output_file,
+    report_problems,
+    rows_of,
+    save_picture,
+    table_target,
+    write_table,
+)
 from lrjax.cli.options import FOLDER, Click, command
-from lrjax.cli.predict import table_target, write_table
 from lrjax.geometry.points import FIVE
 from lrjax.inference.detector import DetectConfig, Detection, FaceDetector
 from lrjax.inference.files import detect_files

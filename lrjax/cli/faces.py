@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lrjax.errors import InputError
+from lrjax.files import write_atomically
 from lrjax.inference.detector import FaceDetector
 from lrjax.inference.files import FileDetection, FilePrediction, detect_files
 from lrjax.inference.images import list_images
@@ -110,6 +111,24 @@ def rows_of(part: FileDetection) -> list[Row]:
     if part.detection is None:
         return [Row((part.file, "", "", "", ""), problem=part.problem)]
     return face_rows(part.file, part.detection.boxes)
+
+
+def table_target(out: str) -> Path | None:
+    """Name the file to write, None for the terminal; refused now rather than after the work."""
+    if out == "-":
+        return None
+    path = Path(out)
+    if path.exists() and not path.is_file():
+        raise InputError(f"The output {path} is not a file; name a file, or - for the terminal.")
+    return path
+
+
+def write_table(text: str, target: Path | None) -> None:
+    """Write CSV text to a file, or to the terminal."""
+    if target is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(target, text.encode("utf-8", "surrogateescape"))
 
 
 def note_large(files: Sequence[str], total: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import click
 import numpy as np
 
 from lrjax.cli.faces import (
@@ -17,11 +16,11 @@ from lrjax.cli.faces import (
     output_file,
     report_problems,
     save_picture,
+    table_target,
     with_bar,
+    write_table,
 )
 from lrjax.cli.options import FOLDER, Click, Flag, Which, choice, command
-from lrjax.errors import InputError
-from lrjax.files import write_atomically
 from lrjax.geometry.points import SCHEMES
 from lrjax.inference.crops import is_most
 from lrjax.inference.files import FilePrediction, predict_files
@@ -103,24 +102,6 @@ def predict(
         (named_problems(rows, problems, boxes), len(rows), "rows have no points"),
         (missing, len(pictures), "pictures could not be drawn"),
     )
-
-
-def table_target(out: str) -> Path | None:
-    """Name the file to write, None for the terminal; refused now rather than after the work."""
-    if out == "-":
-        return None
-    path = Path(out)
-    if path.exists() and not path.is_file():
-        raise InputError(f"The output {path} is not a file; name a file, or - for the terminal.")
-    return path
-
-
-def write_table(text: str, target: Path | None) -> None:
-    """Write CSV text to a file, or to the terminal."""
-    if target is None:
-        click.echo(text, nl=False)
-    else:
-        write_atomically(target, text.encode("utf-8", "surrogateescape"))
 
 
 def _draw(path: Path, part: FilePrediction) -> str | None:
