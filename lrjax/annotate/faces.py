@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
+from pathlib import PurePath
 
 import numpy as np
 from PIL import Image
@@ -40,8 +42,13 @@ class Face:
 
 def name_of(row: Row) -> str:
     """Name the picture of a face after its image and its box, whatever other faces there are."""
+    path = PurePath(row.file)
+    if path.is_absolute() or ".." in path.parts:
+        # What leads out of the folder would be left out of the file's name, which another has then.
+        outside = hashlib.sha256(row.file.encode(errors="surrogateescape")).hexdigest()[:8]
+        path = PurePath(f"{outside}_{path.name}")
     box = "" if row.box is None else "".join(f"_{v:.10g}" for v in row.box)
-    return f"{row.file}{box}.png"
+    return f"{path}{box}.png"
 
 
 def cut_face(photo: Image.Image, row: Row, points: np.ndarray | None, file: str) -> Face:

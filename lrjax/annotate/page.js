@@ -23,14 +23,15 @@ let middle = [0, 0]; // of what is seen, when zoomed
 let hidden = localStorage.getItem("hidden") === "yes";
 let saving = Promise.resolve();
 
-const draft = (number) => `draft ${annotator} ${number}`;
+// By the face, as another call of the program may number others so.
+const draft = (file) => `draft ${annotator} ${file}`;
 
 async function ask(path, options) {
   let answer;
   try {
     answer = await fetch(path + query, options);
   } catch {
-    throw new Error("The program does not answer; start it again with the same --out.");
+    throw new Error("The program does not answer; call it again with the same --out and open the address that it gives. What is not saved must be placed again.");
   }
   if (!answer.ok) throw new Error(await answer.text());
   return answer.json();
@@ -83,8 +84,10 @@ async function show(number) {
   }
   at = number;
   face = found;
-  const kept = sessionStorage.getItem(draft(number));
-  points = kept ? JSON.parse(kept) : face.points || NAMES.map(() => null);
+  const kept = JSON.parse(sessionStorage.getItem(draft(face.file)));
+  const whole = kept !== null && kept.every((point) => point !== null);
+  // All five, which could not be saved, are; fewer are not put in the place of what is saved.
+  points = whole || !face.points ? kept || NAMES.map(() => null) : face.points;
   past = [];
   zoom = 1;
   middle = [(face.size[0] - 1) / 2, (face.size[1] - 1) / 2];
@@ -98,7 +101,7 @@ async function show(number) {
   say(face.points ? "Saved" : "", "good");
   draw();
   progress();
-  if (kept) save();
+  if (whole) save();
 }
 
 function progress() {
@@ -118,9 +121,9 @@ function change(next, remember = true) {
 }
 
 function save() {
-  const [number, now] = [at, points];
+  const [number, now, key] = [at, points, draft(face.file)];
   const whole = now.every((point) => point !== null);
-  sessionStorage.setItem(draft(number), JSON.stringify(now));
+  sessionStorage.setItem(key, JSON.stringify(now));
   if (!whole && !done.has(number)) {
     say("");
     return;
@@ -133,7 +136,7 @@ function save() {
       await ask(`faces/${number}`, options);
       if (whole) {
         done.add(number);
-        if (sessionStorage.getItem(draft(number)) === JSON.stringify(now)) sessionStorage.removeItem(draft(number));
+        if (sessionStorage.getItem(key) === JSON.stringify(now)) sessionStorage.removeItem(key);
       } else {
         done.delete(number);
       }

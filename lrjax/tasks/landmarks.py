@@ -118,6 +118,12 @@ class LandmarksConfig:
             raise InputError("Without a degradation, image_size and g2.size must be equal.")
         if self.critics and self.objective != "heatmap":
             raise InputError("The critics judge heatmaps; set objective to 'heatmap'.")
+        if self.g2.points == "ibug68_five" and self.objective == "heatmap":
+            # The background of a face would be taught to be there where its unlabelled points are.
+            raise InputError(
+                "Heatmaps of ibug68_five need labels of both for each face; set objective to "
+                "'integral'."
+            )
         if self.consistency > 0 and self.average is None:
             raise InputError("The field consistency needs an averaged teacher; set average.")
 

@@ -72,6 +72,20 @@ def identities(sources: Mapping[str, str]) -> dict[str, dict[str, str]]:
     }
 
 
+def begun_with(folder: Path) -> dict[str, dict[str, str]]:
+    """Read with which weights the run in `folder` began, as `identities` gives them.
+
+    Raises:
+      InputError: its description cannot be read.
+    """
+    path = folder / "environment.json"
+    about = read_json(path, _REMEDY)
+    begun = about.get("weights", {}) if isinstance(about, dict) else None
+    if not isinstance(begun, dict) or not all(isinstance(one, dict) for one in begun.values()):
+        raise InputError(f"{path} is no description of a run; {_REMEDY}.")
+    return begun
+
+
 def check_weights(sources: Mapping[str, str], folder: Path) -> None:
     """Check that `folder` is free for a run, or holds one that began with the weights of today.
 
@@ -86,8 +100,7 @@ def check_weights(sources: Mapping[str, str], folder: Path) -> None:
     """
     if not (folder / "config.json").is_file():
         return
-    path = folder / "environment.json"
-    begun = read_json(path, _REMEDY).get("weights", {})
+    begun = begun_with(folder)
     for field, files in identities(sources).items():
         for name, identity in files.items():
             if begun.get(field, {}).get(name, identity) != identity:
@@ -164,5 +177,6 @@ def discard(folder: Path) -> None:
       InputError: it holds something else than a run.
     """
     check_discardable(folder)
-    for entry in folder.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    # Last what tells that it is a run, so that what is broken off can be gone on with.
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "config.json"):
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

@@ -296,7 +296,12 @@ class Runs:
         def begin() -> None:
             # What another run waits for is there when this one is finished, and not before.
             shutil.rmtree(folder / "last", ignore_errors=True)
-            environment = run_folder.environment(everything, run_folder.identities(sources))
+            # Weights that are gone since are still those that it began with.
+            there = (folder / "environment.json").is_file()
+            known = run_folder.begun_with(folder) if there else {}
+            today = run_folder.identities(sources)
+            begun = {field: known.get(field, {}) | files for field, files in today.items()}
+            environment = run_folder.environment(everything, begun)
             write_json(folder / "environment.json", environment)
             write_json(folder / "config.json", {"task": name, **to_dict(config)})
 

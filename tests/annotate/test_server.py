@@ -42,6 +42,7 @@ def at(path: str, annotator: str = "Ann") -> str:
 def test_points_are_saved_and_there_again(client: TestClient, store: Store) -> None:
     found = client.get(at("faces/0")).json()
     assert found == {
+        "file": "a b.png_20_10_20_24.png",
         "source": "a b.png",
         "size": [20, 24],
         "frame": [-8, -8, 36, 40],
@@ -204,6 +205,29 @@ def test_it_listens_to_this_machine() -> None:
     for host, port in (("no.such.host.invalid", 0), ("127.0.0.1", 70000), ("127.0.0.1", -1)):
         with pytest.raises(InputError, match="name another --host or --port"):
             server.listen(host, port)
+
+
+def test_hosts_are_those_that_browsers_send() -> None:
+    assert server.hosts_of(["LocalHost", "::1"], 8000) == ["localhost:8000", "[::1]:8000"]
+    # They leave out the port of HTTP.
+    assert set(server.hosts_of(["::1", "a"], 80)) == {"[::1]:80", "a:80", "[::1]", "a"}
+
+
+def test_the_shortest_form_of_an_address_is_a_host(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+    monkeypatch.setattr(server, "make_app", lambda store, token, hosts: made.append(hosts))
+    monkeypatch.setattr(server.uvicorn.Server, "run", lambda self, sockets: None)
+    with server.listen("0:0:0:0:0:0:0:1", 0) as there:
+        server.serve(store, "0:0:0:0:0:0:0:1", there, TOKEN)
+        port = there.getsockname()[1]
+    assert f"[::1]:{port}" in made[0]
+    monkeypatch.setattr(server, "is_loopback", lambda there: False)
+    with server.listen("127.1", 0) as there:
+        server.serve(store, "127.1", there, TOKEN)
+        port = there.getsockname()[1]
+    assert sorted(made[1]) == [f"127.0.0.1:{port}", f"127.1:{port}"]
 
 
 def test_addresses_are_written_as_hosts_are() -> None:

@@ -198,3 +198,32 @@ def test_the_builder_of_alrf_reads_the_folder(tmp_path: pathlib.Path, make_faces
     # The photograph's colours are its coordinates: red the column, green the row.
     x, y = np.round([10, 5] - record["origin"]).astype(int)
     assert record["image"][y, x, :2].tolist() == [20 + 10, 10 + 5]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["f.png,Ann,1,2,3,4,5,6,7,8,9,10"] * 2, "line 3 is a second one of Ann for f.png"),
+        (["f.png,Jos\udce9,1,2,3,4,5,6,7,8,9,10"], "line 2: An annotator's name begins with"),
+        (["f.png,,1,2,3,4,5,6,7,8,9,10"], "line 2: An annotator's name begins with"),
+    ],
+)
+def test_rows_of_others_are_read_with_care(
+    tmp_path: pathlib.Path, lines: list[str], message: str
+) -> None:
+    text = "\n".join([",".join(COLUMNS), *lines]) + "\n"
+    (tmp_path / "annotations.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=message):
+        Store(tmp_path, ())
+
+
+def test_what_is_nearly_invisible_is_read_again(
+    tmp_path: pathlib.Path, make_faces: Callable
+) -> None:
+    """A visible coordinate that another program wrote becomes no -1 when it is written again."""
+    faces = make_faces(tmp_path)
+    row = "f.png,Ann,-0.997,2,3,4,5,6,7,8,9,10"
+    (tmp_path / "annotations.csv").write_text(f"{','.join(COLUMNS)}\n{row}\n")
+    Store(tmp_path, faces).save(faces[0], "Bo", points(faces[0]))
+    assert Store(tmp_path, faces).annotators == ["Ann", "Bo"]
+    assert "f.png,Ann,-0.99,2.00" in (tmp_path / "annotations.csv").read_text()

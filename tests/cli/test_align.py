@@ -221,6 +221,7 @@ def test_what_cannot_be_meant_is_refused(photos: Path, tmp_path: Path) -> None:
     for words, message in (
         ([photos, "--out", photos / "a/out"], "is in the folder"),
         ([photos, "--points", file, "--landmarks", "resize", "--out", out], "leave it out"),
+        ([photos, "--points", file, "--crops", "--out", out], "leave it out, or --crops"),
         ([photos, photos, "--points", file, "--out", out], "one folder"),
         ([tmp_path / "gone", "--points", file, "--out", out], "does not exist"),
         ([photos, "--crops", "--landmarks", "points", "--out", out], "--points"),
@@ -232,6 +233,27 @@ def test_what_cannot_be_meant_is_refused(photos: Path, tmp_path: Path) -> None:
         assert message in str(result.exception)
     assert run(photos, "--region", "0,1", "--out", out).exit_code == 2
     assert not (out / "a").exists()
+
+
+def test_what_cannot_be_used_is_refused_before_faces_are_found(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lrjax.cli.faces.FaceDetector.load", lambda: pytest.fail("too late"))
+    for landmarks, message in (("points", "--points"), (tmp_path / "gone", "no weights file")):
+        result = run(photos, "--landmarks", landmarks, "--out", tmp_path / "out")
+        assert message in str(result.exception)
+
+
+def test_images_of_one_folder_are_looked_at_together(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, list[str]]] = []
+    monkeypatch.setattr(
+        command, "detected_rows", lambda names, root: asked.append((root, names)) or []
+    )
+    files = [photos / "a/1.png", photos / "a/b/1.jpg", photos / "a/b/2.bmp"]
+    run(*files, "--landmarks", "resize", "--out", tmp_path / "out")
+    assert asked == [(photos / "a", ["1.png"]), (photos / "a/b", ["1.jpg", "2.bmp"])]
 
 
 def test_it_is_a_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from lrjax.annotate.faces import name_of
 from lrjax.annotate.store import Store
 from lrjax.cli.annotate import annotate
 from lrjax.errors import InputError
+from lrjax.inference.tables import Row
 
 
 @pytest.fixture
@@ -81,7 +83,8 @@ def test_without_boxes_faces_are_found_once(
         raise AssertionError("the faces are known")
 
     monkeypatch.setattr("lrjax.cli.faces.FaceDetector.load", absent)
-    _, (again,) = run("--no-start")
+    done, (again,) = run("--no-start")
+    assert "boxes.csv; remove it to look anew" in done.stderr
     assert [face.file for face in again.faces] == [face.file for face in store.faces]
 
 
@@ -112,6 +115,24 @@ def test_what_cannot_be_done_is_one_sentence(
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
     assert not served
+
+
+def test_a_damaged_table_is_said_before_faces_are_looked_for(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "annotations.csv").write_text("mine\n")
+    monkeypatch.setattr("lrjax.cli.faces.FaceDetector.load", lambda: pytest.fail("too late"))
+    done, served = run("--no-start")
+    assert "does not begin with file,annotator" in str(done.exception)
+    assert not served
+
+
+def test_faces_beyond_the_folder_have_names_of_their_own(tmp_path: Path) -> None:
+    names = {name_of(Row((file, "", "", "", ""))) for file in ("a.jpg", "../a.jpg", "/b/a.jpg")}
+    assert len(names) == 3
+    assert "a.jpg.png" in names
+    assert not any(".." in name or name.startswith("/") for name in names)
 
 
 def test_a_missing_extra_is_named(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +220,13 @@ def test_a_person_in_a_browser(images: Path, tmp_path: Path) -> None:
         playwright.expect(status).to_have_text("Saved")
         playwright.expect(page.locator("#points .value")).to_have_text(values)
         assert page.locator("#done").text_content() == "Ann: 1 done"
+        # An old draft, which is not whole, does not take the place of what is saved.
+        (saved,) = (tmp_path / "out" / "annotations.csv").read_text().splitlines()[1:]
+        draft = f"draft Ann {saved.split(',')[0]}"
+        page.evaluate("name => sessionStorage.setItem(name, '[[1,1],null,null,null,null]')", draft)
+        page.reload()
+        playwright.expect(status).to_have_text("Saved")
+        playwright.expect(page.locator("#points .value")).to_have_text(values)
         page.keyboard.press("n")
         playwright.expect(page.locator("#number")).to_have_text("2")
         assert shown() == ["–"] * 5

@@ -82,9 +82,9 @@ def theirs() -> tuple[dict[str, bytes], dict]:
     return files, ours
 
 
-def written(folder: Path, files: dict[str, bytes]) -> Path:
+def written(folder: Path, files: dict[str, bytes], packed: int = zipfile.ZIP_DEFLATED) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(folder / WHEEL, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(folder / WHEEL, "w", packed) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return folder / WHEEL
@@ -141,6 +141,12 @@ def test_what_is_no_such_wheel_is_one_sentence(
     data[middle : middle + 50] = bytes(50)
     whole.write_bytes(data)
     assert "cannot be unpacked" in refused(whole)
+    packed = written(tmp_path / "packed", files, zipfile.ZIP_LZMA)
+    data = bytearray(packed.read_bytes())
+    middle = data.index(b"rnet.pt") + 5000
+    data[middle : middle + 50] = bytes(50)
+    packed.write_bytes(data)
+    assert "cannot be unpacked" in refused(packed)
     monkeypatch.setattr(torch_files, "LARGEST_MEMBER", 1 << 20)
     assert "onet.pt in" in refused(written(tmp_path / "large", files))
     assert "more than 1 MB" in refused(tmp_path / "large" / WHEEL)

@@ -188,6 +188,7 @@ def test_large_photographs_are_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"smallest": float("nan")}, "smallest is nan"),
         ({"enlarge": 0.5}, "enlarge is 0.5"),
         ({"thresholds": (0.5, 1.5, 0.5)}, "thresholds is"),
+        ({"thresholds": (0.5, 0.5)}, "give three probabilities"),
         ({"weights": "absent.safetensors"}, "There is no weights file"),
         ({"weights": str(weights.PRETRAINED)}, "holds a landmark network .*a face detector"),
     ],

@@ -140,6 +140,18 @@ def test_faces_are_cut_as_the_weights_say(tmp_path: Path) -> None:
         assert np.abs(large.astype(int) - expected).mean() < 1
 
 
+@pytest.mark.parametrize("about", [{}, {"context": "2"}, {"context": 0}, {"context": True}])
+def test_weights_that_do_not_say_how_faces_were_cut_are_refused(
+    tmp_path: Path, about: dict[str, Any]
+) -> None:
+    network = VDSRConfig(width=4, layers=3, image_size=(28, 24), size=(14, 10))
+    file = tiny.network_file(
+        tmp_path / "old.safetensors", network, task="super_resolution", **about
+    )
+    with pytest.raises(InputError, match=r"old\.safetensors does not say in its context"):
+        Upsampler.load(file)
+
+
 def bicubic(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """[h, w, 3] enlarged by JAX, in float."""
     return np.asarray(jax.image.resize(image.astype(np.float32), (height, width, 3), "bicubic"))

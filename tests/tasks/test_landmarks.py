@@ -310,7 +310,8 @@ def test_people_s_five_points_start_where_they_are_read_off_68(tmp_path: Path) -
     variables = tiny.filled(build(old).shapes(), seed=5)
     weights.save(tmp_path / "last" / "g2.safetensors", old, variables, {})
     both = dataclasses.replace(config.g2, points="ibug68_five")
-    task = landmarks.make(dataclasses.replace(config, g2=both, initial=str(tmp_path)), 1)
+    config = dataclasses.replace(config, g2=both, initial=str(tmp_path), objective="integral")
+    task = landmarks.make(config, 1)
     images = np.random.default_rng(0).uniform(-1, 1, (2, both.size, both.size, 3))
     before = np.asarray(build(old).module.apply(variables, images.astype(np.float32), train=False))
     grown = task.players["g2"].variables
@@ -346,6 +347,10 @@ def test_every_face_counts_alike_however_many_points_are_labelled() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"degradation": "subsample", "g2": LandmarkConfig(points="ibug68_five")},
+            "need labels of both for each face",
+        ),
         ({"degradation": "generator"}, "stage1 is empty but degradation is 'generator'"),
         ({"degradation": "none"}, r"image_size and g2\.size must be equal"),
         (

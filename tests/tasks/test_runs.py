@@ -249,6 +249,28 @@ def test_discard_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
     assert (other / "file").exists()
 
 
+def test_a_discard_that_is_broken_off_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, scratch = tmp_path / "run", tmp_path / "scratch"
+    train(run, steps=1)
+    scratch.mkdir()
+    (scratch / "kept").touch()
+    (run / "linked").symlink_to(scratch)
+    removed: list[str] = []
+    unlink = Path.unlink
+
+    def unlinked(path: Path) -> None:
+        removed.append(path.name)
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", unlinked)
+    run_folder.discard(run)
+    assert removed[-1] == "config.json"
+    assert "linked" in removed
+    assert (scratch / "kept").exists()
+
+
 def test_configurations_know_their_task() -> None:
     assert runs.task_name(LandmarksConfig()) == "landmarks"
     assert runs.task_name(DegradationConfig(train=TrainConfig(steps=1))) == "degradation"
@@ -384,6 +406,27 @@ def test_weights_files_are_told_apart_as_well(named: dict[str, Any], tmp_path: P
     with pytest.raises(InputError, match=r"than other\.safetensors of its initial"):
         start(config, tmp_path / "run")
     assert int(start(config, tmp_path / "run", restart=True).step) == 4
+
+
+def test_weights_that_are_gone_are_not_replaced_by_others(
+    named: dict[str, Any], tmp_path: Path
+) -> None:
+    train(tmp_path / "mine")
+    last, best = (tmp_path / "mine" / which / "line.safetensors" for which in ("last", "best"))
+    best.parent.mkdir(exist_ok=True)
+    shutil.copy(last, best)
+    config = dataclasses.replace(CONFIG, initial=str(tmp_path / "mine"))
+    run = tmp_path / "run"
+    start(config, run)
+    best.unlink()
+    start(config, run)  # what is gone is not missed, nor forgotten
+    best.write_bytes(b"other")
+    with pytest.raises(InputError, match=r"than best/line\.safetensors of its initial"):
+        start(config, run)
+    for damaged in ("[]", '{"weights": []}', '{"weights": {"initial": 1}}'):
+        (run / "environment.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"environment\.json is no description of a run"):
+            run_folder.begun_with(run)
 
 
 def test_a_run_that_needs_itself_is_refused(named: dict[str, Any], tmp_path: Path) -> None:
