@@ -155,11 +155,15 @@ class Context:
         """Say how claims are judged, of what is drawn in the bootstrap, such as "faces"."""
         trained = "one seed: how much another one changes is not in the interval"
         if self.seeds > 1:
-            trained = f"{self.seeds} seeds, over which differences are averaged"
+            trained = (
+                f"{self.seeds} seeds, over which differences are averaged; how much others change "
+                "is not in the interval"
+            )
+        halved = " Nor is how much other halves change." * (self.halves is not None)
         return (
             "A claim held, or did not, where the 95 % interval of the difference lies on one side "
             f"of zero; else it is not shown. Interval: percentiles of {RESAMPLES:,} resamples of "
-            f"{drawn}. Networks were trained with {trained}."
+            f"{drawn}. Networks were trained with {trained}.{halved}"
         )
 
     @property

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lrjax.data.records import Records, open_split
-from lrjax.errors import InputError
+from lrjax.data.records import Records, has_split, open_split
 from lrjax.experiments import peers
 from lrjax.inference.aligner import resize_longer
 from lrjax.inference.detector import FaceDetector
@@ -27,10 +26,10 @@ SIDE = 224
 
 def detectors() -> dict[str, Detector]:
     """Gather the detectors at hand: MTCNN, and dlib's where the extra `dlib` is installed."""
-    try:
-        return {"MTCNN": _mtcnn(), "dlib": _dlib()}
-    except InputError:
-        return {"MTCNN": _mtcnn()}
+    found = {"MTCNN": _mtcnn()}
+    if peers.has_dlib():
+        found["dlib"] = _dlib()
+    return found
 
 
 def detected_faces(
@@ -50,11 +49,8 @@ def detected_faces(
     """
     records = open_split(spec, data_dir)
     listed = f"{spec.partition(':')[0]}:detected"
-    try:
+    if has_split(listed, data_dir):
         chosen = open_split(listed, data_dir)
-    except InputError:
-        pass
-    else:
         return frozenset(map(_name, _rows(chosen))), f"listed in {listed}"
     for name, detector in at_hand.items():
         found = (record for record in _rows(records) if detector(_face(record)) is not None)

@@ -39,9 +39,9 @@ class Protocol:
         return f"{metric}, {distractors} distractors, no mirror image."
 
     def is_whole(self, found: Identification) -> bool:
-        """Tell whether as many faces were identified as in the paper."""
-        sizes = (found.probes, found.gallery, found.distractors)
-        return sizes == (self.probes, self.gallery, self.distractors)
+        """Tell whether as many faces were identified as in the paper, however they are halved."""
+        sizes = (found.probes + found.gallery, found.distractors)
+        return sizes == (self.probes + self.gallery, self.distractors)
 
 
 # Paper: "half of the face images are randomly assigned to the probe set". Ours: the official lists

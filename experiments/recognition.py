@@ -82,7 +82,8 @@ TABLES = {
         ),
         floors=("I3",),
         note=f"The encoder is {{encoder}}. The rows `{RESIZED}` and `{PRETRAINED}` are not in the "
-        "paper.",
+        "paper. As there, the Baseline's faces are enlarged to 128 pixels first, and those of the "
+        "other rows are enlarged after they are aligned.",
     ),
     "table3": IdentificationTable(
         title="Table 3: super-resolution before alignment",

@@ -62,13 +62,16 @@ SYSTEMS = (
 
 
 def state(system: System, folders: Sequence[Path] = (RESULTS,)) -> str:
-    """ "measured (small)", with the size of the configurations; or "not measured here"."""
+    """ "measured (small)", with the size of the configurations, and "version 0.1" where no commit
+    is known, as then; or "not measured here".
+    """
     for folder in folders:
         for file in sorted(Path(folder).rglob(f"{system.experiment}.json")):
             result, row = json.loads(file.read_text()), system.row or system.name
             if any(_measured(table, row) for table in result.get("tables", ())):
                 size = re.search(r"--size (\w+)", result.get("command", ""))
-                return f"measured ({size[1] if size else 'paper'})"
+                old = "" if result.get("commit") else ", version 0.1"
+                return f"measured ({size[1] if size else 'paper'}{old})"
     return "not measured here"
 
 

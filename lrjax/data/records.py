@@ -21,12 +21,33 @@ class Records(Protocol):
     def __getitems__(self, places: Sequence[int], /) -> Sequence[dict[str, Any]]: ...
 
 
+def has_split(spec: str, data_dir: Path) -> bool:
+    """Tells whether the prepared dataset of "dataset:split" has that split.
+
+    Raises:
+      InputError: the dataset is not prepared, or damaged.
+    """
+    _, split, builder = _prepared(spec, data_dir)
+    return _holds(builder, split)
+
+
 def open_split(spec: str, data_dir: Path) -> Records:
     """Opens the records of "dataset:split" for random access, images still encoded.
 
     Raises:
       InputError: the dataset is not prepared or has no such split.
     """
+    name, split, builder = _prepared(spec, data_dir)
+    if not _holds(builder, split):
+        raise InputError(
+            f"'{name}' in {data_dir} has no split '{split}'; it has "
+            f"{', '.join(builder.info.splits) or 'none'}."
+        )
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def _prepared(spec: str, data_dir: Path) -> tuple[str, str, Any]:
+    """The dataset and the split of "dataset:split", and what TFDS reads the dataset with."""
     name, _, split = spec.partition(":")
     if not name or not split:
         raise InputError(f"'{spec}' does not name a dataset and a split, such as 'w300:train'.")
@@ -37,17 +58,17 @@ def open_split(spec: str, data_dir: Path) -> Records:
             f"run `lrjax prepare {name} --data-dir {data_dir}`."
         )
     try:
-        builder = tfds.builder_from_directory(versions[-1].parent)
+        return name, split, tfds.builder_from_directory(versions[-1].parent)
     except Exception as error:  # TFDS raises a dozen kinds for damaged descriptions
         raise damaged_records(name, data_dir) from error
+
+
+def _holds(builder: Any, split: str) -> bool:
     try:
         builder.info.splits[split]
-    except (ValueError, KeyError) as error:
-        raise InputError(
-            f"'{name}' in {data_dir} has no split '{split}'; it has "
-            f"{', '.join(builder.info.splits) or 'none'}."
-        ) from error
-    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    except (ValueError, KeyError):
+        return False
+    return True
 
 
 def open_rows(spec: str, data_dir: Path, limit: int | None) -> tuple[Records, np.ndarray]:

@@ -244,6 +244,12 @@ def test_k_and_c_s_random_halves_are_an_option_of_their_tables_alone(
     note = write(drawn, "table3", table, dict.fromkeys(table.settings, one)).tables[0].note
     assert "Probes and gallery are random halves (seed 3)." in note
     assert len(one.people) == len(one.result.ranks)
+    # All of TinyFace is all of it, however it is halved; what other halves give is not known.
+    halved = dataclasses.replace(one.result, ranks=np.ones(4000, int), gallery=4171)
+    assert KUMAR.is_whole(halved)
+    assert not KUMAR.is_whole(dataclasses.replace(halved, gallery=4170))
+    assert "other halves" in drawn.judged("people")
+    assert "other halves" not in official.judged("people")
 
 
 @pytest.mark.parametrize("name", ["table2a", "table2b", "table3"])

@@ -91,4 +91,4 @@ def test_the_row_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (table,) = mtcnn.mtcnn(Context.create("small", tmp_path, tmp_path, tmp_path)).tables
     assert asked == [("a:b", tmp_path), ("alrf:test", tmp_path)]
     assert table.rows[0] == ("paper", "479 of 700", 0.9736, None, None, 0.388)
-    assert table.rows[1][:2] == ("ours", "3 of 4")
+    assert table.rows[1] == ("ours", "3 of 4", pytest.approx(0.05), pytest.approx(0.065), 50, 0.5)

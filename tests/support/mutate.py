@@ -55,6 +55,7 @@ TESTS = {
     "lrjax/tasks/data.py": ("tests/tasks/test_recognition.py", "tests/tasks/test_runs.py"),
     "lrjax/tasks/landmark_crops.py": (EQUATIONS, "tests/tasks/test_landmarks.py"),
     "lrjax/tasks/measure.py": (),
+    "lrjax/tasks/measure_small.py": ("tests/tasks/test_measure.py",),
     "lrjax/tasks/run_folder.py": ("tests/tasks/test_runs.py",),
     "lrjax/tasks/runs.py": (),
 }
