@@ -69,15 +69,16 @@ def peers(context: Context) -> Result:
         ),
         rows=tuple(rows),
         note=(
-            "In percent. lrjax looks at the mirror image as well, and again where its points ask "
-            "for another crop. It and dlib are given the annotated box, which for `mtfl` and "
-            "`w300` is made of the true points. dlib's is scaled by the factor that suits it best "
-            "on the very set, of those tried; its picture is enlarged four times; its model was "
-            "trained on all of 300W, the faces of `w300:common` included, and its five points are read off 68. "
-            "lrjax has learned five points from MTFL's training faces. MTCNN finds faces itself, "
-            "enlarged twice, in the photograph around them: a face is found if a box overlaps the "
-            "annotated one by 0.4; its NRMSE is of those, the others are failures, and the median "
-            "is of all. It was trained on WIDER FACE and CelebA. The last column pairs the faces "
+            "In percent. lrjax looks at the mirror image as well, and again where its points "
+            "ask for another crop. It and dlib are given the annotated box, which for `mtfl` "
+            "and `w300` is made of the true points. dlib's is scaled by the factor that suits "
+            "it best on the very set, of those tried; its picture is enlarged four times; its "
+            "model was trained on all of 300W, the faces of `w300:common` included, and its "
+            "five points are read off 68. lrjax has learned five points from MTFL's training "
+            "faces. MTCNN finds faces itself, enlarged twice, in the photograph around them: a "
+            "face is found if a box overlaps the annotated one by 0.4; its NRMSE is of those, "
+            "the others are failures, and the median is of all. It was trained on WIDER FACE "
+            "and CelebA. The last column pairs the faces "
             f"that both find: the interval of the difference over {RESAMPLES:,} resamples of them."
         ),
     )
