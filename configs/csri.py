@@ -22,7 +22,14 @@ from dataclasses import replace
 
 from lrjax.config import AlignmentConfig, GroupConfig, OptimizerConfig, TrainConfig
 from lrjax.configs import SHORT, recognition, split, super_resolution, variants, with_sized_runs
-from lrjax.configs.recognition import NATIVE_BATCH, NATIVE_EXAMPLES, SHIFT, SOLVER
+from lrjax.configs.recognition import (
+    AFTER,
+    GOING_ON,
+    NATIVE_BATCH,
+    NATIVE_EXAMPLES,
+    SHIFT,
+    SOLVER,
+)
 from lrjax.models.encoders import EncoderConfig
 from lrjax.tasks.csri import CSRIConfig
 
@@ -103,7 +110,11 @@ def get_config(variant: str = "csri") -> CSRIConfig:
     setting, size = split(variant)
     config = SETTINGS[setting]
     if size in ("small", "quick"):
-        config = _small(setting, config)
+        config = _small(config)
+    if size == "small" and setting == "joint":
+        # Beyond the paper, from networks that have learned alone, as the rows beside it.
+        alone = {"refiner": "super_resolution:vdsr", "encoder": "recognition:centreface"}
+        config = replace(config, **{f"initial_{network}": run for network, run in alone.items()})
     if size == "quick":
         config = _quick(setting, config)
     # The refiner that it goes on from, at the size that it has learned on.
@@ -115,19 +126,16 @@ def get_config(variant: str = "csri") -> CSRIConfig:
     return with_sized_runs(config, size)
 
 
-def _small(setting: str, config: CSRIConfig) -> CSRIConfig:
-    # Steps, and native faces in a batch, as of the encoders that are trained and fine-tuned alone.
-    steps, batch = 500 if setting == "joint" else 600, 32 if config.labelled else 16
+def _small(config: CSRIConfig) -> CSRIConfig:
     return replace(
         config,
         classes=None,
-        people=(0.0, 0.25),  # as in recognition's small variants
+        people=(0.0, 2 / 3),  # as in recognition's small variants
         native_classes=None,
-        network=EncoderConfig(f"{config.network.name}_56", width=1 / 6, dropout=0.0),
-        optimizer=SHORT,
-        train=TrainConfig(
-            batch_size=batch, steps=steps, evaluate_every=steps, checkpoint_every=100
-        ),
+        network=EncoderConfig(f"{config.network.name}_56", width=1 / 4, dropout=0.0),
+        optimizer=GOING_ON,
+        # Steps, and native faces in a batch, as of the encoders that are trained and tuned alone.
+        train=replace(AFTER, batch_size=64 if config.labelled and config.native else 32),
     )
 
 
@@ -135,6 +143,7 @@ def _quick(setting: str, small: CSRIConfig) -> CSRIConfig:
     steps, batch = 150 if setting == "joint" else 120, 16 if small.labelled else 8
     return replace(
         small,
+        optimizer=SHORT,
         labelled=small.labelled and ("synthetic_identities:hr",),
         people=(0.0, 1.0),
         alignment=AlignmentConfig("resize"),

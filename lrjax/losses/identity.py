@@ -48,6 +48,11 @@ def cosines(embeddings: jax.Array, weights: jax.Array) -> jax.Array:
     return normalised(embeddings, 1) @ normalised(weights, 0)
 
 
+def cosine_distance(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Compute 1 - cos θ [B] between vectors [B, D]: 0 where they point the same way, at most 2."""
+    return 1.0 - (normalised(first, 1) * normalised(second, 1)).sum(1)
+
+
 def linear_logits(
     embeddings: jax.Array, weights: jax.Array, bias: jax.Array | None = None
 ) -> jax.Array:

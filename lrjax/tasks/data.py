@@ -22,6 +22,7 @@ from lrjax.data.records import digest
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES, Template, scaled
 from lrjax.inference.aligner import Aligner
+from lrjax.inference.encoder import FaceEncoder, cached_embeddings
 from lrjax.tasks import csri
 from lrjax.tasks.csri import CSRIConfig
 from lrjax.tasks.degradation import DegradationConfig
@@ -89,10 +90,27 @@ def load_recognition(
       InputError: the data are not prepared, or one cannot learn to tell people apart from them.
     """
     identities = select_identities(load_identities(config.labelled, data_dir), config.people)
-    classes = check_people(identities, config)
-    fields = {"label": identities.label}
+    if config.teacher is None:
+        classes = check_people(identities, config)
+        fields = {"label": identities.label}
+    else:
+        taught = teach(config, config.teacher, identities, cache)
+        classes, fields = taught.shape[1], {"teacher": taught}
     parts, held_out = aligned(config, config.alignment, identities, config.template, fields, cache)
     return Loaded(parts, held_out, dataclasses.replace(config, classes=classes))
+
+
+def teach(
+    config: RecognitionConfig, teacher: str, identities: Identities, cache: Path | None
+) -> np.ndarray:
+    """Encode pictures as a teacher does, float32 [n, D]: of a face and its mirror image, the sum.
+
+    Raises:
+      InputError: there is no such teacher, or as for `Aligner`.
+    """
+    encoder = FaceEncoder.load(teacher)
+    aligner = Aligner.load(config.teacher_alignment, encoder.template)
+    return cached_embeddings(encoder, aligner, identities, flip="sum", cache=cache).features
 
 
 def load_csri(config: CSRIConfig, data_dir: Path, cache: Path | None = None) -> Loaded:

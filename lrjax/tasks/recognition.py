@@ -2,6 +2,9 @@
 
 What distinguishes K&C's settings L1 to L5 is configuration: by which landmark network the faces are
 aligned, and, for L5, the weights that training starts from.
+
+Beyond the papers, an encoder may learn the features of a published one instead (distillation), for
+which few people and little time suffice.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from lrjax.data.pixels import to_unit
 from lrjax.errors import InputError
 from lrjax.geometry.crop import center_crop
 from lrjax.geometry.templates import TEMPLATES, Template
+from lrjax.losses.identity import cosine_distance, linear_logits
 from lrjax.models import weights
 from lrjax.models.encoders import EncoderConfig
 from lrjax.models.registry import Network, build
@@ -51,24 +55,37 @@ class RecognitionConfig(IdentityConfig):
     people: tuple[float, float] = (0.0, 1.0)
     # Paper: no validation. Ours: some pictures of the same people, never a person's only one.
     holdout: float = 0.05
-    classes: int | None = None  # people in `labelled`; null: as many as there are
+    # People in `labelled`, or numbers in a teacher's features; null: as many as there are.
+    classes: int | None = None
     # Paper: 29-layer LightCNN for 32×32, "we disable first two max-pooling layers"; version, and
     # grey or colour, are not said. Ours: version 1, which is grey.
     network: EncoderConfig = EncoderConfig("lightcnn29_32")
     # Weights that the encoder, not the classifier, starts from: a run, or a .safetensors file such
     # as `lrjax convert` writes.
     initial: str | None = None
+    # Beyond the papers: weights of an encoder whose features those that are learnt, behind a linear
+    # layer, shall resemble; who it is plays no part then. It sees faces in an alignment of its own.
+    teacher: str | None = None
+    teacher_alignment: AlignmentConfig = AlignmentConfig()
     alignment: AlignmentConfig = AlignmentConfig()
     # Paper: silent. Ours: LightCNN's, a random 128-pixel crop of 144 pixels, and mirroring.
     shift: float = 8 / 128  # of the size, largest in either direction
     mirror: float = 0.5  # probability
-    # Beyond the papers of low resolution: all faces are shrunk to this height and width and
-    # enlarged again, bicubically, so that sharp ones teach what small ones look like.
+    # Beyond the papers of low resolution: faces are shrunk to this height and width and enlarged
+    # again, bicubically, so that sharp ones teach what small ones look like; this share of them.
     down_up: tuple[int, int] | None = None
+    coarse: float = 1.0
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
 
-    needs: ClassVar[tuple[str, ...]] = ("initial", "alignment.landmarks", "alignment.upsample")
+    needs: ClassVar[tuple[str, ...]] = (
+        "initial",
+        "alignment.landmarks",
+        "alignment.upsample",
+        "teacher",
+        "teacher_alignment.landmarks",
+        "teacher_alignment.upsample",
+    )
 
     @property
     def template(self) -> Template:
@@ -99,6 +116,13 @@ class RecognitionConfig(IdentityConfig):
             raise InputError(f"The field holdout is {self.holdout}; set it to 0 or more, below 1.")
         if not 0 <= self.shift < 0.5:
             raise InputError(f"The field shift is {self.shift}; set it to 0 or more, below 0.5.")
+        if not 0 <= self.coarse <= 1:
+            raise InputError(f"The field coarse is {self.coarse}; set it to a share, 0 to 1.")
+        if self.teacher and (self.centre or self.verification or self.shard_classes):
+            raise InputError(
+                "With a teacher nobody is told apart: set centre and verification to 0, and "
+                "shard_classes to false."
+            )
         if self.shard_classes and self.optimizer.clip_norm is not None:
             raise InputError(
                 "No device knows the norm of a classifier that is split; set optimizer.clip_norm "
@@ -176,6 +200,9 @@ def losses(
     images = random_images(config, state, part, "crop")
     drops = per_example(stream(state.key, "dropout", state.step), part["example_index"])
     features = nets("encoder", images, dropout=drops)
+    if config.teacher is not None:
+        total = from_teacher(nets, features, part).mean()
+        return {("encoder", "classifier"): total}, {"loss": total}, {}
     total, metrics = identity_loss(
         config,
         features,
@@ -189,6 +216,13 @@ def losses(
     return {("encoder", "classifier"): total}, {"loss": total} | metrics, centres
 
 
+def from_teacher(nets: Nets, features: jax.Array, part: dict[str, jax.Array]) -> jax.Array:
+    """Compute how far features [B, D], behind a linear layer, are from the teacher's: [B], 0..2."""
+    layer = nets.params("classifier")
+    turned = linear_logits(features, layer["kernel"], layer.get("bias"))
+    return cosine_distance(turned, part["teacher"])
+
+
 def random_images(
     config: RecognitionConfig, state: State, part: dict[str, jax.Array], name: str
 ) -> jax.Array:
@@ -196,7 +230,12 @@ def random_images(
     keys = per_example(stream(state.key, name, state.step), part["example_index"])
     template = config.template
     crops = random_crop(part["images"], keys, template.height, template.width, config.mirror)
-    return preprocess(config, crops)
+    if config.coarse == 1:
+        return preprocess(config, crops)
+    keys = per_example(stream(state.key, "coarse", state.step), part["example_index"])
+    chosen = jax.vmap(partial(jax.random.bernoulli, p=config.coarse))(keys)
+    coarse = preprocess(config, crops)
+    return jnp.where(chosen[:, None, None, None], coarse, to_unit(crops))
 
 
 def preprocess(config: RecognitionConfig, crops: jax.Array) -> jax.Array:
@@ -207,10 +246,16 @@ def preprocess(config: RecognitionConfig, crops: jax.Array) -> jax.Array:
 
 
 def evaluate(config: RecognitionConfig, nets: Nets, part: dict[str, jax.Array]) -> Metrics:
-    """Count the pictures whose person is guessed wrongly, and all pictures."""
+    """Count the pictures whose person is guessed wrongly, and all pictures.
+
+    With a teacher, the distances to it are added up instead.
+    """
     template = config.template
     crops = center_crop(part["images"], template.height, template.width)
     features = nets("encoder", preprocess(config, crops))
+    if config.teacher is not None:
+        distance = jnp.where(part["valid"], from_teacher(nets, features, part), 0.0)
+        return {"error": distance.sum(), "count": part["valid"].sum()}
     guessed = predict_label(config, features, nets.params("classifier"), config.known_classes)
     wrong = (guessed != part["label"]) & part["valid"]
     return {"error": wrong.sum(), "count": part["valid"].sum()}

@@ -47,6 +47,16 @@ def test_cross_entropy_by_hand() -> None:
     np.testing.assert_allclose(found, [math.log(4), math.log(2)], rtol=1e-6)
 
 
+def test_cosine_distance_against_numpy() -> None:
+    other = RNG.normal(size=EMBEDDINGS.shape).astype(np.float32)
+    lengths = np.linalg.norm(EMBEDDINGS, axis=1) * np.linalg.norm(other, axis=1)
+    expected = 1 - (EMBEDDINGS * other).sum(1) / lengths
+    np.testing.assert_allclose(identity.cosine_distance(EMBEDDINGS, other), expected, atol=1e-6)
+    along, against = jnp.asarray([[3.0, 4.0]]), jnp.asarray([[-6.0, -8.0]])
+    assert float(identity.cosine_distance(along, 5 * along)[0]) == pytest.approx(0, abs=1e-6)
+    assert float(identity.cosine_distance(along, against)[0]) == pytest.approx(2)
+
+
 def test_cross_entropy_of_large_logits_and_of_those_that_do_not_count() -> None:
     logits = jnp.asarray([[1000.0, 0.0, -jnp.inf], [0.0, 1e4, 1e4], [3.0, 3.0, 3.0]])
     labels, valid = jnp.asarray([1, 2, -1]), jnp.asarray([True, True, False])

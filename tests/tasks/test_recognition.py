@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 from functools import partial
@@ -18,9 +19,11 @@ import numpy as np
 import people
 import pytest
 import tiny
+from PIL import Image
 
 from lrjax.cli.prepare import prepare_dataset
 from lrjax.config import AlignmentConfig, OptimizerConfig, from_dict, to_dict
+from lrjax.data.identities import split_holdout
 from lrjax.errors import InputError
 from lrjax.models import weights as weights_files
 from lrjax.models.encoders import EncoderConfig
@@ -130,6 +133,60 @@ def test_a_step_of_gradient_descent_by_hand() -> None:
     assert int(sums["count"]) == 6
 
 
+def test_features_follow_a_teacher_by_hand() -> None:
+    config = people.config(
+        classes=7, network=STILL, shift=0.0, mirror=0.0, teacher="teacher.safetensors"
+    )
+    task = recognition.make(config, 10)
+    state = init_state(task, jax.random.key(3))
+    assert set(state.nets["classifier"].params) == {"kernel", "bias"}
+    images = people.examples(config).arrays["images"][:8]
+    taught = np.random.default_rng(1).normal(size=(8, 7)).astype(np.float32)
+    part = {"images": images, "teacher": taught, "example_index": np.arange(8)}
+    nets = Nets(task.modules, state.nets)
+    mesh = parallel.make_mesh()
+    step = parallel.parallelise(make_step(task), mesh, "mesh", sharded=True, donate=False)
+
+    def distances(train: bool) -> np.ndarray:
+        apply = partial(people.Small().apply, train=train, mutable=["batch_stats"])
+        x = np.asarray(apply(state.nets["encoder"].variables, images / np.float32(127.5) - 1)[0])
+        layer = state.nets["classifier"].params
+        turned = x @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])
+        lengths = np.linalg.norm(turned, axis=1) * np.linalg.norm(taught, axis=1)
+        return 1 - (turned * taught).sum(1) / lengths
+
+    new, metrics = step(parallel.replicate(state, mesh), {"labelled": part})
+    assert float(metrics["loss"]) == pytest.approx(distances(True).mean(), abs=1e-5)
+    for name in ("encoder", "classifier"):
+        moved = jax.tree.map(
+            lambda a, b: (a != b).any(), new.nets[name].params, state.nets[name].params
+        )
+        assert all(jax.tree.leaves(moved)), name
+    sums = task.evaluate(nets, part | {"valid": np.arange(8) < 6})
+    assert float(sums["error"]) == pytest.approx(distances(False)[:6].sum(), abs=1e-5)
+    assert int(sums["count"]) == 6
+
+
+def test_a_share_of_the_faces_is_made_small() -> None:
+    config = people.config(classes=6, shift=0.0, mirror=0.0, down_up=(4, 4), coarse=0.5)
+    images = people.examples(config, 64).arrays["images"]
+    part = {"images": jnp.asarray(images), "example_index": jnp.arange(64)}
+    key = jax.random.key(5)
+
+    def seen(coarse: float, step: int = 0) -> np.ndarray:
+        state = init_state(recognition.make(config, 1), key).replace(step=jnp.asarray(step))
+        share = dataclasses.replace(config, coarse=coarse)
+        return np.asarray(recognition.random_images(share, state, part, "crop"))
+
+    sharp, small, some = (seen(coarse) for coarse in (0.0, 1.0, 0.5))
+    np.testing.assert_allclose(sharp, images / 127.5 - 1, atol=1e-6)
+    is_small = [np.allclose(some[i], small[i], atol=1e-6) for i in range(64)]
+    is_sharp = [np.allclose(some[i], sharp[i], atol=1e-6) for i in range(64)]
+    assert all(a != b for a, b in zip(is_small, is_sharp, strict=True))
+    assert 20 < sum(is_small) < 44
+    assert (seen(0.5, 1) != some).any()  # others at another step
+
+
 def test_dropout_depends_on_the_example_and_not_on_its_company() -> None:
     layer = nn.Dropout(0.5, deterministic=False)
     keys = jax.random.split(jax.random.key(1), 12)
@@ -189,6 +246,33 @@ def test_a_part_of_the_pictures_is_held_out_but_never_all_of_a_person(
     assert load(people.config(holdout=0.0)).held_out is None
 
 
+def test_a_teacher_says_what_features_shall_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of one person, too, and of somebody whom nobody knows; of the teacher's own size.
+    portraits = dataclasses.replace(
+        people.portraits([0] * 11 + [-1]), images=[people.encoded(i, 16, 16) for i in range(12)]
+    )
+    monkeypatch.setattr("lrjax.tasks.data.load_identities", lambda spec, data_dir: portraits)
+    state = init_state(recognition.make(people.config(classes=4), 1), jax.random.key(9))
+    variables = state.nets["encoder"].variables
+    path = tmp_path / "teacher.safetensors"
+    weights_files.save(path, STILL, variables, {})
+    resized = AlignmentConfig("resize")
+    config = people.config(teacher=str(path), teacher_alignment=resized, holdout=0.3)
+    parts, held_out, complete = load(config)
+    assert complete.classes == 5  # numbers in its features
+    found = {"labelled": parts["labelled"], "held out": held_out}
+    rows = dict(zip(found, split_holdout(portraits, 0.3, config.train.seed), strict=True))
+    for name, part in found.items():
+        assert part.arrays.keys() == {"images", "teacher"}
+        pictures = [np.asarray(Image.open(io.BytesIO(portraits.images[i]))) for i in rows[name]]
+        x = np.stack(pictures).astype(np.float32) / 127.5 - 1
+        both = [people.Small().apply(variables, side, train=False) for side in (x, x[:, :, ::-1])]
+        np.testing.assert_allclose(part.arrays["teacher"], sum(both), atol=1e-4, err_msg=name)
+    assert len(held_out) > 0
+
+
 @pytest.mark.parametrize(
     ("label", "changes", "message"),
     [
@@ -220,6 +304,8 @@ def test_pictures_that_cannot_be_learnt_from_are_refused(
         ({"classes": 1}, "The field classes is 1"),
         ({"holdout": 1.0}, "The field holdout is 1.0"),
         ({"shift": 0.5}, "The field shift is 0.5"),
+        ({"coarse": 1.5}, "The field coarse is 1.5; set it to a share"),
+        ({"teacher": "a.safetensors", "centre": 1.0}, "With a teacher nobody is told apart"),
         (
             {"shard_classes": True, "train": {"parallel": "pmap"}},
             "To split the classes over devices, set train.parallel to 'mesh'",
