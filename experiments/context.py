@@ -143,12 +143,15 @@ class Context:
         return int(own[-1].partition("=")[2]) if own else 0
 
     def seeded(self) -> Iterator[Context]:
-        """Make a context of each seed: the configurations' own, then 1, 2, ... in other folders."""
+        """Make a context of each seed: the configurations' own, then 1, 2, ... in other folders.
+
+        Distilled encoders are those of the first seed in all of them.
+        """
         yield dataclasses.replace(self, seeds=1)
         for seed in range(1, self.seeds):
             settings = (*self.runs.settings, f"train.seed={seed}")
             folder = self.runs.folder / f"seed-{seed}"
-            runs = dataclasses.replace(self.runs, folder=folder, settings=settings)
+            runs = dataclasses.replace(self.runs, folder=folder, settings=settings, first=self.runs)
             yield dataclasses.replace(self, runs=runs, seeds=1)
 
     def judged(self, drawn: str) -> str:

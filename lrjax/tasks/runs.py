@@ -197,6 +197,8 @@ class Runs:
       settings: overrides for every configuration that is named, as for `lrjax train --set`.
       cache: folder of aligned faces, which are made once; None: the user's own.
       pictures: called with (run folder, step, the task's pictures) at every evaluation.
+      first: whose distilled encoders (`recognition.RecognitionConfig.teacher`) these runs begin
+        with, too: other seeds differ in what follows. None: their own.
     """
 
     folder: Path
@@ -204,6 +206,7 @@ class Runs:
     settings: Sequence[str] = ()
     cache: Path | None = None
     pictures: Pictures | None = None
+    first: Runs | None = None
 
     def ensure(self, name: str) -> Path:
         """Return the finished run of a configuration's name, after training what is missing.
@@ -211,6 +214,9 @@ class Runs:
         Raises:
           InputError: as for `train`.
         """
+        owner = self._owner(name)
+        if owner is not self:
+            return owner.ensure(name)
         config, folder = self._named(name)
         if not (folder / "last").is_dir() or load_config(folder) != config:
             self.train(config, folder)
@@ -244,6 +250,11 @@ class Runs:
         multihost_utils.sync_global_devices("finished a run")  # what it wrote, all may read now
         return state
 
+    def _owner(self, name: str) -> Runs:
+        """Tell whose run of a configuration's name is meant."""
+        shared = self.first is not None and getattr(find_config(name), "teacher", None)
+        return self.first if self.first is not None and shared else self
+
     def _named(self, name: str) -> tuple[Config, Path]:
         return override(find_config(name), self.settings), folder_of(name, self.folder)
 
@@ -265,12 +276,13 @@ class Runs:
             check_config(config, folder)
             run_folder.check_weights(self._sources(config), folder)
         for name in filter(names_run, needed(config).values()):
-            self._check(*self._named(name), above=(*above, folder))
+            owner = self._owner(name)
+            owner._check(*owner._named(name), above=(*above, folder))
 
     def _sources(self, config: Config) -> dict[str, str]:
         """What a configuration goes on from, with the folders of runs in place of their names."""
         return {
-            field: str(folder_of(value, self.folder)) if names_run(value) else value
+            field: str(self._owner(value)._named(value)[1]) if names_run(value) else value
             for field, value in needed(config).items()
         }
 

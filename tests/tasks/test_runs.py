@@ -460,6 +460,29 @@ def test_settings_are_those_of_every_run_that_is_named(
         assert runs.load_config(tmp_path / f"landmarks-{name}").train.steps == 3
 
 
+def test_distilled_encoders_are_those_of_the_first_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[str, int]] = []
+
+    def train(self: runs.Runs, config: Any, folder: Path) -> None:
+        trained.append((str(folder.relative_to(tmp_path)), config.train.seed))
+
+    monkeypatch.setattr(runs.Runs, "train", train)
+    first = runs.Runs(tmp_path, Path("nowhere"))
+    second = runs.Runs(tmp_path / "seed-1", Path("nowhere"), ("train.seed=1",), first=first)
+    for name in ("recognition:centreface-small", "super_resolution:vdsr-small", "csri:joint-small"):
+        second.ensure(name)
+    assert trained == [
+        ("recognition-centreface-small", 0),
+        ("seed-1/super_resolution-vdsr-small", 1),
+        ("seed-1/csri-joint-small", 1),
+    ]
+    sources = second._sources(runs.find_config("csri:joint-small"))
+    assert sources["initial_refiner"] == str(tmp_path / "seed-1" / "super_resolution-vdsr-small")
+    assert sources["initial_encoder"] == str(tmp_path / "recognition-centreface-small")
+
+
 def test_folders_and_files_are_no_names(named: dict[str, Any], tmp_path: Path) -> None:
     train(tmp_path / "mine")
     config = dataclasses.replace(CONFIG, initial=str(tmp_path / "mine"), stage1="not/there")
