@@ -128,6 +128,29 @@ def summary(errors: ArrayLike, limits: tuple[float, ...] = AUC_LIMITS) -> dict[s
     return values | {"count": measured.size, "excluded": np.size(errors) - measured.size}
 
 
+def risk_coverage(errors: ArrayLike, confidence: ArrayLike) -> Errors:
+    """Average the errors of the surest images alone: risks [m], of the surest 1, 2, ... m of them.
+
+    Their mean is AURC, the area under the risk-coverage curve (Geifman and El-Yaniv 2017): that of
+    a confidence that says nothing is about the mean error, and less is better.
+
+    Args:
+      errors: [n] fractions, NaN for excluded images.
+      confidence: [n]; images that are equally sure stay in their order.
+
+    Raises:
+      InputError: there are not as many confidences, or one is not a number.
+    """
+    measured, confidence = _measured(errors), np.asarray(confidence, np.float64)
+    if confidence.shape != np.shape(errors) or np.isnan(confidence).any():
+        raise InputError(
+            f"Confidences have shape {confidence.shape}, or are not numbers; give one for each of "
+            f"the {np.size(errors)} images."
+        )
+    order = np.argsort(-confidence[~np.isnan(np.asarray(errors, np.float64))], kind="stable")
+    return np.cumsum(measured[order]) / np.arange(1, len(order) + 1)
+
+
 def normaliser(
     name: str, points: ArrayLike, boxes: ArrayLike | None, visible: ArrayLike, scheme: Scheme
 ) -> Errors:

@@ -83,6 +83,28 @@ def ced_curves(
     return figure
 
 
+def risk_curves(risks: Mapping[str, ArrayLike], normaliser: str, title: str = "") -> Figure:
+    """Plot the mean error over the share of the images that are kept, one curve per method.
+
+    Args:
+      risks: method -> mean errors [m] of the surest 1, 2, ... m images, as fractions.
+      normaliser: by what the errors were divided, for the axis.
+      title: above the plot.
+    """
+    if not risks:
+        raise InputError("There are no errors to plot; evaluate at least one method.")
+    curves = {}
+    for name, values in risks.items():
+        percent = 100 * np.asarray(values, np.float64)
+        shares = 100 * np.arange(1, len(percent) + 1) / len(percent)
+        curves[f"{name} (AURC {percent.mean():.2f})"] = (shares, percent)
+    figure, axes = _curves(curves, title)
+    axes.set(xlim=(0, 100), xlabel="surest images that are kept, %")
+    axes.set_ylabel(f"their mean error, % of {normaliser.replace('_', ' ')}")
+    axes.set_ylim(bottom=0)
+    return figure
+
+
 def cmc_curves(shares: Mapping[str, ArrayLike], ranks: int = 50, title: str = "") -> Figure:
     """Plot cumulative match characteristics, one curve per method, with rank-1 in the legend.
 

@@ -75,11 +75,16 @@ def test_a_table_and_curves(run, tmp_path: Path) -> None:
         ("alrf:test: 1 faces in their photographs", "face_size"),
     ]
     assert "inter_ocular" in done.stdout
+    assert table.columns[9:11] == ("surer half", "AURC")
+    # Of one face, any half is that face.
+    assert table.rows[3][9] == table.rows[3][10] == table.rows[3][2]
     assert "w300:train alrf:test" in report.command
     assert report.command.endswith("--no-flip --passes 1")
     assert [figure.file for figure in report.figures] == [
         "result-inter_ocular.svg",
+        "result-inter_ocular-risk.svg",
         "result-face_size.svg",
+        "result-face_size-risk.svg",
     ]
     assert all((tmp_path / figure.file).is_file() for figure in report.figures)
 
@@ -186,6 +191,10 @@ def test_degraded_views(run, predictor: LandmarkPredictor, data_dir: Path, tmp_p
     sizes = normaliser("inter_ocular", found.truth, None, found.visible, IBUG68)
     by_hand = np.linalg.norm(found.predicted - found.truth, axis=-1).mean(1) / sizes
     wanted = summary(by_hand)["nrmse"]
+    surest = sorted(range(COUNT), key=lambda i: -found.confidence[i])
+    risks = [100 * by_hand[surest[:k]].mean() for k in (1, 2, 3, 4, 5)]
+    halves = Report.load(out).tables[0].rows[0][9:11]
+    np.testing.assert_allclose(halves, (risks[2], np.mean(risks)), rtol=1e-5)
     np.testing.assert_allclose(Report.load(out).tables[0].rows[0][2], wanted, rtol=1e-6)
 
 

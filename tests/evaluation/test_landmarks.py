@@ -26,6 +26,23 @@ def test_auc_is_the_reference_scripts() -> None:
         )
 
 
+def test_risks_by_hand() -> None:
+    errors = np.array([0.02, np.nan, 0.08, 0.04, 0.06])
+    # The surest is the first, then the last two, of which one comes first, then 0.08.
+    found = landmarks.risk_coverage(errors, [0.9, 1.0, 0.1, 0.5, 0.5])
+    np.testing.assert_allclose(found, [0.02, 0.03, 0.04, 0.05])
+    # What is best sorted has the least area, and the reverse the most.
+    known = np.nan_to_num(errors)
+    best, worst = (landmarks.risk_coverage(errors, sign * known).mean() for sign in (-1, 1))
+    assert best < 0.05 < worst
+
+
+@pytest.mark.parametrize("confidence", [[0.1, 0.2], [0.1, np.nan, 0.3]])
+def test_risks_need_a_confidence_for_each(confidence: list[float]) -> None:
+    with pytest.raises(InputError, match="give one for each of the 3 images"):
+        landmarks.risk_coverage([0.1, 0.2, 0.3], confidence)
+
+
 def test_auc_of_perfect_and_of_failed_images() -> None:
     # Strictly below: no image counts at threshold 0, which takes half of the first of the 1,999
     # steps away from a perfect method.
