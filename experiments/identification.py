@@ -243,6 +243,8 @@ def _notes(
         notes.append(STAND_IN.format(paper=paper, data="; ".join(dict.fromkeys(others))))
     if context.size in ("small", "quick"):
         notes.append(SHORT.format(size=context.size))
+    if context.size == "small" and table.small:
+        notes.append(table.small)
     return tuple(notes)
 
 

@@ -83,6 +83,7 @@ class IdentificationTable:
       floors: rows of whose faces and networks floors are made.
       note: more to say below the table; "{encoder}" stands for the encoder's name.
       rank: at which the rows are compared.
+      small: what to say besides at the size `small`.
     """
 
     title: str
@@ -93,6 +94,7 @@ class IdentificationTable:
     floors: tuple[str, ...]
     note: str = ""
     rank: int = 1
+    small: str = ""
 
     @property
     def rows(self) -> dict[str, Setting]:
