@@ -4,7 +4,6 @@ and the second column of its Table 1a).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lrjax.data.records import Records, has_split, open_split
 from lrjax.experiments import peers
 from lrjax.inference.aligner import resize_longer
 from lrjax.inference.detector import FaceDetector
+from lrjax.inference.images import decode_rgb
 
 Detector = Callable[[Image.Image], np.ndarray | None]
 """A picture of one face -> points [N, 2] in its pixels, or None where no face is found."""
@@ -69,9 +69,8 @@ def _name(record: dict[str, Any]) -> str:
 def _face(record: dict[str, Any]) -> Image.Image:
     """The picture of a face: its box, in whole pixels, and black beyond the photograph."""
     x, y, w, h = np.asarray(record["face_box"], np.float64)
-    with Image.open(io.BytesIO(record["image"])) as photo:
-        corners = (round(x), round(y), round(x + w), round(y + h))
-        return photo.convert("RGB").crop(corners)
+    corners = (round(x), round(y), round(x + w), round(y + h))
+    return decode_rgb(record["image"], _name(record)).crop(corners)
 
 
 def _mtcnn() -> Detector:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-from PIL import Image
 
 from lrjax.data.records import open_split
 from lrjax.evaluation import landmarks as metrics
 from lrjax.experiments.context import Context
 from lrjax.geometry.crop import crop, square_box, square_transform
+from lrjax.inference.images import decode_rgb
 from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.report import draw
 from lrjax.report.results import Result
@@ -48,8 +46,7 @@ def _sheet(predictor: LandmarkPredictor, spec: str, context: Context) -> np.ndar
     records = open_split(spec, context.data_dir)
     cells = []
     for record in (records[i] for i in range(min(SHOWN, len(records)))):
-        with Image.open(io.BytesIO(record["image"])) as file:
-            image = file.convert("RGB")
+        image = decode_rgb(record["image"], record["name"].decode())
         box = np.asarray(record["face_box"], float)
         found = predictor(image, box[None])
         centre, side = box[:2] + (box[2:] - 1) / 2, 1.5 * float(np.sqrt(box[2] * box[3]))

@@ -5,11 +5,12 @@ whether that has been done. Nothing here imports JAX: `lrjax --help` shows it.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from lrjax.files import read_json
 
 RESULTS = Path(__file__).parent / "results"
 """The results that come along."""
@@ -67,7 +68,10 @@ def state(system: System, folders: Sequence[Path] = (RESULTS,)) -> str:
     """
     for folder in folders:
         for file in sorted(Path(folder).rglob(f"{system.experiment}.json")):
-            result, row = json.loads(file.read_text()), system.row or system.name
+            result, row = read_json(file, "measure it again"), system.row or system.name
+            hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+            if hidden or not isinstance(result, dict):
+                continue
             if any(_measured(table, row) for table in result.get("tables", ())):
                 size = re.search(r"--size (\w+)", result.get("command", ""))
                 old = "" if result.get("commit") else ", version 0.1"

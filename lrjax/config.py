@@ -308,7 +308,10 @@ def _strict(kind: type, *also: type) -> Any:
         bad_bool = isinstance(value, bool) and kind is not bool
         if bad_bool or not isinstance(value, (kind, *also)):
             raise TypeError(f"{reprlib.repr(value)} is not of type {kind.__name__}")
-        return kind(value)
+        made = kind(value)
+        if isinstance(made, float) and not math.isfinite(made):
+            raise ValueError(f"{made} is not a finite number")
+        return made
 
     return hook
 

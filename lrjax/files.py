@@ -1,10 +1,12 @@
 """Files that are whole or absent, whenever the program is stopped, and Python files of a user's."""
 
+import errno
 import fcntl
 import importlib.util
 import json
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +16,48 @@ from typing import Any
 
 from lrjax.errors import InputError
 
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is decoded; Pillow knows many more, some of which start other programs."""
+
 LARGEST_JSON = 64 << 20
 """Bytes of the largest JSON file that is read."""
+
+LARGEST_TEXT = 1 << 30
+"""Bytes of the largest list or table that is read."""
+
+
+def read_bytes(path: str | Path, what: str, remedy: str, most: int = LARGEST_TEXT) -> bytes:
+    """Read a file of which nothing is trusted.
+
+    Args:
+      path: of the file.
+      what: it is, such as "table", for the message.
+      remedy: how the message ends, such as "check its name".
+      most: bytes that it may have.
+
+    Raises:
+      InputError: it cannot be read, is larger, or is no regular file: a pipe would wait for ever,
+        and a device never end.
+    """
+    problem = f"it has more than {most >> 20} MB"
+    try:
+        # Not to wait for who writes to a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                with open(descriptor, "rb", closefd=False) as file:
+                    data = file.read(most + 1)
+                if len(data) <= most:
+                    return data
+            else:
+                problem = "it is no regular file"
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        problem = error.strerror or str(error)
+    except ValueError as error:  # of a name with a zero byte
+        problem = str(error)
+    raise InputError(f"The {what} {path} cannot be read ({problem}); {remedy}.")
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -25,11 +67,15 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     a crash of the program nor of the machine leaves half a file under the real name.
 
     Raises:
-      OSError: it cannot be written; its `filename` is `path`.
+      OSError: it cannot be written, or something else than a file is there; its `filename` is
+        `path`.
     """
     path = Path(path)
     partial = neighbour(path)
-    try:
+    with naming(path):
+        # A device would be lost to all other programs.
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
@@ -39,17 +85,31 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let what cannot be written be known by `path`.
+
+    A full disk names no file, and the names of what is written beside it say nothing to a user.
+
+    Raises:
+      OSError: its `filename` is `path`.
+    """
+    try:
+        yield
     except OSError as error:
-        # A full disk names no file, and the neighbour's name says nothing to a user.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
 
 
 def neighbour(path: Path) -> Path:
     """Name a hidden file or folder beside `path` that nobody else writes to.
 
-    The number of the process would not do: on a shared disk, two machines may have the same.
+    The number of the process would not do: on a shared disk, two machines may have the same. Of a
+    long name the beginning is taken, so that what may be called so may be written, too.
     """
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    begin = os.fsdecode(os.fsencode(path.name)[:200])
+    return path.with_name(f".{begin}.{secrets.token_hex(4)}.partial")
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -69,17 +129,25 @@ def read_json(path: str | Path, remedy: str) -> Any:
         JSON cannot (NaN, infinities, halves of surrogate pairs) or Python refuses (a number of
         thousands of digits).
     """
-    path = Path(path)
+    data = read_bytes(path, "JSON file", remedy, LARGEST_JSON)
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ValueError(f"it has more than {LARGEST_JSON >> 20} MB")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(data)
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON that can be used ({error}); {remedy}.") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON of which nothing is trusted.
+
+    Raises:
+      ValueError: as `read_json` says; also where it is nested too deeply.
+    """
+    try:
+        value = json.loads(text)
         # Python reads more than JSON holds, such as NaN; what cannot be written again is refused.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; check its name.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON that can be used ({error}); {remedy}.") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     return value
 
 

@@ -1,12 +1,14 @@
 """Atomic writing."""
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from lrjax.errors import InputError
-from lrjax.files import exclusively, read_json, write_atomically
+from lrjax.files import exclusively, read_bytes, read_json, write_atomically
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -73,9 +75,76 @@ def test_json_that_cannot_be_used_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_absent_and_huge_json_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a\.json cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"a\.json cannot be read .No such file"):
         read_json(tmp_path / "a.json", "write it again")
     with (tmp_path / "b.json").open("wb") as file:
         file.truncate((64 << 20) + 1)
     with pytest.raises(InputError, match=r"b\.json .*more than 64 MB"):
         read_json(tmp_path / "b.json", "write it again")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "absent", "zero byte"])
+def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
+    """A pipe would wait for ever, and a device never end."""
+    path = tmp_path / "a"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "zero byte":
+        path = Path("a\0b")
+    said = "no regular file|No such file or directory|null byte"
+    with pytest.raises(InputError, match=rf"The list .* cannot be read \(.*({said})\); mend it\.$"):
+        read_bytes(path, "list", "mend it")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(9))
+    assert read_bytes(path, "list", "mend it", 9) == bytes(9)
+    with pytest.raises(InputError, match=r"more than 0 MB"):
+        read_bytes(path, "list", "mend it", 8)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_only_regular_files_are_replaced(tmp_path: Path, kind: str) -> None:
+    """Others would miss a device."""
+    path = tmp_path / "a"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path = Path("/dev/full")
+    before = path.stat()
+    with pytest.raises(OSError, match="it is no regular file") as caught:
+        write_atomically(path, b"new")
+    assert caught.value.filename == str(path)
+    assert path.stat().st_mode == before.st_mode
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 120 + "x" * 15)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_full_disk_is_told_by_the_name_of_what_was_to_be_written(
+    tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "a"
+    write_atomically(path, b"old")
+    with small_files(100), pytest.raises(OSError, match="File too large") as caught:
+        write_atomically(path, bytes(101))
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_a_message_quotes_is_printable() -> None:
+    """A terminal obeys escapes, and half a character ends whoever writes it."""
+    said = str(InputError("The file a\x1b[2J\n\udcff\ud83d is no é."))
+    assert said == r"The file a\x1b[2J\n\udcff\ud83d is no é."

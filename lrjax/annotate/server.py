@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
@@ -27,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lrjax.annotate.faces import Face
 from lrjax.annotate.store import Store, check_annotator, read_points
 from lrjax.errors import InputError
+from lrjax.files import parse_json
 
 LARGEST = 4096
 """Bytes of the largest request body: five points take 200."""
@@ -251,8 +251,8 @@ async def _body(request: Request) -> bytes:
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        return parse_json(body)
+    except ValueError as error:
         raise InputError("The request is not JSON; send a list of five points.") from error
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
-import click
 import numpy as np
 from tqdm import tqdm
 
@@ -23,6 +22,7 @@ from lrjax.cli.faces import (
     save_picture,
 )
 from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Flag, Which, choice, command
+from lrjax.cli.say import put
 from lrjax.config import AlignmentConfig
 from lrjax.data.examples import read_ahead
 from lrjax.data.identities import load_identities
@@ -97,7 +97,7 @@ def align(
     faces, problems = _align(aligner, requests, names)
     write_atomically(out / TABLE, _table_text(requests, names, faces, out))
     aligned = np.array([face.aligned for face in faces.values()], bool)
-    click.echo(f"{aligner.note(aligned)}: {out}")
+    put(f"{aligner.note(aligned)}: {out}")
     given = crops or points is not None
     large = [requests[i].file for i, face in faces.items() if given and face.most]
     note_large(sorted(large), len(requests))

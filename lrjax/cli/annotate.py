@@ -21,6 +21,7 @@ from lrjax.cli.faces import (
     write_table,
 )
 from lrjax.cli.options import FOLDER, Flag, command
+from lrjax.cli.say import put, say
 from lrjax.errors import InputError
 from lrjax.files import exclusively, write_atomically
 from lrjax.geometry.points import FIVE
@@ -83,13 +84,9 @@ def annotate(
             address = f"http://{authority(host, server.getsockname()[1])}/{token}/"
             click.echo(f"{len(store.faces)} faces; annotate at {address} and end with Ctrl-C.")
             if not is_loopback(server):
-                click.echo(
-                    "lrjax: whoever has this address can see the faces and write; it is not "
-                    "encrypted.",
-                    err=True,
-                )
+                say("whoever has this address can see the faces and write; it is not encrypted.")
             serve(store, host, server, token)
-    click.echo(summary(store))
+    put(summary(store))
 
 
 def summary(store: Store) -> str:
@@ -113,7 +110,7 @@ def _rows(
     """The faces asked for; those that were found are written down, or read where they were."""
     kept = out / BOXES
     if boxes is None and not crops and kept.is_file():
-        click.echo(f"lrjax: the faces are those of {kept}; remove it to look anew.", err=True)
+        say(f"the faces are those of {kept}; remove it to look anew.")
         return asked_rows(images, kept, crops, allow_outside)
     rows = asked_rows(images, boxes, crops, allow_outside)
     found = [row for row in rows if row.problem is None]
@@ -144,7 +141,7 @@ def _faces(
                 faces[i] = cut_face(part.photo, rows[i], seen, files[i])
     named = named_problems(rows, problems, table)
     for problem in named:
-        click.echo(f"lrjax: {problem}", err=True)
+        say(problem)
     if not faces:
         report_problems((named, len(rows), "rows have no face"))
         raise InputError("There are no faces to annotate; check --images and --boxes.")

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Annotated
 
-import click
 import jax
 
 from lrjax.cli.options import FILE, choice, command
+from lrjax.cli.say import put
 from lrjax.convert.networks import CONVERSIONS, convert_state
 from lrjax.convert.torch_files import read_state, read_wheel
 from lrjax.errors import InputError
@@ -41,4 +41,4 @@ def convert(
     weights.save(out, result.network.config, result.variables, provenance)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(result.variables["params"]))
     left_out = f"; left out {', '.join(result.dropped)}" if result.dropped else ""
-    click.echo(f"{out}: {network}, {parameters:,} parameters of {file}{left_out}")
+    put(f"{out}: {network}, {parameters:,} parameters of {file}{left_out}")

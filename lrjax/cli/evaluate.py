@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from lrjax.cli.options import FILE, Click, DataDir, Which, command
 from lrjax.cli.results import command_line, save_result
+from lrjax.cli.say import put
 from lrjax.errors import InputError
 from lrjax.evaluation.landmarks import risk_coverage, summary
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
@@ -80,7 +81,7 @@ def evaluate(
         found = [measure_degraded(predictor, spec, data_dir, degradation, stage1) for spec in specs]
     about = {"command": command_line(), "note": NOTE}
     table = error_table(found, f"Errors of {predictor.weights.path}", **about)
-    click.echo(table.to_markdown())
+    put(table.to_markdown())
     if out is not None:
         save_result(out, table, "; ".join(part.data for part in found), _curves(found))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import jax
 import numpy as np
 
 from lrjax.cli.options import FILE, Flag, Which, command
+from lrjax.cli.say import put
 from lrjax.errors import InputError
 from lrjax.models import weights
 
@@ -32,7 +32,7 @@ def export(
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     megabytes = out.stat().st_size / 1e6
     step = f", step {found.provenance['step']:,}" if "step" in found.provenance else ""
-    click.echo(f"{out}: {parameters:,} parameters, {megabytes:.1f} MB{step} of {found.path}")
+    put(f"{out}: {parameters:,} parameters, {megabytes:.1f} MB{step} of {found.path}")
 
 
 def _halved(values: Any) -> np.ndarray:

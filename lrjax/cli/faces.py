@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
-import click
 import numpy as np
 from tqdm import tqdm
 
+from lrjax.cli.say import put, say
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.inference.detector import FaceDetector
@@ -126,7 +126,7 @@ def table_target(out: str) -> Path | None:
 def write_table(text: str, target: Path | None) -> None:
     """Write CSV text to a file, or to the terminal."""
     if target is None:
-        click.echo(text, nl=False)
+        put(text, end="")
     else:
         write_atomically(target, text.encode("utf-8", "surrogateescape"))
 
@@ -134,21 +134,19 @@ def write_table(text: str, target: Path | None) -> None:
 def note_large(files: Sequence[str], total: int) -> None:
     """Say which pictures are large and mostly one box: they may be photographs of several faces."""
     if files:
-        click.echo(
-            f"lrjax: {len(files)} of {total} face boxes are most of a large picture, the first one "
-            f"in {files[0]}; if these are photographs with faces in them, give the boxes of the "
-            "faces, or let them be found (without --boxes and --crops).",
-            err=True,
+        say(
+            f"{len(files)} of {total} face boxes are most of a large picture, the first one in "
+            f"{files[0]}; if these are photographs with faces in them, give the boxes of the "
+            "faces, or let them be found (without --boxes and --crops)."
         )
 
 
 def note_doubtful(files: Sequence[str], total: int) -> None:
     """Say which pictures have faces that may be none."""
     if files:
-        click.echo(
-            f"lrjax: {len(files)} of {total} faces have a confidence below {DOUBTFUL:g} and may be "
-            f"none, the first one in {files[0]}.",
-            err=True,
+        say(
+            f"{len(files)} of {total} faces have a confidence below {DOUBTFUL:g} and may be none, "
+            f"the first one in {files[0]}."
         )
 
 
@@ -192,7 +190,7 @@ def report_problems(*groups: tuple[Sequence[str], int, str]) -> None:
     """
     for problems, _, _ in groups:
         for problem in problems:
-            click.echo(f"lrjax: {problem}", err=True)
+            say(problem)
     counts = [f"{len(problems)} of {total} {what}" for problems, total, what in groups if problems]
     if counts:
         raise InputError(f"{' and '.join(counts)}; each is named above with the reason.")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Which, command
 from lrjax.cli.results import command_line, save_result
+from lrjax.cli.say import put
 from lrjax.config import AlignmentConfig
 from lrjax.data.cache import default_folder
 from lrjax.data.identities import Identities, load_identities
@@ -86,7 +87,7 @@ def identify_command(
         **found.summary(),
     }
     table = identification_table([row], f"Identification on {dataset}", command_line(), note)
-    click.echo(table.to_markdown())
+    put(table.to_markdown())
     if out is not None:
         save_result(out, table, f"{dataset}: {sizes}", _curves({encoder.name: found}))
 

@@ -14,6 +14,7 @@ import click
 
 import lrjax
 from lrjax import cli as commands
+from lrjax.cli.say import say
 from lrjax.errors import InputError, did_you_mean
 from lrjax.files import import_file
 
@@ -115,7 +116,7 @@ def main() -> None:
 
 
 def _stop(sentence: str, status: int) -> None:
-    click.echo(f"lrjax: {sentence}", err=True)
+    say(sentence)
     sys.exit(status)
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import tensorflow_datasets as tfds
 
 from lrjax import tfds_builders
 from lrjax.cli.options import DataDir, Flag, Settings, command
+from lrjax.cli.say import put
 from lrjax.config import field_paths, override, to_dict
 from lrjax.data.identities import load_identities
 from lrjax.errors import InputError, did_you_mean
@@ -211,8 +211,8 @@ def prepare(
     are in the README of tfds_builders/synlr.
     """
     if name is None:
-        click.echo("\n".join(datasets()))
+        put("\n".join(datasets()))
         return
     if not prepare_dataset(name, data_dir, manual_dir, force, settings):
-        click.echo("Already prepared; --force prepares it again.")
-    click.echo(describe(name, data_dir))
+        put("Already prepared; --force prepares it again.")
+    put(describe(name, data_dir))

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import click
-
 from lrjax.cli.options import Click, command
+from lrjax.cli.say import put
 from lrjax.errors import InputError
 from lrjax.report.page import write_page
 from lrjax.report.results import Result, gather
@@ -39,7 +38,7 @@ def report(
     write_page(out, title, [*found, (Path(), overview(results))], INTRODUCTION)
     tables = sum(len(result.tables) for _, result in found)
     pictures = sum(len(result.figures) for _, result in found)
-    click.echo(f"{out}: {len(found)} results, {tables} tables, {pictures} pictures")
+    put(f"{out}: {len(found)} results, {tables} tables, {pictures} pictures")
 
 
 def overview(results: Sequence[Path]) -> Result:

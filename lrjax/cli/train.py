@@ -9,6 +9,7 @@ import click
 import jax
 
 from lrjax.cli.options import FOLDER, Click, DataDir, Flag, RunsDir, Settings, command
+from lrjax.cli.say import put, say
 from lrjax.config import override
 from lrjax.errors import InputError
 from lrjax.report.samples import save_pictures
@@ -61,7 +62,7 @@ def train(
     if distributed or (coordinator, processes, process) != (None, None, None):
         parallel.join(coordinator, processes, process)
     if not resume:
-        click.echo(f"lrjax: --restart removes what is in {folder} once all is checked.", err=True)
+        say(f"--restart removes what is in {folder} once all is checked.")
     before = _steps_done(folder) if resume else None
     try:
         graph = runs.Runs(runs_dir, data_dir, pictures=save_pictures)
@@ -69,14 +70,14 @@ def train(
     except loop.Diverged as error:
         raise InputError(str(error)) from error
     except loop.Interrupted:
-        click.echo(f"lrjax: saved in {folder}; the same command goes on from there.", err=True)
+        say(f"saved in {folder}; the same command goes on from there.")
         raise
     if jax.process_index() == 0:
         steps = int(state.step)
         again = ", as before: nothing was left to do" if before == steps else ""
-        click.echo(f"{folder}: finished after {steps:,} steps{again}.")
+        put(f"{folder}: finished after {steps:,} steps{again}.")
         if command := NEXT.get(runs.task_name(config)):
-            click.echo(f"Next: {command.format(folder)}")
+            put(f"Next: {command.format(folder)}")
 
 
 def _steps_done(folder: Path) -> int | None:

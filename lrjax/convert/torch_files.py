@@ -27,6 +27,7 @@ from lrjax.convert.torch_pickles import (
     shortened,
 )
 from lrjax.errors import InputError
+from lrjax.files import read_bytes
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -36,6 +37,9 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params
 
 # Put before every name by torch.nn.DataParallel.
 PARALLEL = "module."
+
+LARGEST_FILE = 8 << 30
+"""Bytes of the largest file of `torch.save` that is read."""
 
 LARGEST_MEMBER = 64 << 20
 """Bytes of the largest file that is unpacked from a wheel."""
@@ -57,7 +61,8 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
         if path.suffix == ".safetensors":
             state = _read_safetensors(path)
         else:
-            state = _state(_read_torch(path.read_bytes()))
+            data = read_bytes(path, "weights file", "get it again", LARGEST_FILE)
+            state = _state(_read_torch(data))
     except Refused as error:
         raise InputError(f"The file {path} {error}.") from error
     while all(name.startswith(PARALLEL) for name in state):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from lrjax.files import neighbour, write_atomically
+from lrjax.files import neighbour, parse_json, write_atomically
 
 Arrays = dict[str, np.ndarray]
 _CONTENTS = "contents.json"
@@ -65,7 +65,7 @@ def cached(
 def _read(entry: Path, key: str) -> Arrays | None:
     """What is kept, if all of it is as it was written."""
     try:
-        contents = json.loads((entry / _CONTENTS).read_bytes())
+        contents = parse_json((entry / _CONTENTS).read_bytes())
         if contents["key"] != key:
             return None
         arrays = {}

@@ -19,6 +19,7 @@ from PIL import Image
 from lrjax.data.examples import THREADS
 from lrjax.data.records import damaged_records, digest, hash_share, listed, open_rows
 from lrjax.errors import InputError
+from lrjax.files import IMAGE_FORMATS
 from lrjax.geometry.crop import crop, square_box, square_transform
 from lrjax.geometry.points import SCHEMES, convert
 
@@ -187,7 +188,7 @@ def _frame(
     record: dict, size: int, sides: float
 ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray | None]:
     """(frame, frame -> photograph, face side in the photograph, points in frame pixels)."""
-    with Image.open(io.BytesIO(record["image"])) as image:
+    with Image.open(io.BytesIO(record["image"]), formats=IMAGE_FORMATS) as image:
         # A picture of a person, such as TinyFace's, is the face and nothing else.
         x, y, w, h = (float(v) for v in record.get("face_box", (0, 0, *image.size)))
         centre = np.array([x + (w - 1) / 2, y + (h - 1) / 2])

@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+LARGEST_COORDINATE = float(2**31)
+"""Pixels: what is said to lie farther out is damaged, and would be infinite in half of the code."""
+
 Array = TypeVar("Array", bound=Any)
 """A NumPy or a JAX array."""
 Mask = TypeVar("Mask", bound=Any)
@@ -188,3 +191,26 @@ def face_box(points: Array, visible: Mask, scheme: Scheme) -> Array:
         (1 + top + bottom) * height,
     )
     return xp.stack(box, axis=-1)
+
+
+def box_problem(box: Any, size: tuple[int, int] | None = None) -> str | None:
+    """Says why a box (x, y, w, h) cannot be used, or None: of an image of (width, height) if given.
+
+    A box may reach beyond its image. One that is all but a line is none, whatever its area.
+    """
+    x, y, w, h = (float(v) for v in box)
+    if not all(map(math.isfinite, (x, y, w, h))):
+        return "the box is not finite"
+    if max(abs(x), abs(y), w, h) > LARGEST_COORDINATE:
+        return "the box is far larger than any image, or far away from it"
+    if w <= 0 or h <= 0:
+        return "the box has no area"
+    if size is None:
+        return None
+    if x + w <= 0 or y + h <= 0 or x >= size[0] or y >= size[1]:
+        return "the box lies outside the image"
+    if math.sqrt(w * h) < 1 or min(w, h) < 0.1:
+        return "the box is smaller than a pixel"
+    if math.sqrt(w * h) > 2 * max(size) or max(w, h) > 20 * max(size):
+        return "the box is far larger than the image"
+    return None

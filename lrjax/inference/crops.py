@@ -13,7 +13,7 @@ from PIL import Image
 
 from lrjax.errors import InputError
 from lrjax.geometry.crop import crop, square_box
-from lrjax.geometry.points import FIVE, Scheme, convert, face_box
+from lrjax.geometry.points import FIVE, Scheme, box_problem, convert, face_box
 from lrjax.inference.detector import detect
 from lrjax.inference.images import ImageLike, as_rgb, is_one_image
 
@@ -145,24 +145,6 @@ def cut_crop(
         Image.Resampling.BILINEAR,
     )
     return np.asarray(turned.resize((size, size), Image.Resampling.BICUBIC))
-
-
-def box_problem(box: np.ndarray | tuple[float, ...], photo_size: tuple[int, int]) -> str | None:
-    """Say why a box (x, y, w, h) cannot be used on a photograph of (width, height), if so."""
-    x, y, w, h = (float(v) for v in box)
-    if not all(map(math.isfinite, (x, y, w, h))):
-        return "the box is not finite"
-    if w <= 0 or h <= 0:
-        return "the box has no area"
-    width, height = photo_size
-    if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
-        return "the box lies outside the image"
-    side = math.sqrt(w) * math.sqrt(h)
-    if side < 1:
-        return "the box is smaller than a pixel"
-    if side > 2 * max(width, height):
-        return "the box is far larger than the image"
-    return None
 
 
 def is_most(box: np.ndarray, photo_size: tuple[int, int]) -> bool:

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from lrjax.errors import InputError
+from lrjax.geometry.points import box_problem
 from lrjax.inference.aligner import Aligner
-from lrjax.inference.crops import box_problem, is_most
+from lrjax.inference.crops import is_most
 from lrjax.inference.detector import Detection, FaceDetector
 from lrjax.inference.images import Opener, decode_in_parts, open_image
 from lrjax.inference.landmarks import LandmarkPredictor, Prediction

@@ -18,9 +18,7 @@ from PIL.ImageFile import ImageFile
 
 from lrjax.data.examples import THREADS, read_ahead
 from lrjax.errors import InputError
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is decoded; Pillow knows many more, some of which start other programs."""
+from lrjax.files import IMAGE_FORMATS
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 """Files of a folder that count as images, in lower case."""
@@ -69,8 +67,8 @@ def open_image(source: bytes | str | PathLike[str], name: str | None = None) -> 
       name: what messages call it; by default the file's name.
 
     Raises:
-      InputError: there is no such file, it is of none of `FORMATS`, or has more pixels than
-        `MAX_PIXELS`.
+      InputError: there is no such file, it is of none of `files.IMAGE_FORMATS`, or has more
+        pixels than `MAX_PIXELS`.
     """
     name = str(source) if name is None else name
     file: io.BytesIO | str | PathLike[str]
@@ -82,7 +80,7 @@ def open_image(source: bytes | str | PathLike[str], name: str | None = None) -> 
         raise _undecodable(name, "it is no regular file")
     else:
         file = source
-    image = _trying(name, partial(Image.open, file, formats=FORMATS))
+    image = _trying(name, partial(Image.open, file, formats=IMAGE_FORMATS))
     if image.width * image.height > MAX_PIXELS:
         image.close()
         raise _undecodable(name, f"its {image.width}x{image.height} pixels are too many")

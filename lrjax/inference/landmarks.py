@@ -219,6 +219,9 @@ class LandmarkPredictor:
 
         Returns:
           points [n, N, 2] in their pixels, and confidences [n, N].
+
+        Raises:
+          InputError: a point is not finite.
         """
         variables, network = self.weights.variables, self.weights.network
         count = self.scheme.count
@@ -228,6 +231,11 @@ class LandmarkPredictor:
             filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
             found = _forward(network.module, self.config, self.options.flip, variables, filled)
             there, confidence = jax.device_get(found)
+            if not (np.isfinite(there).all() and np.isfinite(confidence).all()):
+                raise InputError(
+                    f"The landmark network in {self.weights.path} finds points that are not "
+                    "finite; its weights are damaged, or its training diverged."
+                )
             points.append(there[: len(part)])
             sure.append(confidence[: len(part)])
         return np.concatenate(points), np.concatenate(sure)

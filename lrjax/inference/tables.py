@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from lrjax.errors import InputError
-from lrjax.geometry.points import FIVE, SCHEMES, Scheme, convert
+from lrjax.files import read_bytes
+from lrjax.geometry.points import FIVE, LARGEST_COORDINATE, SCHEMES, Scheme, convert
 from lrjax.inference.detector import Detection
 from lrjax.inference.landmarks import Prediction
 
@@ -94,9 +95,14 @@ def read_points(path: Path) -> tuple[list[Row], np.ndarray, np.ndarray]:
         chosen = [cells[i].strip() if i < len(cells) else "" for i in columns]
         try:
             found = np.array([float(cell or "nan") for cell in chosen]).reshape(-1, 2)
+            problem = None
+            if (np.abs(found) > LARGEST_COORDINATE).any():
+                problem = "a point is infinite, or far away from any image"
         except ValueError:
+            problem = "a point is no number"
+        if problem is not None:
             found = np.full((len(columns) // 2, 2), np.nan)
-            row = dataclasses.replace(row, problem=row.problem or "a point is no number")
+            row = dataclasses.replace(row, problem=row.problem or problem)
         rows.append(row)
         points.append(found)
         visible.append(np.isfinite(found).all(-1))
@@ -113,13 +119,12 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[list[str], int]]]:
     Raises:
       InputError: there is no such file, or it is no CSV text.
     """
+    data = read_bytes(path, "table", "check its name")
     try:
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        text = data.decode("utf-8-sig", "surrogateescape")
         reader = csv.reader(io.StringIO(text, newline=""))
         header = [name.strip() for name in next(reader, [])]
         return header, [(cells, reader.line_num) for cells in reader if cells]
-    except OSError as error:
-        raise InputError(f"The table {path} cannot be read ({error.strerror}).") from error
     except csv.Error as error:
         raise InputError(f"The table {path} is not CSV text ({error}).") from error
 

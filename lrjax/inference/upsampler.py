@@ -176,8 +176,18 @@ class Upsampler:
         """Pass images of one size through the network: [n, h, w, 3] in 0..255 to uint8.
 
         A refiner is given images that are enlarged already.
+
+        Raises:
+          InputError: a pixel that the network makes is not finite.
         """
-        return np.asarray(_forward(self.weights.network.module, self.weights.variables, pixels))
+        found = _forward(self.weights.network.module, self.weights.variables, pixels)
+        enlarged, finite = jax.device_get(found)
+        if not finite:
+            raise InputError(
+                f"The network in {self.weights.path} makes pixels that are not finite; its weights "
+                "are damaged, or its training diverged."
+            )
+        return np.asarray(enlarged)
 
 
 def upsample_files(
@@ -209,9 +219,13 @@ def _check_size(image: Image.Image) -> None:
 
 # Compiled once for all networks of one architecture: only the variables differ.
 @partial(jax.jit, static_argnums=0)
-def _forward(module: nn.Module, variables: dict[str, Any], pixels: jax.Array) -> jax.Array:
-    enlarged = module.apply(variables, to_unit(pixels.astype(jnp.float32)), train=False)
-    return to_bytes(cast(jax.Array, enlarged))
+def _forward(
+    module: nn.Module, variables: dict[str, Any], pixels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The enlarged images as bytes, and whether they were finite before."""
+    applied = module.apply(variables, to_unit(pixels.astype(jnp.float32)), train=False)
+    enlarged = cast(jax.Array, applied)
+    return to_bytes(enlarged), jnp.isfinite(enlarged).all()
 
 
 def _resized(image: Image.Image, side: int | None) -> Image.Image:

@@ -23,6 +23,9 @@ Kind = Literal[
 ]
 Shapes = tuple[tuple[int, ...], ...]
 
+LARGEST_SIDE = 4096
+"""Pixels of the images of any network: a damaged size would take all memory."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig(Named):
@@ -122,10 +125,16 @@ def build(
         needs them.
 
     Raises:
-      InputError: the configuration's name is not registered.
+      InputError: the configuration's name is not registered, or its images are larger than
+        `LARGEST_SIDE`.
     """
     NetworkConfig.named(config.name)
     network = NETWORKS[config.name].build(config, axis_name)
+    if max((side for shape in network.inputs for side in shape[:2]), default=0) > LARGEST_SIDE:
+        raise InputError(
+            f"The {config.name} would see images with a side of more than {LARGEST_SIDE} pixels; "
+            "set its size to a smaller one."
+        )
     return network if inputs is None else dataclasses.replace(network, inputs=inputs)
 
 

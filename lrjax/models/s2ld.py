@@ -212,6 +212,12 @@ class LandmarkConfig(UNetConfig):
     sigma: float = 2.0
     decoder: Literal["gaussian", "window", "quarter", "argmax", "soft"] = "gaussian"
 
+    def __post_init__(self) -> None:
+        for field in ("context", "sigma"):
+            value = getattr(self, field)
+            if not 0 < value <= 100:
+                raise ValueError(f"{field} is {value}; set it to more than 0, at most 100")
+
 
 @dataclasses.dataclass(frozen=True)
 class CriticConfig(NetworkConfig):

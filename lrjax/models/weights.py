@@ -24,7 +24,7 @@ from safetensors.numpy import save as to_safetensors
 
 from lrjax.config import from_dict, to_dict
 from lrjax.errors import InputError
-from lrjax.files import write_atomically
+from lrjax.files import parse_json, write_atomically
 from lrjax.models.registry import Kind, Network, NetworkConfig, build
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained" / "g2-ibug68-five.safetensors"
@@ -205,14 +205,14 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     try:
         with safe_open(path, framework="numpy") as file:
+            about = parse_json((file.metadata() or {})[_ENTRY])
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            about = json.loads((file.metadata() or {})[_ENTRY])
             if not all(isinstance(about[part], dict) for part in ("network", "provenance")):
                 raise TypeError("its metadata are of another shape")
         tree = traverse_util.unflatten_dict(
             {name: _widened(value) for name, value in flat.items()}, sep=SEPARATOR
         )
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise InputError(
             f"The weights file {path} is not one that lrjax wrote ({_reason(error)}); write one "
             "with `lrjax train`, `lrjax export` or `lrjax convert`."
@@ -223,6 +223,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return "it says of no network what it is"
+    if isinstance(error, AttributeError):
+        return "an array is of a kind that NumPy lacks"
     return str(error)[:200] or type(error).__name__
 
 

@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from lrjax.errors import InputError
-from lrjax.files import write_atomically
-from lrjax.report.results import Figure, Result
+from lrjax.files import read_bytes, write_atomically
+from lrjax.report.results import REMEDY, Figure, Result
 from lrjax.report.tables import Table
 
 MEDIA_TYPES = {
@@ -85,12 +85,8 @@ def _data_uri(figure: Figure, folder: Path) -> str:
     media_type = MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None:
         raise InputError(f"Picture {path} is not one of {', '.join(MEDIA_TYPES)}; convert it.")
-    try:
-        return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
-    except OSError as error:
-        raise InputError(
-            f"Picture {path} cannot be read ({error.strerror}); run its experiment again."
-        ) from error
+    data = read_bytes(path, "picture", REMEDY)
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def _heading_groups(table: Table) -> list[tuple[str, list[str], bool]]:

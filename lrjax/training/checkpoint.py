@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from lrjax.errors import InputError
+from lrjax.files import naming
 from lrjax.models.weights import first_difference
 from lrjax.training.state import State
 
@@ -33,10 +37,21 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: State) -> None:
-        """Save `state` under its own step; a no-op where that step is saved already."""
+        """Save `state` under its own step; a no-op where that step is saved already.
+
+        Raises:
+          OSError: it cannot be written; its `filename` is that of the checkpoint.
+        """
         step = int(state.step)
-        if step != self.latest():
-            self._manager.save(step, args=ocp.args.StandardSave(state))
+        if step == self.latest():
+            return
+        with naming(self.folder / str(step)):
+            try:
+                self._manager.save(step, args=ocp.args.StandardSave(state))
+            except ValueError as error:  # of storage, which tells the system's number in its text
+                code = re.search(r"os_error_code='(\d+)'", str(error))
+                reason = os.strerror(int(code[1])) if code else _first_line(error)
+                raise OSError(int(code[1]) if code else errno.EIO, reason) from error
 
     def restore_latest(self, like: State) -> State | None:
         """Return the newest state that reads whole, or None if there is none.

@@ -15,7 +15,7 @@ from tensorboardX.proto import event_pb2
 from tensorboardX.summary import scalar
 from tqdm import tqdm
 
-from lrjax.files import write_atomically
+from lrjax.files import naming, read_bytes, write_atomically
 
 
 class Progress:
@@ -67,7 +67,7 @@ class Log:
         self.path = folder / "metrics.jsonl"
         kept = [r for r in read(self.path) if r["step"] <= start]
         best = [r["best"] for r in kept if type(r.get("best")) in (int, float)]
-        self._best = min(best, default=math.inf)
+        self._best = min(filter(math.isfinite, best), default=math.inf)
         write_atomically(self.path, "".join(json.dumps(r) + "\n" for r in kept).encode())
         self._file = self.path.open("a")
         # Written in this thread: of a writer's own thread that dies on a full disk nobody is told.
@@ -82,23 +82,30 @@ class Log:
         improved = value < self._best
         if improved:
             self._best = line["best"] = value
-        self._file.write(json.dumps(line) + "\n")
-        for name, number in values.items():
-            self._write(step, summary=scalar(name, number))
+        with naming(self.path):
+            self._file.write(json.dumps(line) + "\n")
+            for name, number in values.items():
+                self._write(step, summary=scalar(name, number))
         return improved
 
     def _write(self, step: int, **what: Any) -> None:
         self._events.write_event(event_pb2.Event(wall_time=time.time(), step=step, **what))
 
     def flush(self) -> None:
-        """Put everything recorded on the disk."""
-        self._file.flush()
-        self._events.flush()
+        """Put everything recorded on the disk.
+
+        Raises:
+          OSError: there is no room; its `filename` is that of the metrics.
+        """
+        with naming(self.path):
+            self._file.flush()
+            self._events.flush()
 
     def close(self) -> None:
         """Close both."""
-        self._file.close()
-        self._events.close()
+        with naming(self.path):
+            self._file.close()
+            self._events.close()
 
 
 class Silence:
@@ -117,8 +124,10 @@ class Silence:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Read the records of a metrics file; lines that are cut off or damaged are left out."""
+    if not path.exists():
+        return []
     records = []
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
+    for line in read_bytes(path, "metrics file", "remove it").splitlines():
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):

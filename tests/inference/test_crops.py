@@ -137,9 +137,12 @@ def test_a_lost_face_does_not_take_the_view_along() -> None:
         ((5, 5, -3, 3), "no area"),
         ((100, 5, 3, 3), "outside"),
         ((-4, 5, 4, 3), "outside"),
-        ((1e308, 5, 1e308, 3), "outside"),
+        ((1e308, 5, 1e308, 3), "far larger than any image, or far away"),
         ((-1e308, 5, 1.5e308, 1e308), "far larger"),
         ((5, 5, 1e-300, 1e-300), "smaller than a pixel"),
+        ((-5e14, 5, 1e15, 1e-14), "far larger"),
+        ((5, 5, 1e5, 0.001), "smaller than a pixel"),
+        ((-5e4, 5, 1e5, 0.2), "far larger"),
     ],
 )
 def test_boxes_on_a_photograph_of_100_by_80(box, problem) -> None:

@@ -112,7 +112,7 @@ def test_malformed_files_are_named(tmp_path: Path, text: str, message: str) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"title": "A", "tables": [%s]}' % ("[" * 900 + "]" * 900), "is not an object"),
         ('{"title": "A", "order": %s}' % ("9" * 5000), "4300 digits"),
         ('{"title": "A", "order": %s}' % ("9" * 4000), "too large to convert to float @ order"),

@@ -189,10 +189,10 @@ def test_a_tampered_box_or_name_does_not_stop_the_rest(
     assert list(report.skipped["the image's name leaves the dataset's folder"]) == [
         f"val/{EVENT}/../../../etc/passwd.jpg"
     ]
-    assert list(report.skipped["the box lies outside the photograph"]) == [
+    assert list(report.skipped["the box lies outside the image"]) == [
         f"val/{EVENT}/0_Parade_marchingband_1_849.jpg#0"
     ]
-    assert list(report.skipped["the box is larger than the photograph"]) == [
+    assert list(report.skipped["the box is far larger than the image"]) == [
         f"val/{EVENT}/0_Parade_marchingband_1_849.jpg#1"
     ]
 

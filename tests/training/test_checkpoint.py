@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import jax
@@ -140,3 +142,23 @@ def test_a_damaged_checkpoint_gives_way_to_an_older_one(
             file.write_bytes(b"\x00" * 7)
     with pytest.raises(InputError, match=r"No checkpoint in .* reads whole; begin anew"):
         Checkpoints(tmp_path, 3).restore_latest(like())
+
+
+# Orbax leaves alone what it was writing besides.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("size", [10, 300])
+def test_a_full_disk_is_told_by_the_checkpoint(
+    size: int, tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    """Whichever of its files has no room; the one before is still there, and the next is saved."""
+    checkpoints = Checkpoints(tmp_path, 2)
+    checkpoints.save(at(1))
+    with small_files(size), pytest.raises(OSError, match=r"No space left|File too l") as caught:
+        checkpoints.save(at(2))
+    assert caught.value.filename == str(tmp_path / "checkpoints" / "2")
+    checkpoints.close()
+    again = Checkpoints(tmp_path, 2)
+    assert again.latest() == 1
+    again.save(at(2))
+    assert tiny.same(again.restore(like()), at(2))
+    again.close()

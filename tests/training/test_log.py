@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -106,4 +108,24 @@ def test_a_damaged_best_is_not_believed(best: str, tmp_path: Path) -> None:
     write(tmp_path, 0, range(1, 4), {2: 0.5, 3: 0.4})
     path = tmp_path / "metrics.jsonl"
     path.write_text(path.read_text().replace('"best": 0.4', f'"best": {best}'))
+    assert write(tmp_path, 3, range(4, 6), {4: 0.6, 5: 0.45}) == [5]
+
+
+def test_a_full_disk_is_told_by_the_metrics(
+    tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    """In the thread that trains, which would wait for one that died."""
+    log = Log(tmp_path, 0)
+    with small_files(60):
+        log.record(1, {"loss": 1.0, "a": 2.0, "b": 3.0, "c": 4.0, "d": 5.0})
+        with pytest.raises(OSError, match="File too large") as caught:
+            log.flush()
+    assert caught.value.filename == str(tmp_path / "metrics.jsonl")
+    log.close()
+
+
+def test_an_infinite_best_is_not_believed(tmp_path: Path) -> None:
+    write(tmp_path, 0, range(1, 4), {2: 0.5, 3: 0.4})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"best": 0.4', '"best": -Infinity'))
     assert write(tmp_path, 3, range(4, 6), {4: 0.6, 5: 0.45}) == [5]

@@ -4,7 +4,6 @@ import pathlib
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from ..common import (
     AnnotationError,
@@ -16,6 +15,8 @@ from ..common import (
     box_centre,
     face_features,
     find_image,
+    official_bytes,
+    photo_size,
     photos_at_hand,
 )
 from .annotations import NUM_POINTS, read_table
@@ -71,9 +72,10 @@ def _listed(
     A line is the name of an image, which stands for all its faces, or of a face: "crowd.jpg#3".
     """
     try:
-        wanted = {line.strip() for line in path.read_text("utf-8-sig").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
+        wanted = {line.strip() for line in official_bytes(path).decode("utf-8-sig").splitlines()}
+    except UnicodeDecodeError as error:
         raise DatasetError(f"{path} cannot be read as a list of names: {error}.") from error
+    wanted.discard("")
     for name in sorted(wanted.difference(*((file, face.name) for file, face in faces))):
         report.skip("no face of this name is annotated", f"{path.name}: {name}")
     return [(file, face) for file, face in faces if wanted & {file, face.name}]
@@ -81,8 +83,4 @@ def _listed(
 
 def _whole_image(path: pathlib.Path) -> np.ndarray:
     """The box of a face image: all of it."""
-    try:
-        with Image.open(path) as image:
-            return np.array([0, 0, *image.size], np.float64)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise AnnotationError("the image cannot be decoded (truncated or not an image)") from error
+    return np.array([0, 0, *photo_size(path)], np.float64)

@@ -2,12 +2,13 @@
 
 import csv
 import dataclasses
+import io
 import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
-from ..common import AnnotationError, DatasetError, Report, parse_numbers
+from ..common import AnnotationError, DatasetError, Report, official_bytes, parse_numbers
 
 NUM_POINTS = 5
 COORDINATES = tuple(f"{axis}{i}" for i in range(NUM_POINTS) for axis in "xy")
@@ -43,19 +44,19 @@ def read_table(path: pathlib.Path, *, with_boxes: bool, report: Report) -> list[
     box = BOX if with_boxes else ()
     marks: dict[tuple, list[np.ndarray]] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            table = csv.DictReader(lines)
-            for column in ("file", *box, *COORDINATES):
-                if column not in (table.fieldnames or ()):
-                    raise DatasetError(f"{path} has no column '{column}' in its header.")
-            for cells in table:
-                try:
-                    key, points = _parse(cells, box)
-                    marks.setdefault(key, []).append(points)
-                except AnnotationError as error:
-                    reason = f"the row is malformed ({error})"
-                    report.skip(reason, f"{path.name}:{table.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = official_bytes(path).decode("utf-8-sig")
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        for column in ("file", *box, *COORDINATES):
+            if column not in (table.fieldnames or ()):
+                raise DatasetError(f"{path} has no column '{column}' in its header.")
+        for cells in table:
+            try:
+                key, points = _parse(cells, box)
+                marks.setdefault(key, []).append(points)
+            except AnnotationError as error:
+                reason = f"the row is malformed ({error})"
+                report.skip(reason, f"{path.name}:{table.line_num}")
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read as a table: {error}.") from error
     return [_mean(key, np.stack(rows)) for key, rows in marks.items()]
 

@@ -12,8 +12,10 @@ from .files import (
     find_image,
     list_files,
     list_images,
+    official_bytes,
     open_photo,
     parse_numbers,
+    photo_size,
     read_lines,
 )
 from .identities import (

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from lrjax.geometry.points import box_problem
+
 from .faces import box_centre, box_side
 from .files import AnnotationError
 
@@ -41,18 +43,9 @@ class Crop:
 
 def check_box(box: np.ndarray, photo_size: tuple[int, int] | None = None) -> None:
     """Raise AnnotationError unless `box` has an area and lies on a photograph of that size."""
-    x, y, w, h = (float(v) for v in box)
-    if not all(math.isfinite(v) for v in (x, y, w, h)):
-        raise AnnotationError("the box is not finite")
-    if w <= 0 or h <= 0:
-        raise AnnotationError("the box has no area")
-    if photo_size is None:
-        return
-    width, height = photo_size
-    if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
-        raise AnnotationError("the box lies outside the photograph")
-    if math.sqrt(w * h) > 2 * max(width, height):
-        raise AnnotationError("the box is larger than the photograph")
+    problem = box_problem(box, photo_size)
+    if problem is not None:
+        raise AnnotationError(problem)
 
 
 def crop_face(photo: Image.Image, face_box: np.ndarray) -> Crop:

@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from lrjax.geometry.points import LARGEST_COORDINATE
+
 from .builder import Example, RecordBuilder
 from .crops import check_box, crop_face
 from .faces import Face, Photo
@@ -80,6 +82,8 @@ def photos_at_hand(
             check_box(face.box)
             if face.points is not None and not np.isfinite(face.points).all():
                 raise AnnotationError("the points are not finite")
+            if face.points is not None and (np.abs(face.points) > LARGEST_COORDINATE).any():
+                raise AnnotationError("the points are far away from any image")
         except AnnotationError as error:
             report.skip(str(error), face.name)
             continue

@@ -3,15 +3,25 @@
 import functools
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from lrjax.errors import InputError
+from lrjax.files import IMAGE_FORMATS, read_bytes
+from lrjax.geometry.points import LARGEST_COORDINATE
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+MOST_PIXELS = 64_000_000
+"""Of a photograph; eight of them are decoded at once, which takes 1.5 GB."""
+
+Result = TypeVar("Result")
+
+# What Pillow tells of odd files, a user can do nothing about.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class DatasetError(InputError):
@@ -28,12 +38,30 @@ def open_photo(source: pathlib.Path | BinaryIO) -> Image.Image:
     Any EXIF orientation is left alone: the datasets were annotated on the stored pixels.
 
     Raises:
-      AnnotationError: if the file is truncated, or no image, or too large to be one.
+      AnnotationError: if the file is truncated, or no image, or larger than `MOST_PIXELS`.
     """
+    return _tried(source, lambda image: image.convert("RGB"))
+
+
+def photo_size(path: pathlib.Path) -> tuple[int, int]:
+    """Read the width and height of a photograph.
+
+    Raises:
+      AnnotationError: as for `open_photo`, but what follows them is not read.
+    """
+    return _tried(path, lambda image: image.size)
+
+
+def _tried(source: pathlib.Path | BinaryIO, function: Callable[[Image.Image], Result]) -> Result:
+    """Do something with an image; Pillow raises whatever a damaged file makes of its decoders."""
+    if isinstance(source, pathlib.Path) and not source.is_file():
+        raise AnnotationError("the image is no regular file")
     try:
-        with Image.open(source) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with Image.open(source, formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError
+            return function(image)
+    except Exception as error:
         raise AnnotationError("the image cannot be decoded (truncated or not an image)") from error
 
 
@@ -92,25 +120,32 @@ def find_first(root: pathlib.Path, *places: str) -> pathlib.Path | None:
     return next((root / place for place in places if (root / place).exists()), None)
 
 
+def official_bytes(path: pathlib.Path) -> bytes:
+    """Read an annotation file.
+
+    Raises:
+      DatasetError: if it cannot be read, or is not a regular file of a size that one has.
+    """
+    try:
+        return read_bytes(path, "annotation", "put the official file there")
+    except InputError as error:
+        raise DatasetError(str(error)) from error
+
+
 def read_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, line without surrounding blanks) of the lines that are not empty.
 
     Raises:
       DatasetError: if the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be read: {error}; put the official file there."
-        ) from error
+    text = official_bytes(path).decode("utf-8", "replace")
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             yield number, line.strip()
 
 
 def parse_numbers(fields: Sequence[str], *counts: int, whole: bool = False) -> np.ndarray:
-    """Parse finite (and `whole`) numbers, as float64 [n] where n is one of `counts`.
+    """Parse (`whole`) numbers up to `LARGEST_COORDINATE`, as float64 [n], n being one of `counts`.
 
     Raises:
       AnnotationError: if they are anything else.
@@ -123,4 +158,6 @@ def parse_numbers(fields: Sequence[str], *counts: int, whole: bool = False) -> n
         raise AnnotationError(f"not {counts[0]} numbers")
     if not np.isfinite(values).all():
         raise AnnotationError("not finite")
+    if (np.abs(values) > LARGEST_COORDINATE).any():
+        raise AnnotationError("far too large")
     return values

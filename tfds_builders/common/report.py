@@ -5,6 +5,9 @@ import json
 import pathlib
 import threading
 
+from lrjax.errors import InputError
+from lrjax.files import read_json
+
 REPORT_FILE = "report.json"
 
 
@@ -49,12 +52,22 @@ class Report:
 
     @classmethod
     def load(cls, folder: pathlib.Path) -> "Report":
-        """Read what `save` wrote."""
-        content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        """Read what `save` wrote.
+
+        Raises:
+          InputError: it cannot be read, or is something else.
+        """
+        path = folder / REPORT_FILE
+        remedy = "prepare the dataset again with --force"
+        content = read_json(path, remedy)
         report = cls()
-        report.counts = content["counts"]
-        report.skipped.update(
-            {reason: dict.fromkeys(names) for reason, names in content["skipped"].items()}
-        )
-        report.notes = content["notes"]
+        try:
+            for split, row in content["counts"].items():
+                for column, number in row.items():
+                    report.count(split, column, int(number))
+            for reason, names in content["skipped"].items():
+                report.skipped[reason] = dict.fromkeys(map(str, names))
+            report.notes = [str(note) for note in content["notes"]]
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{path} is no report; {remedy}.") from error
         return report

@@ -12,6 +12,7 @@ from ..common import (
     Report,
     decode,
     identity_features,
+    official_bytes,
 )
 from .recordio import RecordError, RecordFile, read_index
 
@@ -93,6 +94,8 @@ def scan_headers(
     if len(keys) and keys[0] == 0:
         first = file.read_header(int(offsets[0]))
         if first.vector and len(first.labels) == 2:
+            if not abs(first.labels[0]) < 2**31:
+                raise RecordError(file.path, int(offsets[0]), "does not count the pictures")
             stop = int(first.labels[0])
             if not 1 <= stop <= keys[-1] + 1:
                 report.note(
@@ -130,6 +133,6 @@ def _stated(root: pathlib.Path) -> str:
     path = root / "property"
     if not path.is_file():
         return "; the file property is not there to compare"
-    stated = path.read_text(encoding="ascii", errors="replace").strip()
+    stated = official_bytes(path).decode("ascii", "replace").strip()[:40]
     people = stated.partition(",")[0]
-    return f" (property: {int(people):,})" if people.isdigit() else f" (property: '{stated[:40]}')"
+    return f" (property: {int(people):,})" if people.isdigit() else f" (property: '{stated}')"

@@ -14,6 +14,8 @@ import warnings
 
 import numpy as np
 
+from ..common import official_bytes
+
 MAGIC = 0xCED7230A
 _FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
@@ -145,10 +147,11 @@ def read_index(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: if a line is not two whole numbers, or a key occurs twice; the message names the
         file.
-      OSError: if the file cannot be read.
+      DatasetError: if the file cannot be read.
     """
     try:
-        with path.open(encoding="ascii") as lines, warnings.catch_warnings():
+        lines = official_bytes(path).decode("ascii").splitlines()
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a file without lines, refused below
             table = np.loadtxt(lines, np.int64, ndmin=2)
     except ValueError as error:

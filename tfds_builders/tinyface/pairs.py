@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from ..common import DatasetError, Report, cell_text, load_mat, numbers
+from ..common import DatasetError, Report, cell_text, load_mat, numbers, official_bytes
 
 LAST_ID = 2_569
 
@@ -47,7 +47,7 @@ def read_pairs(path: pathlib.Path, file: PairsFile, report: Report) -> Pairs:
             f"{path}: {file.names_variable} has {len(names):,} rows and {file.ids_variable} "
             f"{len(ids):,}; it is not the official file."
         )
-    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(file.sha256):
+    if not hashlib.sha256(official_bytes(path)).hexdigest().startswith(file.sha256):
         report.note(
             f"{path.name} is not TinyFace's own: it has {len(names):,} rows (official: "
             f"{file.rows:,}) and its SHA-256 does not begin with {file.sha256}. Results on it are "

@@ -8,6 +8,7 @@ from lrjax.geometry.points import IBUG68, face_box
 
 from ..common import (
     AnnotationError,
+    DatasetError,
     Face,
     FaceBuilder,
     Photo,
@@ -16,6 +17,7 @@ from ..common import (
     find_first,
     find_image,
     list_images,
+    official_bytes,
     parse_numbers,
     tight_box,
 )
@@ -40,8 +42,8 @@ def read_points(path: pathlib.Path) -> np.ndarray:
       AnnotationError: if the file is not 68 points in braces.
     """
     try:
-        text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
+        text = official_bytes(path).decode("ascii")
+    except (DatasetError, UnicodeDecodeError) as error:
         raise AnnotationError("the .pts file cannot be read") from error
     head, opened, rest = text.partition("{")
     body, closed, _ = rest.partition("}")

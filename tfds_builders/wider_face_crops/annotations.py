@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lrjax.geometry.points import LARGEST_COORDINATE
+
 from ..common import DatasetError, Report, cell_text, load_mat, parse_numbers, read_lines
 from ..common.files import IMAGE_SUFFIXES
 
@@ -122,4 +124,6 @@ def _boxes(cell: object) -> np.ndarray:
         return np.zeros((0, 4))
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError("a box does not hold four numbers")
+    if not (np.abs(boxes) <= LARGEST_COORDINATE).all():
+        raise ValueError("a box is not finite, or too large")
     return np.zeros((0, 4)) if len(boxes) == 1 and not boxes.any() else boxes
