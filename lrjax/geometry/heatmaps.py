@@ -120,7 +120,8 @@ def _peaks(maps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     flat = maps.reshape(*maps.shape[:-2], -1)
     index = jnp.argmax(flat, -1)
     value = jnp.take_along_axis(flat, index[..., None], -1)[..., 0]
-    return index % maps.shape[-1], index // maps.shape[-1], value
+    row = jax.lax.div(index, jnp.asarray(maps.shape[-1], index.dtype))
+    return index - row * maps.shape[-1], row, value
 
 
 def _windows(maps: jax.Array, x: jax.Array, y: jax.Array, radius: int) -> jax.Array:
@@ -236,7 +237,8 @@ def _argmax(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _soft(maps: jax.Array) -> tuple[jax.Array, jax.Array]:
     height, width = maps.shape[-2:]
-    chance = jax.nn.softmax(maps, (-2, -1))
+    # Along one axis, as ONNX knows no softmax along two.
+    chance = jax.nn.softmax(maps.reshape(*maps.shape[:-2], -1)).reshape(maps.shape)
     x = (chance.sum(-2) * np.arange(width, dtype=np.float32)).sum(-1)
     y = (chance.sum(-1) * np.arange(height, dtype=np.float32)).sum(-1)
     return jnp.stack([x, y], -1), chance.max((-2, -1))

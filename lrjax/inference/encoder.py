@@ -100,12 +100,12 @@ class FaceEncoder:
     def template(self) -> Template:
         """How its faces are aligned: at the size of the refiner, if there is one."""
         template = TEMPLATES[self.weights.network.template]
-        return stretched(template, *self._files[0].network.size)
+        return stretched(template, *self.files[0].network.size)
 
     @property
     def identity(self) -> str:
         """What tells weights, and how they are used, from others."""
-        return key_of("encoder", _VERSION, *(file.identity for file in self._files))
+        return key_of("encoder", _VERSION, *(file.identity for file in self.files))
 
     def embed(self, images: np.ndarray, flip: Flip = "sum", batch: int = BATCH) -> np.ndarray:
         """Encode aligned faces uint8 [n, H, W, 3] as features float32 [n, D].
@@ -126,8 +126,7 @@ class FaceEncoder:
         mesh = Mesh(np.array(jax.local_devices()), ("data",))
         size = -(-batch // mesh.size) * mesh.size
         split, everywhere = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (["data"], []))
-        layers = tuple((file.network.module, file.network.size) for file in self._files)
-        variables = jax.device_put(tuple(file.variables for file in self._files), everywhere)
+        variables = jax.device_put(tuple(file.variables for file in self.files), everywhere)
 
         def encode(images: np.ndarray) -> np.ndarray:
             if images.dtype != np.uint8 or images.shape[3:] != (3,):
@@ -141,7 +140,7 @@ class FaceEncoder:
                 filled = np.zeros((size, *rows.shape[1:]), np.uint8)
                 filled[: len(rows)] = rows
                 placed = jax.device_put(filled, split)
-                running.append(_features(layers, flip, variables, placed))
+                running.append(encode_pixels(self.layers, flip, variables, placed))
             features = np.concatenate(jax.device_get(running))[: len(images)]
             if not np.isfinite(features).all():
                 bad = int(np.sum(~np.isfinite(features).all(-1)))
@@ -177,9 +176,14 @@ class FaceEncoder:
             )
 
     @property
-    def _files(self) -> list[Weights]:
+    def files(self) -> list[Weights]:
         """The networks that a face goes through, one after the other."""
         return [self.weights] if self.refiner is None else [self.refiner, self.weights]
+
+    @property
+    def layers(self) -> tuple[tuple[nn.Module, tuple[int, int]], ...]:
+        """Those networks, and the height and width of the images that each sees."""
+        return tuple((file.network.module, file.network.size) for file in self.files)
 
 
 def cached_embeddings(
@@ -241,7 +245,7 @@ def _portions(
 
 # Compiled once for all networks of one architecture: only the variables differ.
 @partial(jax.jit, static_argnums=(0, 1))
-def _features(
+def encode_pixels(
     layers: tuple[tuple[nn.Module, tuple[int, int]], ...],
     flip: str,
     variables: tuple[dict[str, Any], ...],

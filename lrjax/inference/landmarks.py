@@ -229,7 +229,7 @@ class LandmarkPredictor:
         for start, size in _batches(len(pixels)):
             part = pixels[start : start + size]
             filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
-            found = _forward(network.module, self.config, self.options.flip, variables, filled)
+            found = forward(network.module, self.config, self.options.flip, variables, filled)
             there, confidence = jax.device_get(found)
             if not (np.isfinite(there).all() and np.isfinite(confidence).all()):
                 raise InputError(
@@ -320,7 +320,7 @@ def _batches(count: int) -> Iterator[tuple[int, int]]:
 
 # Compiled once for all networks of one architecture: only the variables differ.
 @partial(jax.jit, static_argnums=range(3))
-def _forward(
+def forward(
     module: nn.Module,
     config: LandmarkConfig,
     flip: bool,
@@ -331,9 +331,10 @@ def _forward(
     scheme = SCHEMES[config.points]
     size = pixels.shape[1]
     images = to_unit(pixels.astype(jnp.float32))
-    count = len(images)
     if flip:
-        images = jnp.concatenate([images, images[:, :, ::-1]])
+        # Stacked, not concatenated: halves of a batch of a size not yet known cannot be told apart.
+        both = jnp.stack([images, images[:, :, ::-1]])
+        images = both.reshape(-1, *images.shape[1:])
     maps = module.apply(variables, images, train=False)
     points, sure = heatmaps.decode(maps, scheme.count, config.decoder)
     if config.decoder == "soft":
@@ -343,5 +344,6 @@ def _forward(
     if not flip:
         return points, sure
     order = jnp.asarray(scheme.flip)
-    back = points[count:, order] * jnp.asarray([-1.0, 1.0]) + jnp.asarray([size - 1.0, 0.0])
-    return (points[:count] + back) / 2, (sure[:count] + sure[count:, order]) / 2
+    points, sure = points.reshape(2, -1, scheme.count, 2), sure.reshape(2, -1, scheme.count)
+    back = points[1][:, order] * jnp.asarray([-1.0, 1.0]) + jnp.asarray([size - 1.0, 0.0])
+    return (points[0] + back) / 2, (sure[0] + sure[1][:, order]) / 2

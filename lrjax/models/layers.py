@@ -76,9 +76,11 @@ def pool_floor(x: jax.Array) -> jax.Array:
 
 def pool_ceil(x: jax.Array) -> jax.Array:
     """Take the maximum of 2×2 pixels, as Caffe: an odd last row or column is its own window."""
-    _, height, width, _ = x.shape
-    # Repeating the edge does not change a maximum.
-    return pool(jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge"), "max")
+    for axis in (1, 2):
+        if x.shape[axis] % 2:  # repeating the edge does not change a maximum
+            edge = jax.lax.slice_in_dim(x, x.shape[axis] - 1, x.shape[axis], axis=axis)
+            x = jnp.concatenate([x, edge], axis)
+    return pool(x, "max")
 
 
 def scaled(channels: int, width: float) -> int:

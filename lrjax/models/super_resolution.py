@@ -49,8 +49,12 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
 
 def enlarged(images: jax.Array, height: int, width: int) -> jax.Array:
     """Enlarge images [B, h, w, C] to [B, height, width, C] by bicubic interpolation."""
-    shape = (len(images), height, width, images.shape[3])
-    return jax.image.resize(images, shape, "bicubic")
+    batch, low, narrow, channels = images.shape
+    if (low, narrow) == (height, width):
+        return images
+    # As `jax.image.resize` does it, which cannot be exported to ONNX for a batch of any size.
+    shape, factors = (batch, height, width, channels), jnp.array([height / low, width / narrow])
+    return jax.image.scale_and_translate(images, shape, (1, 2), factors, jnp.zeros(2), "bicubic")
 
 
 class SRResNet(nn.Module):

@@ -4,15 +4,23 @@ from pathlib import Path
 
 import chex
 import jax
+import jax.export
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from safetensors.numpy import load_file
 
 from lrjax.cli.export import export
 from lrjax.errors import InputError
+from lrjax.files import read_json
+from lrjax.inference import export as programs
 from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.models import weights
+from lrjax.models.encoders import EncoderConfig
+from lrjax.models.registry import build
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
 def exported(*arguments: object) -> str:
@@ -45,12 +53,68 @@ def test_half_the_size_and_the_same_points(tiny_weights: Path, tmp_path: Path) -
     assert 0 < np.abs(points[0] - points[1]).max() < 0.01
 
 
+def test_a_program_is_checked_and_described(tiny_weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "g2.stablehlo"
+    output = exported(tiny_weights, "--out", out)
+    assert "checked on 8 faces; largest difference: points" in output
+    about = read_json(tmp_path / "g2.stablehlo.json", "")
+    assert about["input"]["crop"].startswith("the square of side 1.25 * sqrt(w * h)")
+    assert max(about["check"]["largest_difference"].values()) < 1e-4
+    assert about["check"]["drawn"]
+    program = jax.export.deserialize(bytearray(out.read_bytes()))
+    assert set(program.platforms) == {"cpu", "cuda", "tpu"}
+    face = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    points, _ = program.call(face)
+    expected, _ = LandmarkPredictor.load(tiny_weights).predict_crops(face)
+    np.testing.assert_allclose(points, expected, atol=1e-3)
+
+
+def test_it_is_checked_on_given_pictures(tiny_weights: Path, tmp_path: Path) -> None:
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for number in range(3):
+        Image.new("RGB", (40, 30 + number), (80 * number, 90, 10)).save(faces / f"{number}.png")
+    output = exported(tiny_weights, "--out", tmp_path / "g2.stablehlo", "--images", faces)
+    assert "checked on 3 faces" in output
+    assert not read_json(tmp_path / "g2.stablehlo.json", "")["check"]["drawn"]
+
+
+def test_what_differs_is_not_written(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(program: programs.Program) -> tuple[bytes, programs.Run]:
+        exact = jax.jit(program.function)
+        return b"", lambda faces: [np.asarray(part) + 0.01 for part in exact(faces)]
+
+    monkeypatch.setitem(programs.WRITERS, ".stablehlo", wrong)
+    out = tmp_path / "g2.stablehlo"
+    done = CliRunner().invoke(export, [str(tiny_weights), "--out", str(out)])
+    assert "differs from the original on 8 faces" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_run_holds_is_found(tmp_path: Path) -> None:
+    config = EncoderConfig("deepid2", width=0.25)
+    network = build(config)
+    variables = network.init(jax.random.key(0))
+    weights.save(tmp_path / "last" / "encoder.safetensors", config, variables, {"step": 3})
+    out = tmp_path / "encoder.safetensors"
+    assert "step 3 of" in exported(tmp_path, "--out", out)
+    chex.assert_trees_all_equal(weights.read(out)[0], jax.device_get(variables))
+    weights.save(
+        tmp_path / "last" / "encoder.safetensors", config, variables, {"behind": "upsampler"}
+    )
+    done = CliRunner().invoke(export, [str(tmp_path), "--out", str(out)])
+    assert "one file holds one network" in str(done.exception)
+
+
 def test_what_cannot_be_exported(tiny_weights: Path, tmp_path: Path) -> None:
-    for source, out, message in (
-        (tiny_weights, tmp_path / "g2.bin", "must be named .safetensors"),
-        (tmp_path, tmp_path / "g2.safetensors", "holds no trained g2"),
+    for source, out, more, message in (
+        (tiny_weights, tmp_path / "g2.bin", [], "must be named .safetensors, .stablehlo, .onnx"),
+        (tmp_path, tmp_path / "g2.safetensors", [], "holds no trained g2"),
+        (tiny_weights, tmp_path / "g2.stablehlo", ["--half"], "--half is for a .safetensors"),
     ):
-        done = CliRunner().invoke(export, [str(source), "--out", str(out)])
+        done = CliRunner().invoke(export, [str(source), "--out", str(out), *more])
         assert isinstance(done.exception, InputError)
         with pytest.raises(InputError, match=message):
             raise done.exception

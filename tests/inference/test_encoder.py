@@ -76,10 +76,10 @@ def test_faces_and_their_mirror_images(
 
 
 def test_one_program_for_all_batches(columns: FaceEncoder, faces: np.ndarray) -> None:
-    encoder._features.clear_cache()
+    encoder.encode_pixels.clear_cache()
     for count in (1, 4, 7, 11):
         columns.embed(faces[:count], "sum", 4)
-    assert encoder._features._cache_size() == 1
+    assert encoder.encode_pixels._cache_size() == 1
 
 
 def test_parts_come_back_in_order(columns: FaceEncoder, faces: np.ndarray) -> None:

@@ -253,9 +253,9 @@ def test_options_are_checked(options, message) -> None:
 def test_two_sizes_of_batch_are_compiled(find_dots) -> None:
     """One compilation for a single view, one for many and one for few, however many there are."""
     predictor = find_dots()
-    landmarks._forward.clear_cache()
+    landmarks.forward.clear_cache()
     for count in (1, 2, 7, 9, 32, 33, 64, 71, 1):
         predictor.predict_crops(np.zeros((count, 32, 32, 3), np.uint8))
-    assert landmarks._forward._cache_size() == 3
+    assert landmarks.forward._cache_size() == 3
     assert predictor.predict_crops(np.zeros((71, 32, 32, 3), np.uint8))[0].shape == (71, 5, 2)
     assert jnp.isfinite(predictor.predict_crops(np.zeros((2, 32, 32, 3), np.uint8))[0]).all()
