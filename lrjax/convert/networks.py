@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +18,9 @@ from flax import traverse_util
 
 from lrjax.convert.torch_pickles import shortened
 from lrjax.errors import InputError
-from lrjax.models import inception_resnet, lightcnn, mobilefacenet, vgg
+from lrjax.models import inception_resnet, iresnet, lightcnn, mobilefacenet, vgg
+from lrjax.models.encoders import IResNetConfig
+from lrjax.models.iresnet import Colours
 from lrjax.models.mtcnn import NAMES, MTCNNConfig
 from lrjax.models.registry import Network, NetworkConfig, build
 from lrjax.models.upsamplers import VDSRConfig
@@ -103,6 +106,43 @@ def _mobilefacenet_layers() -> Iterator[tuple[str, str]]:
     yield "norm", "bn"
 
 
+# Of a unit, ours → AdaFace's and InsightFace's; and of what its input passes.
+_UNIT = {
+    "norm": ("res_layer.0", "bn1"),
+    "first": ("res_layer.1", "conv1"),
+    "first_norm": ("res_layer.2", "bn2"),
+    "prelu": ("res_layer.3", "prelu"),
+    "second": ("res_layer.4", "conv2"),
+    "second_norm": ("res_layer.5", "bn3"),
+}
+_PROJECTION = {
+    "project": ("shortcut_layer.0", "downsample.0"),
+    "project_norm": ("shortcut_layer.1", "downsample.1"),
+}
+
+
+def _ir_layers(name: str) -> Iterator[tuple[str, str]]:
+    """As AdaFace and CVLface name them."""
+    for place, part in enumerate(("stem", "stem_norm", "stem_prelu")):
+        yield part, f"input_layer.{place}"
+    for place, unit in enumerate(iresnet.units(name)):
+        for part, (theirs, _) in (_UNIT | (_PROJECTION if unit.projects else {})).items():
+            yield f"unit{place}_{part}", f"body.{place}.{theirs}"
+    for part, index in (("last_norm", 0), ("feature", 3), ("feature_norm", 4)):
+        yield part, f"output_layer.{index}"
+
+
+def _iresnet_layers(name: str) -> Iterator[tuple[str, str]]:
+    """As InsightFace names them."""
+    yield from (("stem", "conv1"), ("stem_norm", "bn1"), ("stem_prelu", "prelu"))
+    stage, index = 0, 0
+    for place, unit in enumerate(iresnet.units(name)):
+        stage, index = (stage + 1, 0) if unit.halves else (stage, index + 1)
+        for part, (_, theirs) in (_UNIT | (_PROJECTION if unit.projects else {})).items():
+            yield f"unit{place}_{part}", f"layer{stage}.{index}.{theirs}"
+    yield from (("last_norm", "bn2"), ("feature", "fc"), ("feature_norm", "features"))
+
+
 def _vdsr_layers() -> Iterator[tuple[str, str]]:
     yield "conv_0", "input"
     for layer in range(1, VDSRConfig.layers - 1):
@@ -133,6 +173,8 @@ class Conversion:
       layers: pairs of our layer's path and the start of their names.
       classifier: the start of the names that belong to its classifier, which is left out.
       members: of networks that a wheel carries: our name of each -> its file in the wheel.
+      roots: what may stand before all names -> the order in which a network from there sees
+        colours; None: what lies beside the file says it. Empty: nothing stands there.
       flattened: their name of a matrix that follows a flattening, and the sides of what was
         flattened: [channels, height, width] there, [height, width, channels] here.
     """
@@ -140,11 +182,29 @@ class Conversion:
     layers: Callable[[], Iterator[tuple[str, str]]]
     classifier: tuple[str, ...] = ()
     flattened: tuple[str, int, int] | None = None
+    roots: Mapping[str, Colours | None] = dataclasses.field(default_factory=dict)
     members: Mapping[str, str] | None = None
 
 
 _LIGHTCNN29 = Conversion(partial(_lightcnn_layers, 1), ("fc2",), ("fc.filter.weight", 8, 8))
 _LIGHTCNN29V2 = Conversion(partial(_lightcnn_layers, 2), ("fc2",), ("fc.weight", 8, 8))
+
+
+# CVLface wraps both, and trains with colours in either order.
+_CVLFACE: dict[str, Colours | None] = {"net.": None, "model.net.": None}
+_IRESNETS = {
+    name: Conversion(
+        partial(_iresnet_layers, name), flattened=("fc.weight", 7, 7), roots={"": "RGB"} | _CVLFACE
+    )
+    if name.startswith("iresnet")
+    else Conversion(
+        partial(_ir_layers, name),
+        ("head.",),
+        ("output_layer.3.weight", 7, 7),
+        {"": "BGR", "model.": "BGR"} | _CVLFACE,
+    )
+    for name in iresnet.LAYOUTS
+}
 
 CONVERSIONS: Mapping[str, Conversion] = MappingProxyType(
     {
@@ -154,6 +214,7 @@ CONVERSIONS: Mapping[str, Conversion] = MappingProxyType(
         "lightcnn29v2_32": _LIGHTCNN29V2,
         "inception_resnet_v1": Conversion(_inception_layers, ("logits.",)),
         "mobilefacenet": Conversion(_mobilefacenet_layers),
+        **_IRESNETS,
         "mtcnn": Conversion(
             _mtcnn_layers,
             members={name: f"facenet_pytorch/data/{name}.pt" for name in NAMES},
@@ -174,7 +235,11 @@ class Converted:
 
 
 def convert_state(
-    name: str, state: State, source: str, config: NetworkConfig | None = None
+    name: str,
+    state: State,
+    source: str,
+    config: NetworkConfig | None = None,
+    colours: Colours | None = None,
 ) -> Converted:
     """Give our network `name` the values of a state dict.
 
@@ -183,11 +248,18 @@ def convert_state(
       state: arrays by name; see `lrjax.convert.torch_files.read_state`.
       source: what the state dict is called in errors, such as its file.
       config: of the network, if it is not the published one but a narrower one, say.
+      colours: the order in which the network sees them, where that is not known of its kind.
 
     Raises:
-      InputError: tensors are missing, left over, of other shapes, or not finite.
+      InputError: the order of colours is wanted and not known, or not wanted; or tensors are
+        missing, left over, of other shapes, or not finite.
     """
     conversion = CONVERSIONS[name]
+    state, known = _rooted(conversion, state)
+    if conversion.roots and config is None:
+        config = _coloured(name, colours or known, source)
+    elif colours is not None:
+        raise InputError(f"Colours are for {', '.join(_IRESNETS)}; leave --colours out.")
     network = build(config or _published(name, state))
     wanted = traverse_util.flatten_dict(network.shapes(), sep="/")
     layers = dict(conversion.layers())
@@ -215,6 +287,23 @@ def convert_state(
         ours = values.transpose(2, 3, 1, 0) if values.ndim == 4 else values.T
         flat[path] = ours.reshape(shape).astype(np.float32)
     return Converted(network, traverse_util.unflatten_dict(flat, sep="/"), dropped)
+
+
+def _rooted(conversion: Conversion, state: State) -> tuple[State, Colours | None]:
+    """The state dict without what stands before all names, and the colours that this tells."""
+    for root, colours in conversion.roots.items():
+        if all(f"{root}{theirs}.weight" in state for _, theirs in islice(conversion.layers(), 2)):
+            return {key.removeprefix(root): value for key, value in state.items()}, colours
+    return state, "RGB"  # of another network, which will be said
+
+
+def _coloured(name: str, colours: Colours | None, source: str) -> NetworkConfig:
+    if colours is None:
+        raise InputError(
+            f"The weights {source} do not say in which order their network sees colours; say it "
+            "with --colours, as color_space in the config.json or .yaml beside them says it."
+        )
+    return IResNetConfig(name, colours=colours)
 
 
 def _published(name: str, state: State) -> NetworkConfig:

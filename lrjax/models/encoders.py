@@ -13,9 +13,10 @@ from lrjax.models.centreface import CentreFace, SphereFace
 from lrjax.models.classifier import Classifier
 from lrjax.models.deepid2 import DeepID2
 from lrjax.models.inception_resnet import InceptionResNetV1
+from lrjax.models.iresnet import LAYOUTS, Colours, IResNet
 from lrjax.models.lightcnn import LightCNN
 from lrjax.models.mobilefacenet import MobileFaceNet
-from lrjax.models.registry import Network, NetworkConfig, critic, register
+from lrjax.models.registry import Network, NetworkConfig, critic, make_module, register
 from lrjax.models.rpcn import RPCN
 from lrjax.models.vgg import VGGFace
 
@@ -70,6 +71,26 @@ ENCODERS = {
 }
 for _name, _build in ENCODERS.items():
     register(_name, EncoderConfig, _build)
+
+
+@dataclasses.dataclass(frozen=True)
+class IResNetConfig(EncoderConfig):
+    """The encoder of ArcFace, AdaFace and CVLface, and how it wants its pixels."""
+
+    name: str = "ir50"
+    colours: Colours = "RGB"
+    mean: float = 0.5  # taken off pixels in [0, 1], ...
+    deviation: float = 0.5  # ... which are then divided by this
+
+
+def _iresnet(config: IResNetConfig, axis_name: str | None) -> Network:
+    more = {} if config.dropout is not None else {"dropout": IResNet.dropout}
+    module = make_module(IResNet, config, axis_name, layout=config.name, **more)
+    return Network(config, "encoder", module, ((112, 112, 3),), "arcface112", IResNet.embedding)
+
+
+for _name in LAYOUTS:
+    register(_name, IResNetConfig, _iresnet)
 
 
 @dataclasses.dataclass(frozen=True)

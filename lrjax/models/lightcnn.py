@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lrjax.models.layers import Dtype, pool, scaled
+from lrjax.models.layers import Dtype, pool, pool_ceil, scaled
 
 # Rec. 601, with which the released networks' images were made grey.
 LUMA = (0.299, 0.587, 0.114)
@@ -118,8 +118,6 @@ class LightCNN(nn.Module):
     def _halved(self, x: jax.Array) -> jax.Array:
         _, height, width, _ = x.shape
         if self.version == 1:
-            # Repeating the edge does not change a maximum.
-            x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            return pool(x, "max")
+            return pool_ceil(x)
         x = x[:, : height - height % 2, : width - width % 2]
         return pool(x, "max") + pool(x, "average")

@@ -16,7 +16,8 @@ import pytest
 from lrjax.convert.networks import CONVERSIONS, convert_state
 from lrjax.convert.torch_files import read_state
 from lrjax.errors import InputError
-from lrjax.models.encoders import ENCODERS, EncoderConfig
+from lrjax.models.encoders import ENCODERS, EncoderConfig, IResNetConfig
+from lrjax.models.iresnet import LAYOUTS
 from lrjax.models.mobilefacenet import DEVIATION, MEAN
 from lrjax.models.refiners import VDSR
 from lrjax.models.registry import build
@@ -185,8 +186,59 @@ def test_mobilefacenet_against_torch() -> None:
     against_torch("mobilefacenet", reference, config, 112)
 
 
+COUNTS = {18: (2, 2, 2, 2), 50: (3, 4, 14, 3), 101: (3, 13, 30, 3)}
+
+
+@pytest.mark.parametrize("name", ["ir18", "iresnet18"])
+def test_iresnet_against_torch(name: str) -> None:
+    pytest.importorskip("torch")
+    import published
+
+    kind, colours = (published.IR, "BGR") if name == "ir18" else (published.IResNet, "RGB")
+    config = IResNetConfig(name, width=WIDTH, colours=colours)
+    against_torch(name, published.settled(kind(COUNTS[18], WIDTH), 5), config, 112)
+
+
+def test_colours_are_those_of_the_kind_of_file() -> None:
+    """What stands before the names tells AdaFace's files from CVLface's."""
+    torch = pytest.importorskip("torch")
+    import published
+
+    with torch.device("meta"):
+        references = {"ir18": published.IR(COUNTS[18], 1.0)}
+        references["iresnet18"] = published.IResNet(COUNTS[18], 1.0)
+    states = {
+        name: {
+            key: np.broadcast_to(np.float32(1), tuple(value.shape))
+            for key, value in reference.state_dict().items()
+        }
+        for name, reference in references.items()
+    }
+
+    def colours(name: str, root: str, said: Any = None) -> str:
+        state = {f"{root}{key}": value for key, value in states[name].items()}
+        if root == "model.":
+            state["head.kernel"] = np.ones((512, 3), np.float32)
+        return convert_state(name, state, "w.ckpt", colours=said).network.config.colours
+
+    assert colours("ir18", "") == colours("ir18", "model.") == "BGR"
+    assert colours("iresnet18", "") == "RGB"
+    assert colours("ir18", "model.", "RGB") == colours("ir18", "net.", "RGB") == "RGB"
+    assert colours("ir18", "model.net.", "BGR") == "BGR"
+    with pytest.raises(InputError, match=r"w.ckpt do not say .* --colours, as color_space"):
+        colours("ir18", "net.")
+    with pytest.raises(InputError, match=r"not those of ir18: the file lacks"):
+        convert_state("ir18", states["iresnet18"], "w.ckpt")
+    with pytest.raises(InputError, match="leave --colours out"):
+        convert_state("vdsr", vdsr_state(1, False), "w.pt", colours="BGR")
+
+
 @pytest.mark.parametrize(
-    "name", ["lightcnn29", "lightcnn29v2", "inception_resnet_v1", "mobilefacenet"]
+    "name",
+    [
+        *("lightcnn29", "lightcnn29v2", "inception_resnet_v1", "mobilefacenet"),
+        *("ir50", "ir101", "iresnet50", "iresnet100"),
+    ],
 )
 def test_published_shapes_are_ours(name: str) -> None:
     """At full width every tensor of the PyTorch module has a place, but the classifier's."""
@@ -199,6 +251,10 @@ def test_published_shapes_are_ours(name: str) -> None:
             "lightcnn29v2": partial(published.LightCNN, 2, 1.0, True),
             "inception_resnet_v1": partial(published.InceptionResnetV1, 1.0),
             "mobilefacenet": partial(published.MobileFaceNet, 1.0),
+            "ir50": partial(published.IR, COUNTS[50], 1.0),
+            "ir101": partial(published.IR, COUNTS[101], 1.0),
+            "iresnet50": partial(published.IResNet, COUNTS[50], 1.0),
+            "iresnet100": partial(published.IResNet, COUNTS[101], 1.0),
         }[name]()
     shapes = {key: tuple(value.shape) for key, value in reference.state_dict().items()}
     state = {key: np.broadcast_to(np.float32(1), shape) for key, shape in shapes.items()}
@@ -267,7 +323,7 @@ def test_shapes_and_values_are_checked() -> None:
 def test_what_can_be_converted_is_what_has_published_weights_for_pytorch() -> None:
     # Those of CSRI's generic face encoders were published for Caffe and MatConvNet.
     csri = {name for name in ENCODERS if name.startswith(("centre", "sphere", "vgg", "deep"))}
-    assert set(CONVERSIONS) == {*ENCODERS, "mtcnn", "vdsr", "vgg19"} - csri - {"rpcn"}
+    assert set(CONVERSIONS) == {*ENCODERS, *LAYOUTS, "mtcnn", "vdsr", "vgg19"} - csri - {"rpcn"}
 
 
 # The files that others published.

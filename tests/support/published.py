@@ -293,6 +293,109 @@ class MobileFaceNet(nn.Module):
         return ((images + 1) / 2 - mean) / deviation
 
 
+def main_path(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    """Of a unit of IResNet: norm, convolution, norm, PReLU, convolution, norm."""
+    return [
+        nn.BatchNorm2d(inputs),
+        nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.PReLU(outputs),
+        nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
+
+
+def projection(inputs: int, outputs: int, stride: int) -> nn.Module:
+    convolution = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+
+class IRUnit(nn.Module):
+    """AdaFace's: an input of as many channels is taken as it is, or thinned out."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        same = inputs == outputs
+        thin = nn.MaxPool2d(1, stride)
+        self.shortcut_layer = thin if same else projection(inputs, outputs, stride)
+        self.res_layer = nn.Sequential(*main_path(inputs, outputs, stride))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.res_layer(x) + self.shortcut_layer(x)
+
+
+class IR(nn.Module):
+    """AdaFace's and CVLface's IR-18, -50 and -101: BGR images [B, 3, 112, 112] in [-1, 1]."""
+
+    def __init__(self, counts: tuple[int, ...], width: float, classes: int = 0) -> None:
+        super().__init__()
+        n = scaled(64, width)
+        convolution = nn.Conv2d(3, n, 3, 1, 1, bias=False)
+        self.input_layer = nn.Sequential(convolution, nn.BatchNorm2d(n), nn.PReLU(n))
+        body = []
+        for channels, count in zip((64, 128, 256, 512), counts, strict=True):
+            for place in range(count):
+                body.append(IRUnit(n, scaled(channels, width), 1 if place else 2))
+                n = scaled(channels, width)
+        self.body = nn.Sequential(*body)
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(n),
+            nn.Dropout(0.4),
+            nn.Flatten(),
+            nn.Linear(n * 49, 512),
+            nn.BatchNorm1d(512, affine=False),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.output_layer(self.body(self.input_layer(x)))
+
+    def seen(self, images: torch.Tensor) -> torch.Tensor:
+        """RGB in [-1, 1] as this network wants it."""
+        return images[:, [2, 1, 0]]
+
+
+class IUnit(nn.Module):
+    """InsightFace's: the input of what halves passes a convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        names = ("bn1", "conv1", "bn2", "prelu", "conv2", "bn3")
+        for name, layer in zip(names, main_path(inputs, outputs, stride), strict=True):
+            setattr(self, name, layer)
+        self.downsample = projection(inputs, outputs, stride) if stride > 1 else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.prelu(self.bn2(self.conv1(self.bn1(x))))
+        return self.bn3(self.conv2(y)) + (x if self.downsample is None else self.downsample(x))
+
+
+class IResNet(nn.Module):
+    """InsightFace's iresnet18, -50 and -100: RGB images [B, 3, 112, 112] in [-1, 1]."""
+
+    def __init__(self, counts: tuple[int, ...], width: float) -> None:
+        super().__init__()
+        n = scaled(64, width)
+        self.conv1 = nn.Conv2d(3, n, 3, 1, 1, bias=False)
+        self.bn1, self.prelu = nn.BatchNorm2d(n), nn.PReLU(n)
+        for stage, (channels, count) in enumerate(zip((64, 128, 256, 512), counts, strict=True), 1):
+            m = scaled(channels, width)
+            parts = [IUnit(m if place else n, m, 1 if place else 2) for place in range(count)]
+            setattr(self, f"layer{stage}", nn.Sequential(*parts))
+            n = m
+        self.bn2 = nn.BatchNorm2d(n)
+        self.fc = nn.Linear(n * 49, 512)
+        self.features = nn.BatchNorm1d(512)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.prelu(self.bn1(self.conv1(x)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.features(self.fc(self.bn2(x).flatten(1)))
+
+    def seen(self, images: torch.Tensor) -> torch.Tensor:
+        """RGB in [-1, 1] as this network wants it."""
+        return images
+
+
 class VDSR(nn.Module):
     """Enlarged images [B, C, H, W] in [0, 1]."""
 
