@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -60,8 +60,10 @@ def read_bytes(path: str | Path, what: str, remedy: str, most: int = LARGEST_TEX
     raise InputError(f"The {what} {path} cannot be read ({problem}); {remedy}.")
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`, making its folder; readers see the old file or the new one.
+def write_atomically(path: str | Path, data: bytes | Iterable[bytes]) -> None:
+    """Write `data`, or its parts as they come, to `path`, making its folder.
+
+    Readers see the old file or the new one.
 
     The bytes go to a hidden neighbour first and reach the disk before the rename, so that neither
     a crash of the program nor of the machine leaves half a file under the real name.
@@ -79,7 +81,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)

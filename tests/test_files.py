@@ -1,7 +1,7 @@
 """Atomic writing."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -17,6 +17,21 @@ def test_writes_and_replaces(tmp_path: Path) -> None:
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert os.listdir(path.parent) == ["b.txt"]
+
+
+def test_parts_are_one_file_or_none(tmp_path: Path) -> None:
+    def parts(whole: bool) -> Iterator[bytes]:
+        yield b"one, "
+        if not whole:
+            raise InputError("no more")
+        yield b"two"
+
+    path = tmp_path / "b.txt"
+    write_atomically(path, parts(True))
+    with pytest.raises(InputError, match="no more"):
+        write_atomically(path, parts(False))
+    assert path.read_bytes() == b"one, two"
+    assert os.listdir(tmp_path) == ["b.txt"]
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
@@ -108,9 +109,10 @@ def detected_rows(names: Sequence[str], root: Path) -> list[Row]:
 
 def rows_of(part: FileDetection) -> list[Row]:
     """Make the rows of an image that a detector has looked at."""
-    if part.detection is None:
+    if part.detection is None or part.photo is None:
         return [Row((part.file, "", "", "", ""), problem=part.problem)]
-    return face_rows(part.file, part.detection.boxes)
+    rows = face_rows(part.file, part.detection.boxes)
+    return [dataclasses.replace(row, size=part.photo.size) for row in rows]
 
 
 def table_target(out: str) -> Path | None:
@@ -124,7 +126,7 @@ def table_target(out: str) -> Path | None:
 
 
 def write_table(text: str, target: Path | None) -> None:
-    """Write CSV text to a file, or to the terminal."""
+    """Write the text of a table to a file, or to the terminal."""
     if target is None:
         put(text, end="")
     else:
@@ -141,13 +143,27 @@ def note_large(files: Sequence[str], total: int) -> None:
         )
 
 
-def note_doubtful(files: Sequence[str], total: int) -> None:
-    """Say which pictures have faces that may be none."""
-    if files:
-        say(
-            f"{len(files)} of {total} faces have a confidence below {DOUBTFUL:g} and may be none, "
-            f"the first one in {files[0]}."
+def note_done(faces: int, files: int, began: float, doubtful: Sequence[str] = ()) -> None:
+    """Say how many faces there were, and which pictures have faces that may be none.
+
+    Args:
+      faces, files: how many.
+      began: `time.monotonic()` at the start.
+      doubtful: the file of each face whose confidence is low.
+    """
+    seconds = time.monotonic() - began
+    text = f"{faces:,} {_plural(faces, 'face')} in {files:,} {_plural(files, 'file')}, "
+    text += f"{seconds:.1f} s"
+    if doubtful:
+        text += (
+            f"; {len(doubtful)} of {faces} faces have a confidence below {DOUBTFUL:g} and may be "
+            f"none, the first one in {doubtful[0]}"
         )
+    say(f"{text}.")
+
+
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else f"{noun}s"
 
 
 def output_file(folder: Path, name: str, taken: set[Path]) -> Path:

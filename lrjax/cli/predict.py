@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,7 @@ from lrjax.cli.faces import (
     asked_rows,
     images_root,
     named_problems,
-    note_doubtful,
+    note_done,
     note_large,
     output_file,
     report_problems,
@@ -24,6 +26,7 @@ from lrjax.cli.options import FOLDER, Click, Flag, Which, choice, command
 from lrjax.geometry.points import SCHEMES
 from lrjax.inference.crops import is_most
 from lrjax.inference.files import FilePrediction, predict_files
+from lrjax.inference.formats import faces_text
 from lrjax.inference.landmarks import (
     DOUBTFUL,
     FIVE_OF_68,
@@ -31,7 +34,6 @@ from lrjax.inference.landmarks import (
     PredictConfig,
     Prediction,
 )
-from lrjax.inference.tables import table_text
 from lrjax.report.draw import photo_overlay
 
 
@@ -41,7 +43,7 @@ from lrjax.report.draw import photo_overlay
     crops="Each image is one face crop.",
     points="All points of the network, or five: eyes, nose tip, mouth corners, as people place "
     "them if the network has learned that; five_of_ibug68 are read off its 68.",
-    out="CSV file to write; - for the terminal.",
+    out="File to write: .csv, .json or .coco.json; - for CSV on the terminal.",
     weights="Weights file or run folder, or the network that comes along, of iBUG's 68 points and "
     "of five as people place them.",
     draw="Write one picture per image there, enlarged, with boxes and points.",
@@ -59,7 +61,7 @@ def predict(
     draw: Annotated[Path, FOLDER] | None = None,
     options: PredictConfig,
 ) -> None:
-    """Find the landmarks of faces and write them as CSV.
+    """Find the landmarks of faces and write them as CSV, JSON or COCO keypoints.
 
     The result has the rows of --boxes in their order: file,x,y,w,h as they were, then
     x0,y0,x1,y1,... in pixels of the image (the centre of the first pixel is 0,0) and a confidence
@@ -68,10 +70,14 @@ def predict(
 
     Without --boxes the rows are the faces found in each image, to a tenth of a pixel.
 
+    A file .json has the same rows with the points by their names, and what is wrong with a row; a
+    file .coco.json has the faces as COCO's keypoint annotations.
+
     A row that cannot be used, or an image without a face, keeps its place, with empty cells,
     and is named at the end, as is a picture that cannot be written; the exit status is then 1.
     How many faces have a confidence so low that they may be none is said on standard error.
     """
+    began = time.monotonic()
     target = table_target(out)
     root = images_root(images)
     predictor = LandmarkPredictor.load(weights, options, which)
@@ -79,6 +85,7 @@ def predict(
     rows = asked_rows(images, boxes, crops, allow_outside)
     found: dict[int, tuple[Prediction, int]] = {}
     problems: dict[int, str] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     pictures: list[str | None] = []
     taken: set[Path] = set()
     large: list[str] = []
@@ -91,12 +98,17 @@ def predict(
                 seen = [is_most(box, part.photo.size) for box in part.prediction.boxes]
                 large += [part.file] * sum(seen)
         problems |= part.problems
+        if part.photo is not None:
+            sizes[part.file] = part.photo.size
         if draw is not None and part.photo is not None:
             pictures.append(_draw(output_file(draw, f"{part.file}.png", taken), part))
-    text = table_text(rows, [found.get(i) for i in range(len(rows))], scheme)
-    write_table(text, target)
+    rows = [
+        dataclasses.replace(row, problem=problems.get(i), size=sizes.get(row.file, row.size))
+        for i, row in enumerate(rows)
+    ]
+    write_table(faces_text(target, rows, [found.get(i) for i in range(len(rows))], scheme), target)
     note_large(large, len(rows))
-    note_doubtful(doubtful, len(found))
+    note_done(len(found), len({row.file for row in rows}), began, doubtful)
     missing = [picture for picture in pictures if picture is not None]
     report_problems(
         (named_problems(rows, problems, boxes), len(rows), "rows have no points"),

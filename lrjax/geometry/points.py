@@ -6,6 +6,7 @@ this module imports no JAX, so that the dataset builders can use it.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -22,11 +23,19 @@ Mask = TypeVar("Mask", bound=Any)
 
 @dataclass(frozen=True)
 class Scheme:
-    """Names an ordered set of landmarks; `flip[i]` is the index of the mirror image of point i."""
+    """Names an ordered set of landmarks.
+
+    Attributes:
+      name: of the set.
+      names: of the points.
+      flip: `flip[i]` is the index of the mirror image of point i.
+      lines: pairs of points between which a line makes the face readable.
+    """
 
     name: str
     names: tuple[str, ...]
     flip: tuple[int, ...]
+    lines: tuple[tuple[int, int], ...]
 
     @property
     def count(self) -> int:
@@ -38,6 +47,11 @@ def _mirror(count: int, *pairs: tuple[int, int]) -> tuple[int, ...]:
     for i, j in pairs:
         flip[i], flip[j] = j, i
     return tuple(flip)
+
+
+def _chain(first: int, last: int, closed: bool = False) -> tuple[tuple[int, int], ...]:
+    ring = ((last, first),) if closed else ()
+    return (*pairwise(range(first, last + 1)), *ring)
 
 
 def _numbered(prefix: str, count: int) -> tuple[str, ...]:
@@ -66,6 +80,12 @@ IBUG68 = Scheme(
         *((48, 54), (49, 53), (50, 52), (55, 59), (56, 58)),
         *((60, 64), (61, 63), (65, 67)),
     ),
+    # Jaw, brows, nose ridge and base, eyes, outer and inner lips.
+    lines=(
+        *(_chain(0, 16) + _chain(17, 21) + _chain(22, 26) + _chain(27, 30) + _chain(31, 35)),
+        *(_chain(36, 41, True) + _chain(42, 47, True) + _chain(48, 59, True)),
+        *_chain(60, 67, True),
+    ),
 )
 
 AFLW19 = Scheme(
@@ -80,12 +100,15 @@ AFLW19 = Scheme(
         "chin",
     ),
     flip=_mirror(19, (0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17)),
+    # Brows, eyes, nose base, mouth.
+    lines=tuple(pair for first in range(0, 18, 3) for pair in _chain(first, first + 2)),
 )
 
 FIVE = Scheme(
     name="five",
     names=("left_eye", "right_eye", "nose_tip", "mouth_left", "mouth_right"),
     flip=_mirror(5, (0, 1), (3, 4)),
+    lines=((0, 1), (0, 2), (1, 2), (2, 3), (2, 4), (3, 4)),
 )
 
 # Where people put five points is not where iBUG's 68 say that they are: the nose tip lies lower and
@@ -94,6 +117,7 @@ IBUG68_FIVE = Scheme(
     name="ibug68_five",
     names=(*IBUG68.names, *FIVE.names),
     flip=(*IBUG68.flip, *(IBUG68.count + i for i in FIVE.flip)),
+    lines=IBUG68.lines,
 )
 
 SCHEMES = {scheme.name: scheme for scheme in (IBUG68, AFLW19, FIVE, IBUG68_FIVE)}

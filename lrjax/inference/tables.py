@@ -34,12 +34,14 @@ class Row:
       box: (x, y, w, h), or None for the whole image.
       problem: why the row cannot be used, if that is known already.
       line: where it ends in the table, if it comes from one.
+      size: width and height of the image, if they are known.
     """
 
     cells: tuple[str, ...]
     box: tuple[float, float, float, float] | None = None
     problem: str | None = None
     line: int | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def file(self) -> str:
@@ -167,17 +169,16 @@ def _row(cells: Sequence[str], places: Sequence[int], line: int | None) -> Row:
     return dataclasses.replace(row, box=(x, y, w, h))
 
 
-def table_text(
-    rows: Iterable[Row],
-    found: Sequence[tuple[Prediction | Detection, int] | None],
-    scheme: Scheme,
-) -> str:
+Found = tuple[Prediction | Detection, int] | None
+"""What was found of a row: a prediction or detection and the place in it; or nothing."""
+
+
+def table_text(rows: Iterable[Row], found: Sequence[Found], scheme: Scheme) -> str:
     """CSV text: the rows' own cells, then x0, y0, x1, ... and confidence.
 
     Args:
       rows: in the order in which they are written.
-      found: for each row its prediction or detection and the place in it; None leaves the cells
-        empty.
+      found: of each row; None leaves the cells empty.
       scheme: of the points.
     """
     out = io.StringIO(newline="")

@@ -11,7 +11,6 @@ Pictures are RGB, uint8. Points are (x, y) with pixel centres at whole numbers: 
 import io
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
+from lrjax.geometry.points import FIVE, SCHEMES
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -43,20 +43,8 @@ _GAP, _INK = 4, (40, 40, 40)
 _DOTS_PER_INCH = 64
 
 
-def _chain(first: int, last: int, closed: bool = False) -> list[tuple[int, int]]:
-    ring = [(last, first)] if closed else []
-    return [*pairwise(range(first, last + 1)), *ring]
-
-
-LINES: dict[int, list[tuple[int, int]]] = {
-    # iBUG-68: jaw, brows, nose ridge and base, eyes, outer and inner lips.
-    68: _chain(0, 16) + _chain(17, 21) + _chain(22, 26) + _chain(27, 30) + _chain(31, 35)
-    + _chain(36, 41, True) + _chain(42, 47, True) + _chain(48, 59, True) + _chain(60, 67, True),
-    # AFLW-19: brows, eyes, nose base, mouth.
-    19: _chain(0, 2) + _chain(3, 5) + _chain(6, 8) + _chain(9, 11) + _chain(12, 14)
-    + _chain(15, 17),
-}  # fmt: skip
-"""Which points are connected, by their number; other schemes are drawn without lines."""
+LINES = {scheme.count: scheme.lines for scheme in SCHEMES.values() if scheme != FIVE}
+"""Which points are connected, by their number; five are drawn without lines."""
 
 
 def enlarge(image: Picture, scale: int) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import drawn
@@ -39,6 +40,7 @@ def test_faces_are_written_as_landmarks_are(photos: Path, tmp_path: Path) -> Non
     assert "2 of 3 images have no faces" in str(done.exception)
     assert "lrjax: broken.jpg: The image" in done.stderr
     assert "lrjax: nobody.png: no face was found" in done.stderr
+    assert "lrjax: 3 faces in 3 files, " in done.stderr
     lines = list(csv.reader(out.read_text().splitlines()))
     assert ",".join(lines[0]) == "file,x,y,w,h,x0,y0,x1,y1,x2,y2,x3,y3,x4,y4,confidence"
     assert [line[0] for line in lines[1:]] == ["broken.jpg", *["crowd.png"] * 3, "nobody.png"]
@@ -53,6 +55,15 @@ def test_faces_are_written_as_landmarks_are(photos: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(points[1:4], found.points, atol=0.0051)
     np.testing.assert_array_equal(visible.all(-1), [False, True, True, True, False])
     assert sorted(path.name for path in folder.iterdir()) == ["crowd.png.png", "nobody.png.png"]
+
+
+def test_coco_has_images_without_faces_too(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.coco.json"
+    run("--images", photos, "--out", out)
+    data = json.loads(out.read_text())
+    assert [image["file_name"] for image in data["images"]] == ["crowd.png", "nobody.png"]
+    assert [one["image_id"] for one in data["annotations"]] == [1, 1, 1]
+    assert min(one["score"] for one in data["annotations"]) > 0.7
 
 
 def test_the_boxes_are_about_the_faces() -> None:

@@ -1,6 +1,7 @@
 """`lrjax predict` as a user calls it."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -136,6 +137,33 @@ def test_faces_are_found_where_there_are_no_boxes(run, tmp_path: Path) -> None:
     assert "most of a large picture" not in done.stderr
 
 
+def test_json_and_coco_keypoints(photos: Path, run, tmp_path: Path) -> None:
+    """The rows of the table, by name; an image that cannot be read is no image of COCO's."""
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text(
+        "file,x,y,w,h\na.png,10,12,30,36\na.png,1,two,3,4\ncut.jpg,1,1,30,30\n"
+        "sub/b c.png,-8.5,-3,40,40\n"
+    )
+    words = ("--images", photos, "--boxes", boxes, "--points", "five", "--passes", 1)
+    for name in ("out.csv", "out.json", "out.coco.json"):
+        done = run(*words, "--out", tmp_path / name)
+        assert "2 of 4 rows have no points" in str(done.exception)
+        assert "lrjax: 2 faces in 3 files, " in done.stderr
+    lines = list(csv.reader((tmp_path / "out.csv").read_text().splitlines()))[1:]
+    faces = json.loads((tmp_path / "out.json").read_text())
+    assert [face["file"] for face in faces] == [line[0] for line in lines]
+    for face, line in zip(faces, lines, strict=True):
+        numbers = [f"{v:.2f}" for point in (face["landmarks"] or {}).values() for v in point]
+        assert numbers == [cell for cell in line[5:15] if cell]
+    assert "'two', which is no number" in faces[1]["problem"]
+    assert "cannot be decoded" in faces[2]["problem"]
+    coco = json.loads((tmp_path / "out.coco.json").read_text())
+    sizes = [(one["file_name"], one["width"], one["height"]) for one in coco["images"]]
+    assert sizes == [("a.png", 120, 90), ("sub/b c.png", 64, 64)]
+    assert [one["bbox"] for one in coco["annotations"]] == [[10, 12, 30, 36], [-8.5, -3, 40, 40]]
+    assert [one["image_id"] for one in coco["annotations"]] == [1, 2]
+
+
 def test_what_may_be_no_face_is_said(tmp_path: Path) -> None:
     """The pretrained network is sure of drawn faces, and not of noise."""
     photo, boxes = drawn.crowd()
@@ -148,6 +176,7 @@ def test_what_may_be_no_face_is_said(tmp_path: Path) -> None:
     words = ["--images", str(tmp_path), "--boxes", str(tmp_path / "boxes.csv"), "--out", "-"]
     done = CliRunner().invoke(predict, words)
     assert done.exit_code == 0
+    assert "lrjax: 5 faces in 2 files, " in done.stderr
     said = "2 of 5 faces have a confidence below 0.5 and may be none, the first one in noise.png"
     assert said in done.stderr
 

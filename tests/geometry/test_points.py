@@ -15,6 +15,7 @@ from lrjax.geometry.points import (
     IBUG68,
     IBUG68_FIVE,
     SCHEMES,
+    Scheme,
     convert,
     face_box,
     flip_points,
@@ -50,6 +51,20 @@ def training_faces() -> np.ndarray:
     assert files, "no .pts file under LRJAX_DATA/300W"
     texts = (f.read_text().split("{")[1].split("}")[0] for f in files)
     return np.stack([np.array(text.split(), float).reshape(68, 2) - 1 for text in texts])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))
+def test_lines_join_neighbours_and_are_their_own_mirror_image(scheme: Scheme) -> None:
+    pairs = {frozenset(pair) for pair in scheme.lines}
+    assert len(pairs) == len(scheme.lines)
+    assert {frozenset(scheme.flip[i] for i in pair) for pair in pairs} == pairs
+    # 68: 16 + 4 + 4 + 3 + 4 + 6 + 6 + 12 + 8; the bridge and the base of the nose stay apart.
+    assert len(pairs) == {68: 63, 19: 12, 5: 6, 73: 63}[scheme.count]
+    if scheme.count == 68:
+        assert frozenset((30, 31)) not in pairs
+        assert {(41, 36), (47, 42), (59, 48), (67, 60)} <= set(scheme.lines)
+    for i, j in scheme.lines if scheme.count > 5 else ():
+        assert scheme.names[i].split("_")[0] == scheme.names[j].split("_")[0]
 
 
 def test_schemes_have_the_published_flips() -> None:

@@ -87,18 +87,6 @@ def test_68_points_are_connected_where_both_ends_are_visible() -> None:
     assert draw.draw_points(BLACK, points, 4, visible, RED)[middle[1], middle[0], 0] == 0
 
 
-@pytest.mark.parametrize("count", [68, 19])
-def test_lines_join_neighbours_within_a_feature(count: int) -> None:
-    pairs = draw.LINES[count]
-    assert all(0 <= a < count and 0 <= b < count and a != b for a, b in pairs)
-    assert len({frozenset(pair) for pair in pairs}) == len(pairs)
-    # 68: 16 + 4 + 4 + 3 + 4 + 6 + 6 + 12 + 8; the bridge and the base of the nose stay apart.
-    assert len(pairs) == {68: 63, 19: 12}[count]
-    assert (30, 31) not in pairs
-    if count == 68:
-        assert {(41, 36), (47, 42), (59, 48), (67, 60)} <= set(pairs)
-
-
 def test_second_set_is_drawn_over_the_first() -> None:
     """Each in pixels of the small image, and with marks of one size."""
     images = np.zeros((1, 20, 20, 3), np.uint8)
