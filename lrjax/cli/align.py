@@ -22,6 +22,7 @@ from lrjax.cli.faces import (
     save_picture,
 )
 from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Flag, Which, choice, command
+from lrjax.cli.pictures import refuse_within
 from lrjax.cli.say import put
 from lrjax.config import AlignmentConfig
 from lrjax.data.examples import read_ahead
@@ -118,10 +119,7 @@ def _places(sources: Sequence[str], out: Path) -> list[tuple[Path, list[str]] | 
             continue
         root, names = path.parent, [path.name]
         if path.is_dir():
-            if out.resolve().is_relative_to(path.resolve()):
-                raise InputError(
-                    f"The output {out} is in the folder {path} of images; name another --out."
-                )
+            refuse_within(out, path, "--out")
             root, names = path, list_images(path, deep=True)
         if places and not isinstance(places[-1], str) and places[-1][0] == root:
             places[-1][1].extend(names)

@@ -6,32 +6,29 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from tqdm import tqdm
 
 from lrjax.cli.faces import (
     image_names,
-    note_done,
-    output_file,
     report_problems,
     rows_of,
-    save_picture,
+    summary,
     table_target,
     write_table,
 )
-from lrjax.cli.options import FOLDER, Click, command
+from lrjax.cli.options import FILE, FOLDER, Click, command
+from lrjax.cli.pictures import Pictures, refuse_within
+from lrjax.cli.say import say
 from lrjax.geometry.points import FIVE
 from lrjax.inference.detector import DetectConfig, Detection, FaceDetector
 from lrjax.inference.files import detect_files
 from lrjax.inference.formats import faces_text
 from lrjax.inference.tables import Row
-from lrjax.report.draw import photo_overlay
 
 
 @command(
     out="File to write: .csv, .json or .coco.json; - for CSV on the terminal.",
     weights="Weights file of MTCNN, or the one that comes along.",
-    draw="Write one picture per image there, enlarged, with boxes and points.",
 )
 def detect(
     *,
@@ -39,6 +36,7 @@ def detect(
     out: Annotated[str, Click(metavar="FILE")],
     weights: Path = Path("pretrained"),
     draw: Annotated[Path, FOLDER] | None = None,
+    report: Annotated[Path, FILE] | None = None,
     options: DetectConfig,
 ) -> None:
     """Find faces with MTCNN and write them, image by image, the surest of each first.
@@ -54,25 +52,22 @@ def detect(
     began = time.monotonic()
     target = table_target(out)
     root, names = image_names(images)
+    if draw is not None:
+        refuse_within(draw, images, "--draw")
     detector = FaceDetector.load(weights, options)
     rows: list[Row] = []
     found: list[tuple[Detection, int] | None] = []
-    pictures: list[str | None] = []
-    taken: set[Path] = set()
+    pictures = Pictures(draw, report)
     parts = detect_files(detector, names, root)
     for part in tqdm(parts, total=len(names), desc="detect", unit="image", dynamic_ncols=True):
         rows += rows_of(part)
         seen = part.detection
         found += [None] if seen is None or not len(seen) else [(seen, i) for i in range(len(seen))]
-        if draw is not None and part.photo is not None and seen is not None:
-            path = output_file(draw, f"{part.file}.png", taken)
-            overlay = photo_overlay(np.asarray(part.photo), seen.boxes, seen.points)
-            pictures.append(save_picture(path, overlay))
+        if part.photo is not None:
+            pictures.add(part.file, part.photo, seen)
     write_table(faces_text(target, rows, found, FIVE), target)
-    note_done(sum(place is not None for place in found), len(names), began)
+    text = summary(sum(place is not None for place in found), len(names), began)
+    drawn = pictures.finish(f"Faces in {images}", text, rows, found)
+    say(text)
     problems = [f"{row.file}: {row.problem}" for row in rows if row.problem]
-    missing = [picture for picture in pictures if picture is not None]
-    report_problems(
-        (problems, len(names), "images have no faces"),
-        (missing, len(pictures), "pictures could not be drawn"),
-    )
+    report_problems((problems, len(names), "images have no faces"), drawn)

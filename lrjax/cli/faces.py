@@ -143,7 +143,7 @@ def note_large(files: Sequence[str], total: int) -> None:
         )
 
 
-def note_done(faces: int, files: int, began: float, doubtful: Sequence[str] = ()) -> None:
+def summary(faces: int, files: int, began: float, doubtful: Sequence[str] = ()) -> str:
     """Say how many faces there were, and which pictures have faces that may be none.
 
     Args:
@@ -159,7 +159,7 @@ def note_done(faces: int, files: int, began: float, doubtful: Sequence[str] = ()
             f"; {len(doubtful)} of {faces} faces have a confidence below {DOUBTFUL:g} and may be "
             f"none, the first one in {doubtful[0]}"
         )
-    say(f"{text}.")
+    return f"{text}."
 
 
 def _plural(count: int, noun: str) -> str:

@@ -70,6 +70,9 @@ TEXTS = {
     # Of several commands.
     "images": "Folder of images (jpg, jpeg, png, bmp, webp), or one image.",
     "allow_outside": "Also open files that a table names from the root on, or with '..'.",
+    "draw": "Write a picture of each image there, its faces numbered and coloured by confidence, "
+    "small ones enlarged, and a sheet of all faces.",
+    "report": "HTML page to write, with the sheet and a table.",
     "data_dir": "Where prepared records are.",
     "runs_dir": "Where runs are kept; what is there is not trained again.",
     "settings": "Change a field.",

@@ -7,25 +7,24 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 
 from lrjax.cli.faces import (
     asked_rows,
     images_root,
     named_problems,
-    note_done,
     note_large,
-    output_file,
     report_problems,
-    save_picture,
+    summary,
     table_target,
     with_bar,
     write_table,
 )
-from lrjax.cli.options import FOLDER, Click, Flag, Which, choice, command
+from lrjax.cli.options import FILE, FOLDER, Click, Flag, Which, choice, command
+from lrjax.cli.pictures import Pictures, refuse_within
+from lrjax.cli.say import say
 from lrjax.geometry.points import SCHEMES
 from lrjax.inference.crops import is_most
-from lrjax.inference.files import FilePrediction, predict_files
+from lrjax.inference.files import predict_files
 from lrjax.inference.formats import faces_text
 from lrjax.inference.landmarks import (
     DOUBTFUL,
@@ -34,7 +33,6 @@ from lrjax.inference.landmarks import (
     PredictConfig,
     Prediction,
 )
-from lrjax.report.draw import photo_overlay
 
 
 @command(
@@ -46,7 +44,6 @@ from lrjax.report.draw import photo_overlay
     out="File to write: .csv, .json or .coco.json; - for CSV on the terminal.",
     weights="Weights file or run folder, or the network that comes along, of iBUG's 68 points and "
     "of five as people place them.",
-    draw="Write one picture per image there, enlarged, with boxes and points.",
 )
 def predict(
     *,
@@ -59,6 +56,7 @@ def predict(
     weights: Path = Path("pretrained"),
     which: Which = None,
     draw: Annotated[Path, FOLDER] | None = None,
+    report: Annotated[Path, FILE] | None = None,
     options: PredictConfig,
 ) -> None:
     """Find the landmarks of faces and write them as CSV, JSON or COCO keypoints.
@@ -80,14 +78,15 @@ def predict(
     began = time.monotonic()
     target = table_target(out)
     root = images_root(images)
+    if draw is not None:
+        refuse_within(draw, images, "--draw")
     predictor = LandmarkPredictor.load(weights, options, which)
     scheme = predictor.scheme_of(points)
     rows = asked_rows(images, boxes, crops, allow_outside)
     found: dict[int, tuple[Prediction, int]] = {}
     problems: dict[int, str] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    pictures: list[str | None] = []
-    taken: set[Path] = set()
+    pictures = Pictures(draw, report)
     large: list[str] = []
     doubtful: list[str] = []
     for part in with_bar(predict_files(predictor, rows, root, points), len(rows)):
@@ -100,24 +99,17 @@ def predict(
         problems |= part.problems
         if part.photo is not None:
             sizes[part.file] = part.photo.size
-        if draw is not None and part.photo is not None:
-            pictures.append(_draw(output_file(draw, f"{part.file}.png", taken), part))
+            pictures.add(part.file, part.photo, part.prediction)
     rows = [
         dataclasses.replace(row, problem=problems.get(i), size=sizes.get(row.file, row.size))
         for i, row in enumerate(rows)
     ]
-    write_table(faces_text(target, rows, [found.get(i) for i in range(len(rows))], scheme), target)
+    places = [found.get(i) for i in range(len(rows))]
+    write_table(faces_text(target, rows, places, scheme), target)
     note_large(large, len(rows))
-    note_done(len(found), len({row.file for row in rows}), began, doubtful)
-    missing = [picture for picture in pictures if picture is not None]
+    text = summary(len(found), len({row.file for row in rows}), began, doubtful)
+    drawn = pictures.finish(f"Faces in {images}", text, rows, places)
+    say(text)
     report_problems(
-        (named_problems(rows, problems, boxes), len(rows), "rows have no points"),
-        (missing, len(pictures), "pictures could not be drawn"),
+        (named_problems(rows, problems, boxes), len(rows), "rows have no points"), drawn
     )
-
-
-def _draw(path: Path, part: FilePrediction) -> str | None:
-    seen = part.prediction
-    boxes = np.zeros((0, 4)) if seen is None else seen.boxes
-    points = np.zeros((0, 0, 2)) if seen is None else seen.points
-    return save_picture(path, photo_overlay(np.asarray(part.photo), boxes, points))

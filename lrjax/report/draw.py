@@ -1,4 +1,4 @@
-"""Pictures of faces: enlarged sheets, points on them, photographs with boxes.
+"""Pictures of faces: enlarged sheets, and points on them.
 
 Faces of 20 pixels are shown enlarged by a whole number with nearest neighbours, so that a pixel
 stays a pixel. Marks are drawn afterwards, at the enlarged resolution and at fractions of a pixel:
@@ -14,11 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PatchCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
-from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -33,14 +28,7 @@ GREEN: Colour = (64, 255, 128)
 ORANGE: Colour = (255, 170, 40)
 OUTLINE: Colour = (10, 10, 10)
 
-FACE_SIDE = 120
-"""An enlarged face of a photograph is to have at least this many pixels, ..."""
-LARGEST = 16_000_000
-"""... as long as the whole picture has at most these."""
-
 _GAP, _INK = 4, (40, 40, 40)
-# A power of two, so that a size in inches is exactly a size in pixels again.
-_DOTS_PER_INCH = 64
 
 
 LINES = {scheme.count: scheme.lines for scheme in SCHEMES.values() if scheme != FIVE}
@@ -74,7 +62,7 @@ def draw_points(
     Returns:
       [H * scale, W * scale, 3], a new array.
     """
-    return _mark(enlarge(image, scale), [(points, visible)], scale, colour)
+    return _mark_enlarged(enlarge(image, scale), points, visible, scale, colour)
 
 
 def face_cells(
@@ -97,7 +85,7 @@ def face_cells(
         return cells
     shown = [None] * len(cells) if visible is None else np.asarray(visible)
     return [
-        _mark(cell, [(at, seen)], scale, ORANGE)
+        _mark_enlarged(cell, at, seen, scale, ORANGE)
         for cell, at, seen in zip(cells, np.asarray(truth), shown, strict=True)
     ]
 
@@ -138,34 +126,6 @@ def labelled_rows(rows: Sequence[tuple[str, Sequence[Picture]]], cell: int) -> P
     return _paste(squares, cell, cell)
 
 
-def enlargement(shape: tuple[int, ...], boxes: ArrayLike) -> int:
-    """Choose the whole number by which to enlarge an image [H, W, 3] with face boxes [n, 4]."""
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    if not len(boxes):
-        return 1
-    side = float(np.median(np.sqrt(boxes[:, 2] * boxes[:, 3])))
-    room = math.isqrt(LARGEST // max(1, shape[0] * shape[1]))
-    return max(1, min(math.ceil(FACE_SIDE / side), room))
-
-
-def photo_overlay(image: Picture, boxes: ArrayLike, points: ArrayLike) -> Picture:
-    """Draw boxes in orange and points in green on an enlarged photograph.
-
-    Args:
-      image: [H, W, 3].
-      boxes: [n, 4] (x, y, w, h) in pixels.
-      points: [n, N, 2] in pixels.
-    """
-    scale = enlargement(image.shape, boxes)
-    photo = Image.fromarray(enlarge(image, scale))
-    pen = ImageDraw.Draw(photo)
-    for box in np.asarray(boxes, np.float64).reshape(-1, 4) * scale:
-        low = np.round(box[:2])
-        high = np.maximum(np.round(box[:2] + box[2:]) - 1, low)
-        pen.rectangle([*low, *high], outline=ORANGE, width=max(1, scale // 3))
-    return _mark(np.asarray(photo), [(face, None) for face in np.asarray(points)], scale, GREEN)
-
-
 def encode_png(image: Picture) -> bytes:
     """Return the bytes of a PNG file of [H, W, 3]."""
     _check_image(image)
@@ -179,43 +139,64 @@ def save_png(path: str | Path, image: Picture) -> None:
     write_atomically(path, encode_png(image))
 
 
-def _mark(
-    canvas: Picture,
-    faces: Sequence[tuple[ArrayLike, ArrayLike | None]],
-    scale: int,
-    colour: Colour,
+def mark(canvas: Picture, points: ArrayLike, colour: Colour, least: float = 1.2) -> None:
+    """Draw the points of a face on a picture, in place: lines, and over them discs with a rim.
+
+    Args:
+      canvas: [H, W, 3].
+      points: [N, 2] in its pixels; those that are NaN are not drawn.
+      colour: RGB, 0..255.
+      least: radius of the smallest disc.
+    """
+    points = np.asarray(points, np.float64)
+    visible = np.isfinite(points).all(-1)
+    if not visible.any():
+        return
+    radius = _mark_radius(points[visible], least)
+    low = np.floor(points[visible].min(0) - radius - 3).astype(int).clip(0)
+    high = np.ceil(points[visible].max(0) + radius + 4).astype(int)
+    part = canvas[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
+    if not part.size:
+        return
+    lines, rims, discs = np.zeros((3, *part.shape[:2]))
+    at = points - low
+    for i, j in LINES.get(len(at), ()):
+        if visible[i] and visible[j]:
+            _cover(lines, at[i], at[j], 0.45 * radius)
+    for point in at[visible]:
+        _cover(rims, point, point, radius + min(1.0, radius / 2))
+        _cover(discs, point, point, radius)
+    mixed = part.astype(np.float64)
+    for cover, ink in ((0.75 * lines, colour), (0.7 * rims, OUTLINE), (discs, colour)):
+        mixed += cover[..., None] * (ink - mixed)
+    part[:] = np.rint(mixed)
+
+
+def _cover(layer: np.ndarray, start: np.ndarray, end: np.ndarray, radius: float) -> None:
+    """Cover a layer [H, W] in place by what lies within `radius` of a line, which has round ends.
+
+    A pixel is covered by the share of it that a straight edge at its distance would leave.
+    """
+    low = np.floor(np.minimum(start, end) - radius - 1).astype(int).clip(0)
+    high = np.ceil(np.maximum(start, end) + radius + 2).astype(int).clip(0)
+    part = layer[low[1] : high[1], low[0] : high[0]]
+    y, x = np.ogrid[low[1] : low[1] + part.shape[0], low[0] : low[0] + part.shape[1]]
+    x, y, (across, down) = x - start[0], y - start[1], end - start
+    length = across**2 + down**2
+    along = ((x * across + y * down) / length).clip(0, 1) if length else 0.0
+    distance = np.hypot(x - along * across, y - along * down)
+    np.maximum(part, (radius + 0.5 - distance).clip(0, 1), out=part)
+
+
+def _mark_enlarged(
+    canvas: Picture, points: ArrayLike, visible: ArrayLike | None, scale: int, colour: Colour
 ) -> Picture:
-    """Draw faces, (points [N, 2], visible [N]) each, on a picture enlarged by `scale`."""
-    discs, rims, lines, widths = [], [], [], []
-    for points, visible in faces:
-        points, visible = _check_points(points, visible)
-        if not visible.any():
-            continue
-        at = (points + 0.5) * scale  # Matplotlib's pixels have their centres at halves.
-        radius = _mark_radius(at[visible], scale)
-        discs += [Circle(point, radius) for point in at[visible]]
-        rims += [Circle(point, radius + 1.0) for point in at[visible]]
-        pairs = [pair for pair in LINES.get(len(at), []) if visible[list(pair)].all()]
-        lines += [at[list(pair)] for pair in pairs]
-        widths += [0.9 * radius * 72 / _DOTS_PER_INCH] * len(pairs)
-    if not discs:
-        return canvas
-    height, width = canvas.shape[:2]
-    inches = (width / _DOTS_PER_INCH, height / _DOTS_PER_INCH)
-    figure = Figure(inches, _DOTS_PER_INCH, facecolor="none")
-    fill, rim = np.divide(colour, 255), np.divide(OUTLINE, 255)
-    for artist in (
-        LineCollection(lines, linewidths=widths, colors=[fill], alpha=0.75, capstyle="round"),
-        PatchCollection(rims, facecolor=rim, linewidth=0, alpha=0.7),
-        PatchCollection(discs, facecolor=fill, linewidth=0),
-    ):
-        artist.set(transform=Affine2D().scale(1, -1).translate(0, height), snap=False)
-        figure.add_artist(artist)
-    agg = FigureCanvasAgg(figure)
-    agg.draw()
-    below = Image.fromarray(canvas).convert("RGBA")
-    marks = Image.fromarray(np.asarray(agg.buffer_rgba()))
-    return np.asarray(Image.alpha_composite(below, marks).convert("RGB"))
+    """Draw points [N, 2], visible [N], on a copy of a picture enlarged by `scale`."""
+    points, visible = _check_points(points, visible)
+    canvas = canvas.copy()
+    at = np.where(visible[:, None], (points + 0.5) * scale - 0.5, np.nan)
+    mark(canvas, at, colour, max(1.2, 0.2 * scale))
+    return canvas
 
 
 def _check_points(points: ArrayLike, visible: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
@@ -231,11 +212,11 @@ def _check_points(points: ArrayLike, visible: ArrayLike | None) -> tuple[np.ndar
     return points, visible
 
 
-def _mark_radius(points: NDArray[np.float64], scale: int) -> float:
-    """Radius of a mark, in enlarged pixels, that suits the face's size and number of points."""
+def _mark_radius(points: NDArray[np.float64], least: float) -> float:
+    """Radius of a mark that suits the face's size and number of points."""
     extent = float(np.ptp(points, axis=0).max())
     share = extent / (75.0 if len(points) > 30 else 40.0 if len(points) > 10 else 24.0)
-    return max(1.2, 0.2 * scale, min(share, 6.0))
+    return max(least, min(share, 6.0))
 
 
 def _square(image: Picture, side: int) -> Picture:

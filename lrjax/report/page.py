@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def write_page(
     write_atomically(path, render_page(title, results, introduction).encode())
 
 
+def write_faces_page(
+    path: str | Path, title: str, summary: str, sheets: Sequence[bytes], table: Table
+) -> None:
+    """Write a page on faces, atomically: what was found in words, JPEG pictures, and a table."""
+    write_atomically(
+        path,
+        _environment()
+        .get_template("faces.html.jinja")
+        .render(title=title, summary=summary, sheets=sheets, table=table)
+        .encode("utf-8", "replace"),
+    )
+
+
 def render_page(title: str, results: Sequence[tuple[Path, Result]], introduction: str = "") -> str:
     """Render the page.
 
@@ -48,6 +62,22 @@ def render_page(title: str, results: Sequence[tuple[Path, Result]], introduction
     Raises:
       InputError: a picture is absent or of an unknown kind.
     """
+    used = set(_TERM_OR_CODE.findall(f"{introduction} {results}"))
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=title,
+            introduction=introduction,
+            sections=results,
+            results=[result for _, result in results],
+            claims=[claim for _, result in results for claim in result.claims],
+            terms={term: meaning for term, meaning in GLOSSARY.items() if term in used},
+        )
+    )
+
+
+def _environment() -> Environment:
     page = Environment(
         loader=PackageLoader("lrjax", "report"),
         autoescape=True,
@@ -55,16 +85,13 @@ def render_page(title: str, results: Sequence[tuple[Path, Result]], introduction
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters |= {"explain": explain, "data_uri": _data_uri, "heading_groups": _heading_groups}
-    used = set(_TERM_OR_CODE.findall(f"{introduction} {results}"))
-    return page.get_template("page.html.jinja").render(
-        title=title,
-        introduction=introduction,
-        sections=results,
-        results=[result for _, result in results],
-        claims=[claim for _, result in results for claim in result.claims],
-        terms={term: meaning for term, meaning in GLOSSARY.items() if term in used},
-    )
+    page.filters |= {
+        "explain": explain,
+        "figure_uri": _figure_uri,
+        "jpeg_uri": partial(_data_uri, MEDIA_TYPES[".jpg"]),
+        "heading_groups": _heading_groups,
+    }
+    return page
 
 
 def explain(text: str) -> Markup:
@@ -80,13 +107,16 @@ def _explained(part: str) -> Markup:
     return escape(part)
 
 
-def _data_uri(figure: Figure, folder: Path) -> str:
+def _data_uri(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _figure_uri(figure: Figure, folder: Path) -> str:
     path = folder / figure.file
     media_type = MEDIA_TYPES.get(path.suffix.lower())
     if media_type is None:
         raise InputError(f"Picture {path} is not one of {', '.join(MEDIA_TYPES)}; convert it.")
-    data = read_bytes(path, "picture", REMEDY)
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return _data_uri(media_type, read_bytes(path, "picture", REMEDY))
 
 
 def _heading_groups(table: Table) -> list[tuple[str, list[str], bool]]:

@@ -1,8 +1,10 @@
 """`lrjax predict` as a user calls it."""
 
+import base64
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -223,15 +225,39 @@ def test_pictures_of_what_was_found(photos: Path, run, tmp_path: Path) -> None:
         "sub/b c.png,0,0,0,0\n"
     )
     run(*words, "--allow-outside", "--images", photos, "--boxes", boxes)
-    drawn = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
-    assert [name for name in drawn if name.startswith("drawn")] == [
-        "drawn/a.png.png",
-        "drawn/photos/a.png.png",
-        "drawn/sub/b c.png.png",
-    ]
-    assert pixels(folder / "a.png.png").shape == (4 * 90, 4 * 120, 3)
-    untouched = pixels(folder / "sub" / "b c.png.png")
-    np.testing.assert_array_equal(untouched, pixels(photos / "sub" / "b c.png"))
+    drawn = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+    assert drawn == ["a-faces.jpg", "all-faces.jpg", "photos/a-faces.jpg", "sub/b c-faces.jpg"]
+    # Enlarged to 640 pixels or less by a whole number; 30 pixels are 150 then, and need no more.
+    assert pixels(folder / "a-faces.jpg").shape == (5 * 90, 5 * 120, 3)
+    untouched = pixels(folder / "sub" / "b c-faces.jpg").astype(float)
+    assert abs(untouched - pixels(photos / "sub" / "b c.png")).mean() < 5
+    assert pixels(folder / "all-faces.jpg").shape == (6 + 112 + 39, 6 + 3 * 118, 3)
+
+
+def test_pictures_do_not_become_images(photos: Path, run) -> None:
+    done = run("--images", photos, "--out", "-", "--draw", photos / "drawn")
+    assert "is in the folder" in str(done.exception)
+    assert "name another --draw" in str(done.exception)
+    assert not (photos / "drawn").exists()
+
+
+def test_a_page_of_what_was_found(photos: Path, run, tmp_path: Path) -> None:
+    """It says what standard error says, shows the sheet, and names each row with its number."""
+    boxes, page, folder = tmp_path / "boxes.csv", tmp_path / "page.html", tmp_path / "drawn"
+    boxes.write_text("file,x,y,w,h\na.png,10,12,30,30\na.png,60,40,30,31.5\nsub/b c.png,0,0,0,0\n")
+    words = ("--images", photos, "--boxes", boxes, "--out", "-")
+    done = run(*words, "--draw", folder, "--report", page)
+    text = page.read_text()
+    said = next(line for line in done.stderr.splitlines() if "2 faces in 2 files, " in line)
+    assert said.removeprefix("lrjax: ") in text
+    (picture,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
+    assert base64.b64decode(picture) == (folder / "all-faces.jpg").read_bytes()
+    assert not re.search(r'(?:src|href)="(?!data:)', text)
+    lines = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in text.split("<tr>")]
+    lines = [line for line in lines if line]
+    assert [line[:2] for line in lines] == [["a.png", "1"], ["a.png", "2"], ["sub/b c.png", "—"]]
+    assert lines[1][2:6] == ["60.00", "40.00", "30.00", "31.50"]
+    assert lines[2][7] == "the box has no area"
 
 
 def test_names_that_lead_outside_are_refused(photos: Path, run, tmp_path: Path) -> None:
@@ -256,10 +282,11 @@ def test_a_picture_that_cannot_be_written_loses_no_table(photos: Path, run, tmp_
     words = ("--images", photos, "--crops", "--passes", 1)
     done = run(*words, "--out", out, "--draw", tmp_path / "drawn")
     assert isinstance(done.exception, InputError)
-    assert "1 of 2 pictures could not be drawn" in str(done.exception)
-    assert f"{long}.png cannot be written (File name too long)" in done.stderr
+    assert "1 of 3 pictures could not be drawn" in str(done.exception)
+    assert f"{long[:-4]}-faces.jpg cannot be written (File name too long)" in done.stderr
     assert [len(line.split(",")) for line in out.read_text().splitlines()] == [5 + 136 + 1] * 3
-    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["c.png.png"]
+    names = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert names == ["all-faces.jpg", "c-faces.jpg"]
 
 
 def test_an_interrupted_run_leaves_the_old_table(
