@@ -267,7 +267,10 @@ def _small(setting: str, config: RecognitionConfig) -> RecognitionConfig:
 # What follows distillation at the size `small`, in all of CSRI's rows: steps of joint learning, and
 # of fine-tuning, with as many native faces in each.
 AFTER = TrainConfig(batch_size=32, steps=300, evaluate_every=300, checkpoint_every=100)
-GOING_ON = replace(SHORT, learning_rate=1e-4)
+# Class weights begin at random and the encoder does not: at one rate for both it forgets before
+# they know anybody. Of people of a stand-in's training set who took no part, it then finds fewer
+# than before (10.0 to 13.2 % at rank 1 instead of 13.4 %), and so 14.2 %.
+GOING_ON = replace(SHORT, learning_rate=3e-5, groups=(GroupConfig(r"classifier\.", rate=30.0),))
 # Where the face that MobileFaceNet shall see is in CelebA's aligned pictures.
 _ARCFACE = (0.155, 0.2527, 0.688, 0.561)
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-
 from lrjax.cli.faces import (
     asked_rows,
     images_root,
