@@ -27,7 +27,7 @@ from lrjax.files import exclusively, write_atomically
 from lrjax.geometry.points import FIVE
 from lrjax.inference.files import predict_files
 from lrjax.inference.landmarks import LandmarkPredictor
-from lrjax.inference.tables import Row, table_text
+from lrjax.inference.tables import Row, table_lines
 
 BOXES = "boxes.csv"
 """Faces that were found are kept there, so that they are the same ones the next time."""
@@ -115,7 +115,7 @@ def _rows(
     rows = asked_rows(images, boxes, crops, allow_outside)
     found = [row for row in rows if row.problem is None]
     if boxes is None and not crops and found:
-        write_table(table_text(found, [None] * len(found), FIVE), kept)
+        write_table(table_lines(((row, None) for row in found), FIVE), kept)
     return rows
 
 

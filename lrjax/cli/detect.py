@@ -22,7 +22,7 @@ from lrjax.cli.say import say
 from lrjax.geometry.points import FIVE
 from lrjax.inference.detector import DetectConfig, Detection, FaceDetector
 from lrjax.inference.files import detect_files
-from lrjax.inference.formats import faces_text
+from lrjax.inference.formats import faces_lines
 from lrjax.inference.tables import Row
 
 
@@ -65,7 +65,7 @@ def detect(
         found += [None] if seen is None or not len(seen) else [(seen, i) for i in range(len(seen))]
         if part.photo is not None:
             pictures.add(part.file, part.photo, seen)
-    write_table(faces_text(target, rows, found, FIVE), target)
+    write_table(faces_lines(target, zip(rows, found, strict=True), FIVE), target)
     text = summary(sum(place is not None for place in found), len(names), began)
     drawn = pictures.finish(f"Faces in {images}", text, rows, found)
     say(text)

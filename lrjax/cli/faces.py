@@ -125,12 +125,13 @@ def table_target(out: str) -> Path | None:
     return path
 
 
-def write_table(text: str, target: Path | None) -> None:
-    """Write the text of a table to a file, or to the terminal."""
+def write_table(lines: Iterable[str], target: Path | None) -> None:
+    """Write the lines of a table, as they come, to a file, or to the terminal."""
     if target is None:
-        put(text, end="")
+        for line in lines:
+            put(line, end="")
     else:
-        write_atomically(target, text.encode("utf-8", "surrogateescape"))
+        write_atomically(target, (line.encode("utf-8", "surrogateescape") for line in lines))
 
 
 def note_large(files: Sequence[str], total: int) -> None:

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import click
+
 from lrjax.cli.faces import (
     asked_rows,
     images_root,
@@ -21,10 +23,12 @@ from lrjax.cli.faces import (
 from lrjax.cli.options import FILE, FOLDER, Click, Flag, Which, choice, command
 from lrjax.cli.pictures import Pictures, refuse_within
 from lrjax.cli.say import say
+from lrjax.cli.videos import predict_video
+from lrjax.errors import InputError
 from lrjax.geometry.points import SCHEMES
 from lrjax.inference.crops import is_most
 from lrjax.inference.files import predict_files
-from lrjax.inference.formats import faces_text
+from lrjax.inference.formats import faces_lines
 from lrjax.inference.landmarks import (
     DOUBTFUL,
     FIVE_OF_68,
@@ -32,6 +36,7 @@ from lrjax.inference.landmarks import (
     PredictConfig,
     Prediction,
 )
+from lrjax.inference.video import is_video
 
 
 @command(
@@ -43,6 +48,8 @@ from lrjax.inference.landmarks import (
     out="File to write: .csv, .json or .coco.json; - for CSV on the terminal.",
     weights="Weights file or run folder, or the network that comes along, of iBUG's 68 points and "
     "of five as people place them.",
+    every="Of a video: find faces anew every so many frames; in between their points carry them.",
+    smooth="Of a video: smooth the points of slow faces over time.",
 )
 def predict(
     *,
@@ -56,6 +63,8 @@ def predict(
     which: Which = None,
     draw: Annotated[Path, FOLDER] | None = None,
     report: Annotated[Path, FILE] | None = None,
+    every: Annotated[int, Click(type=click.IntRange(1))] = 5,
+    smooth: bool = True,
     options: PredictConfig,
 ) -> None:
     """Find the landmarks of faces and write them as CSV, JSON or COCO keypoints.
@@ -70,6 +79,10 @@ def predict(
     A file .json has the same rows with the points by their names, and what is wrong with a row; a
     file .coco.json has the faces as COCO's keypoint annotations.
 
+    A video (--images a.mp4; needs PyAV: pip install 'lrjax[video]') has a row for each face of each
+    frame, with the columns frame, time and track after the file: faces are followed, and their
+    points smoothed, without lag where they move fast. --draw writes it with the faces drawn in.
+
     A row that cannot be used, or an image without a face, keeps its place, with empty cells,
     and is named at the end, as is a picture that cannot be written; the exit status is then 1.
     How many faces have a confidence so low that they may be none is said on standard error.
@@ -79,7 +92,13 @@ def predict(
     root = images_root(images)
     if draw is not None:
         refuse_within(draw, images, "--draw")
+    of_video = is_video(images)
+    if of_video and (boxes is not None or crops or report is not None):
+        raise InputError(f"{images} is a video; leave out --boxes, --crops and --report.")
     predictor = LandmarkPredictor.load(weights, options, which)
+    if of_video:
+        predict_video(images, predictor, points, target, draw, every=every, smooth=smooth)
+        return
     scheme = predictor.scheme_of(points)
     rows = asked_rows(images, boxes, crops, allow_outside)
     found: dict[int, tuple[Prediction, int]] = {}
@@ -104,7 +123,7 @@ def predict(
         for i, row in enumerate(rows)
     ]
     places = [found.get(i) for i in range(len(rows))]
-    write_table(faces_text(target, rows, places, scheme), target)
+    write_table(faces_lines(target, zip(rows, places, strict=True), scheme), target)
     note_large(large, len(rows))
     text = summary(len(found), len({row.file for row in rows}), began, doubtful)
     drawn = pictures.finish(f"Faces in {images}", text, rows, places)

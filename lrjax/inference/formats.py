@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +12,65 @@ import numpy as np
 
 from lrjax.geometry.points import Scheme
 from lrjax.inference.landmarks import DOUBTFUL, Prediction
-from lrjax.inference.tables import Found, Row, table_text
+from lrjax.inference.tables import Found, Row, table_lines
 
 COCO = ".coco.json"
 """How the names of files of COCO keypoints end."""
 
 
-def faces_text(
-    path: Path | None, rows: Sequence[Row], found: Sequence[Found], scheme: Scheme
-) -> str:
-    """Write faces in the format that a file's name asks for: .json, .coco.json, or else CSV.
+def faces_lines(
+    path: Path | None,
+    faces: Iterable[tuple[Row, Found]],
+    scheme: Scheme,
+    more: Sequence[str] = (),
+) -> Iterator[str]:
+    """Write faces, line by line, in the format that a file's name asks for.
 
     Args:
-      path: name of the file; None, for the terminal: CSV.
-      rows: in the order in which they are written.
-      found: of each row.
+      path: name of the file, which ends in .json, .coco.json, or else is CSV; None, for the
+        terminal: CSV.
+      faces: rows, and what was found of each, in the order in which they are written.
       scheme: of the points.
+      more: what CSV has besides, see `tables.table_lines`; JSON has all that is known.
     """
+    kind = format_of(path)
+    if kind == "coco":
+        rows, found = [], []
+        for row, place in faces:
+            rows.append(row)
+            found.append(place)
+        yield coco_text(rows, found, scheme)
+    elif kind == "json":
+        yield from json_lines(faces, scheme)
+    else:
+        yield from table_lines(faces, scheme, more)
+
+
+def format_of(path: Path | None) -> str:
+    """Say what a file's name asks for: "coco", "json" or "csv"."""
     name = "" if path is None else path.name.lower()
-    if name.endswith(COCO):
-        return coco_text(rows, found, scheme)
-    return (json_text if name.endswith(".json") else table_text)(rows, found, scheme)
+    return "coco" if name.endswith(COCO) else "json" if name.endswith(".json") else "csv"
 
 
-def json_text(rows: Sequence[Row], found: Sequence[Found], scheme: Scheme) -> str:
-    """JSON text: a list of faces, one a line, each an object with these fields.
+def json_lines(faces: Iterable[tuple[Row, Found]], scheme: Scheme) -> Iterator[str]:
+    """JSON: a list of faces, one a line, each an object with these fields.
 
-    file; box, [x, y, w, h] or null; landmarks, an object of [x, y] by the points' names, or null;
-    landmark_confidence, of numbers by the same names, where a landmark network looked; confidence,
-    or null; doubtful, whether that is so low that there may be no face; and problem, why there are
-    no landmarks, or null.
+    file; of a video frame, time and track; box, [x, y, w, h] or null; landmarks, an object of
+    [x, y] by the points' names, or null; landmark_confidence, of numbers by the same names, where a
+    landmark network looked; confidence, or null; doubtful, whether that is so low that there may be
+    no face; and problem, why there are no landmarks, or null.
     """
-    faces = [face_record(row, place, scheme) for row, place in zip(rows, found, strict=True)]
-    lines = [json.dumps(face, allow_nan=False) for face in faces]
-    return "[\n" + ",\n".join(lines) + "\n]\n"
+    yield "["
+    for number, (row, place) in enumerate(faces):
+        record = json.dumps(face_record(row, place, scheme), allow_nan=False)
+        yield f"{',' if number else ''}\n{record}"
+    yield "\n]\n"
 
 
 def face_record(row: Row, place: Found, scheme: Scheme) -> dict[str, Any]:
-    """Describe one face by the fields of `json_text`."""
+    """Describe one face by the fields of `json_lines`."""
     known = row.box is not None and all(map(math.isfinite, row.box))
-    record: dict[str, Any] = {"file": row.file, "box": row.box if known else None}
+    record: dict[str, Any] = {"file": row.file, **row.more, "box": row.box if known else None}
     if place is None:
         return record | {"landmarks": None, "confidence": None, "problem": row.problem}
     faces, i = place

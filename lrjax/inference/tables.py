@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,9 @@ from lrjax.inference.detector import Detection
 from lrjax.inference.landmarks import Prediction
 
 COLUMNS = ("file", "x", "y", "w", "h")
+
+FRAME_COLUMNS = ("frame", "time", "track")
+"""Of a face in a video: the frame from 0, its time in seconds, and the face's number from 1."""
 
 NOBODY = "no face was found"
 """What is wrong with an image in which there is none."""
@@ -35,6 +38,7 @@ class Row:
       problem: why the row cannot be used, if that is known already.
       line: where it ends in the table, if it comes from one.
       size: width and height of the image, if they are known.
+      more: what else the table says of the face, by column: of a video `FRAME_COLUMNS`.
     """
 
     cells: tuple[str, ...]
@@ -42,6 +46,7 @@ class Row:
     problem: str | None = None
     line: int | None = None
     size: tuple[int, int] | None = None
+    more: dict[str, int | float] = dataclasses.field(default_factory=dict)
 
     @property
     def file(self) -> str:
@@ -174,25 +179,38 @@ Found = tuple[Prediction | Detection, int] | None
 
 
 def table_text(rows: Iterable[Row], found: Sequence[Found], scheme: Scheme) -> str:
-    """CSV text: the rows' own cells, then x0, y0, x1, ... and confidence.
+    """CSV text of rows and what was found of each, see `table_lines`."""
+    return "".join(table_lines(zip(rows, found, strict=True), scheme))
+
+
+def table_lines(
+    faces: Iterable[tuple[Row, Found]], scheme: Scheme, more: Sequence[str] = ()
+) -> Iterator[str]:
+    """CSV lines: the rows' own cells, then x0, y0, x1, ... and confidence.
 
     Args:
-      rows: in the order in which they are written.
-      found: of each row; None leaves the cells empty.
+      faces: in the order in which they are written; nothing found leaves the cells empty.
       scheme: of the points.
+      more: further columns, which follow the file's name.
     """
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
     coordinates = [f"{axis}{i}" for i in range(scheme.count) for axis in "xy"]
-    writer.writerow([*COLUMNS, *coordinates, "confidence"])
-    for row, place in zip(rows, found, strict=True):
+    yield _csv_line([COLUMNS[0], *more, *COLUMNS[1:], *coordinates, "confidence"])
+    for row, place in faces:
+        also = [row.more.get(name, "") for name in more]
         if place is None:
-            writer.writerow([*row.cells, *[""] * (2 * scheme.count + 1)])
+            numbers = [""] * (2 * scheme.count + 1)
+            yield _csv_line([row.file, *also, *row.cells[1:], *numbers])
             continue
         prediction, i = place
-        cells = row.cells
+        box = row.cells[1:]
         if row.box is None:
-            cells = (row.file, *(f"{v:.0f}" for v in prediction.boxes[i]))
+            box = tuple(f"{v:.0f}" for v in prediction.boxes[i])
         numbers = [f"{v:.2f}" for v in prediction.points[i].ravel()]
-        writer.writerow([*cells, *numbers, f"{prediction.confidence[i]:.4f}"])
+        sure = f"{prediction.confidence[i]:.4f}"
+        yield _csv_line([row.file, *also, *box, *numbers, sure])
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerow(cells)
     return out.getvalue()

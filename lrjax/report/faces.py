@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from lrjax.geometry.crop import crop, shrink, square_box
 from lrjax.report.draw import Colour, Picture, mark
 
-LONGEST, SHORTEST = 1600, 640
+LONGEST, SHORTEST, VIDEO = 1600, 640, 1280
 """The longer side of a photograph as it is shown: larger ones are shrunk to the first, smaller ones
-enlarged by a whole number to the second."""
+enlarged by a whole number up to the second; of a video, up to the third."""
 READABLE = 64
 """Faces of fewer pixels as they are shown are enlarged below the photograph."""
 TILE, SHEET_TILE = 144, 112
@@ -55,14 +55,11 @@ def photo_picture(
     Returns:
       [H, W, 3]; of a photograph without faces, and not too large, its own pixels.
     """
-    shown, scale = _shown(photo, bool(len(boxes)))
-    canvas = np.array(shown)
+    scale = _scale(photo, SHORTEST if len(boxes) else 0)
     small = np.sqrt(boxes[:, 2] * boxes[:, 3]) * scale < READABLE
     colours = [colour_of(sure) for sure in confidence]
-    for i in np.flatnonzero(~small):
-        mark(canvas, (points[i] + 0.5) * scale - 0.5, colours[i])
-    picture = Image.fromarray(canvas)
-    _frame(picture, boxes * scale, colours)
+    numbers = range(1, len(boxes) + 1)
+    picture = _overlay(photo, scale, boxes, points, colours, numbers, ~small)
     below = np.flatnonzero(small)[:MOST_BELOW]
     if not len(below):
         return np.asarray(picture)
@@ -76,6 +73,22 @@ def photo_picture(
     whole.paste(picture)
     whole.paste(strip, (0, picture.height))
     return np.asarray(whole)
+
+
+def frame_picture(
+    photo: Image.Image,
+    boxes: np.ndarray,
+    points: np.ndarray,
+    confidence: np.ndarray,
+    numbers: Sequence[int],
+) -> Picture:
+    """Show a frame of a video with its faces under their numbers; for arrays see `photo_picture`.
+
+    Nothing stands below it, and it is as large whether there are faces or not.
+    """
+    colours = [colour_of(sure) for sure in confidence]
+    marked, scale = np.ones(len(boxes), bool), _scale(photo, VIDEO)
+    return np.asarray(_overlay(photo, scale, boxes, points, colours, numbers, marked))
 
 
 def face_tile(
@@ -148,23 +161,41 @@ def encode_jpeg(image: Picture) -> bytes:
     return buffer.getvalue()
 
 
-def _shown(photo: Image.Image, faces: bool) -> tuple[Image.Image, float]:
-    """A photograph as large as it is shown, and how many times that is."""
+def _scale(photo: Image.Image, least: int) -> float:
+    """How many times as large as it is a photograph is shown, for a side of `least` pixels."""
     longer = max(photo.size)
-    if longer > LONGEST:
-        factor = LONGEST / longer
-        return shrink(photo, factor), factor
-    scale = min(16, SHORTEST // longer) if faces else 1
-    if scale <= 1:
-        return photo, 1.0
-    size = photo.width * scale, photo.height * scale
-    return photo.resize(size, Image.Resampling.BICUBIC), float(scale)
+    return LONGEST / longer if longer > LONGEST else float(max(1, min(16, least // longer)))
 
 
-def _frame(picture: Image.Image, boxes: np.ndarray, colours: Sequence[Colour]) -> None:
+def _overlay(
+    photo: Image.Image,
+    scale: float,
+    boxes: np.ndarray,
+    points: np.ndarray,
+    colours: Sequence[Colour],
+    numbers: Iterable[int],
+    marked: np.ndarray,
+) -> Image.Image:
+    """A photograph `scale` times as large, with boxes and the points of the `marked` faces."""
+    if scale < 1:
+        photo = shrink(photo, scale)
+    elif scale > 1:
+        size = round(photo.width * scale), round(photo.height * scale)
+        photo = photo.resize(size, Image.Resampling.BICUBIC)
+    canvas = np.array(photo)
+    for i in map(int, np.flatnonzero(marked)):
+        mark(canvas, (points[i] + 0.5) * scale - 0.5, colours[i], least=1.0)
+    picture = Image.fromarray(canvas)
+    _frame(picture, boxes * scale, colours, numbers)
+    return picture
+
+
+def _frame(
+    picture: Image.Image, boxes: np.ndarray, colours: Sequence[Colour], numbers: Iterable[int]
+) -> None:
     """Draw boxes in the picture's pixels with their numbers, in place."""
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    for number, (box, colour) in enumerate(zip(boxes, colours, strict=True), start=1):
+    for box, colour, number in zip(boxes, colours, numbers, strict=True):
         low = np.round(box[:2])
         high = np.maximum(np.round(box[:2] + box[2:]) - 1, low)
         pen.rectangle([*(low - 1), *(high + 1)], outline=_DARK)

@@ -11,9 +11,9 @@ import pytest
 
 from lrjax.geometry.points import FIVE, IBUG68, Scheme
 from lrjax.inference.detector import Detection
-from lrjax.inference.formats import coco_text, faces_text, json_text
+from lrjax.inference.formats import coco_text, faces_lines, json_lines
 from lrjax.inference.landmarks import Prediction
-from lrjax.inference.tables import Row, table_text
+from lrjax.inference.tables import Found, Row, table_text
 
 
 def prediction(scheme: Scheme, count: int) -> Prediction:
@@ -35,6 +35,10 @@ def no_constants(name: str) -> None:
 
 def read(text: str) -> Any:
     return json.loads(text, parse_constant=no_constants)
+
+
+def json_text(rows: list[Row], found: list[Found], scheme: Scheme) -> str:
+    return "".join(json_lines(zip(rows, found, strict=True), scheme))
 
 
 def rows() -> list[Row]:
@@ -196,4 +200,20 @@ def test_cocos_own_code_reads_it(tmp_path: Path) -> None:
 def test_the_name_of_the_file_says_the_format(name: str | None, function: Any) -> None:
     found = [(prediction(FIVE, 1), 0), None]
     path = None if name is None else Path(name)
-    assert faces_text(path, rows()[:2], found, FIVE) == function(rows()[:2], found, FIVE)
+    faces = zip(rows()[:2], found, strict=True)
+    assert "".join(faces_lines(path, faces, FIVE)) == function(rows()[:2], found, FIVE)
+
+
+def test_what_is_known_of_a_videos_face_stands_beside_its_file() -> None:
+    more = {"frame": 7, "time": 0.28, "track": 2}
+    row = Row(("a.mp4", "1", "2", "3", "4"), (1, 2, 3, 4), more=more)
+    faces = [(row, (prediction(FIVE, 1), 0))]
+    lines = [*faces_lines(None, iter(faces), FIVE, ("frame", "time", "track"))]
+    assert lines[0].startswith("file,frame,time,track,x,y,w,h,x0,y0,")
+    assert lines[1].startswith("a.mp4,7,0.28,2,1,2,3,4,")
+    (face,) = read("".join(json_lines(iter(faces), FIVE)))
+    assert {name: face[name] for name in more} == more
+
+
+def test_an_empty_list_is_json() -> None:
+    assert read("".join(json_lines([], FIVE))) == []
