@@ -15,7 +15,7 @@ FLOORS = (
     ("convert", "data", "inference"),
     ("training",),
     ("tasks",),
-    ("report", "annotate", "benchmark"),
+    ("report", "web", "annotate", "demo", "benchmark"),
     ("configs", "experiments"),
     ("cli",),
 )

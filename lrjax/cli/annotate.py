@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import secrets
 from pathlib import Path
 from typing import Annotated
-
-import click
 
 from lrjax.annotate.faces import Face, cut_face, name_of
 from lrjax.annotate.store import PICTURES, Store
@@ -21,6 +17,7 @@ from lrjax.cli.faces import (
     write_table,
 )
 from lrjax.cli.options import FOLDER, Flag, command
+from lrjax.cli.pages import invite, need_server
 from lrjax.cli.say import put, say
 from lrjax.errors import InputError
 from lrjax.files import exclusively, write_atomically
@@ -40,8 +37,6 @@ BOXES = "boxes.csv"
     out="Folder for the annotations, which `lrjax prepare alrf` reads; it may hold some already.",
     start="Show where a network sees the points, so that they can be taken over.",
     weights="Weights file or run folder of that network, or the one that comes along.",
-    host="Address to serve the page on; any but the default lets other machines in.",
-    port="Port of the page; 0 is any that is free.",
 )
 def annotate(
     *,
@@ -64,9 +59,9 @@ def annotate(
 
     A row that cannot be used is named before the page is served, and left out.
     """
-    if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
-        raise InputError("The page needs starlette and uvicorn; pip install 'lrjax[serve]'.")
-    from lrjax.annotate.server import authority, is_loopback, listen, serve
+    need_server()
+    from lrjax.annotate.server import site
+    from lrjax.web.server import listen, serve
 
     with listen(host, port) as server:
         out.mkdir(parents=True, exist_ok=True)
@@ -80,12 +75,9 @@ def annotate(
             store = Store(out, _faces(rows, images_root(images), predictor, boxes))
             for face in store.faces:
                 write_atomically(out / PICTURES / face.file, face.picture)
-            token = secrets.token_urlsafe(24)
-            address = f"http://{authority(host, server.getsockname()[1])}/{token}/"
-            click.echo(f"{len(store.faces)} faces; annotate at {address} and end with Ctrl-C.")
-            if not is_loopback(server):
-                say("whoever has this address can see the faces and write; it is not encrypted.")
-            serve(store, host, server, token)
+            what = f"{len(store.faces)} faces; annotate"
+            token = invite(server, host, what, "see the faces and write")
+            serve(site(store), host, server, token)
     put(summary(store))
 
 

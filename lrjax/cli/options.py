@@ -76,6 +76,8 @@ TEXTS = {
     "data_dir": "Where prepared records are.",
     "runs_dir": "Where runs are kept; what is there is not trained again.",
     "settings": "Change a field.",
+    "host": "Address to serve the page on; any but the default lets other machines in.",
+    "port": "Port of the page; 0 is any that is free.",
     "out": "Also write the table as JSON, which `lrjax report` reads, and curves beside it.",
     "which": "Which weights of a run folder: with the least held-out error, or the final ones.  "
     "[default: best, or last if nothing was held out]",

@@ -47,9 +47,8 @@ def run(
 
     def invoke(*words: object) -> tuple[Result, list[Store]]:
         served: list[Store] = []
-        monkeypatch.setattr(
-            "lrjax.annotate.server.serve", lambda store, *more: served.append(store)
-        )
+        monkeypatch.setattr("lrjax.annotate.server.site", served.append)
+        monkeypatch.setattr("lrjax.web.server.serve", lambda *given: None)
         fixed = ["--images", images, "--out", tmp_path / "out", "--weights", tiny_weights]
         return CliRunner().invoke(annotate, [*map(str, [*fixed, *words])]), served
 
@@ -143,7 +142,7 @@ def test_a_missing_extra_is_named(images: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_others_are_warned_of(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrjax.annotate.server.is_loopback", lambda server: False)
+    monkeypatch.setattr("lrjax.web.server.is_loopback", lambda server: False)
     done, _ = run("--boxes", tmp_path / "boxes.csv", "--no-start")
     assert "it is not encrypted" in done.stderr
 
