@@ -103,7 +103,7 @@ class Engine:
         self._begun = time.monotonic()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting = threading.Semaphore(MOST_WAITING)
-        self._closing = threading.Event()
+        self._closing, self._prepared = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def __enter__(self) -> Engine:
@@ -121,6 +121,11 @@ class Engine:
     def seconds(self) -> float:
         """Seconds since the beginning."""
         return time.monotonic() - self._begun
+
+    def wait(self) -> Engine:
+        """Wait until pictures can be looked at, or there is a problem."""
+        self._prepared.wait()
+        return self
 
     def look(
         self, image: ImageFile, boxes: np.ndarray | None = None, encode: bool = False
@@ -167,6 +172,7 @@ class Engine:
         except Exception as error:  # the server goes on, to say so
             self.problem = f"The networks cannot be used ({error}); start the program again."
         self.doing = None
+        self._prepared.set()
         while not self._closing.is_set():
             jobs = [self._jobs.get()]
             while len(jobs) < TOGETHER and not self._jobs.empty():

@@ -46,7 +46,7 @@ def parse_form(body: bytes, boundary: bytes) -> dict[str, bytes]:
     Raises:
       InputError: it is damaged, or has a field twice or too many.
     """
-    first, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MOST_PARTS + 2)
+    first, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MOST_PARTS + 1)
     del first  # what comes before the first boundary counts for nothing
     if not any(part.startswith(b"--") for part in parts[-1:]):
         raise InputError(

@@ -15,7 +15,17 @@ from lrjax.files import write_atomically
 
 COMMANDS = (
     *("quickstart", "config", "train", "prepare", "experiment", "predict", "align", "identify"),
-    *("evaluate", "upsample", "export", "convert", "detect", "annotate", "benchmark", "report"),
+    *(
+        "evaluate",
+        "upsample",
+        "export",
+        "convert",
+        "detect",
+        "annotate",
+        "benchmark",
+        "report",
+        "demo",
+    ),
 )
 
 
