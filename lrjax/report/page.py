@@ -71,6 +71,7 @@ def render_page(title: str, results: Sequence[tuple[Path, Result]], introduction
             introduction=introduction,
             sections=results,
             results=[result for _, result in results],
+            titles=[result.title for _, result in results],
             claims=[claim for _, result in results for claim in result.claims],
             terms={term: meaning for term, meaning in GLOSSARY.items() if term in used},
         )
@@ -95,13 +96,13 @@ def _environment() -> Environment:
 
 
 def explain(text: str) -> Markup:
-    """Escape a text for HTML; let its terms say what they mean on hover, and set `code` as such."""
+    """Escape a text for HTML; let its terms say what they mean on hover and focus, and set `code`."""
     return Markup("").join(_explained(part) for part in _TERM_OR_CODE.split(text))
 
 
 def _explained(part: str) -> Markup:
     if part in GLOSSARY:
-        return Markup('<abbr title="{}">{}</abbr>').format(GLOSSARY[part], part)
+        return Markup('<abbr tabindex="0" title="{}">{}</abbr>').format(GLOSSARY[part], part)
     if _TERM_OR_CODE.fullmatch(part):
         return Markup("<code>{}</code>").format(part[1:-1])
     return escape(part)

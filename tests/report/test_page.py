@@ -91,6 +91,14 @@ def test_contents_link_to_unique_sections(found) -> None:
     assert page.attribute("href") == [f"#{name}" for name in ids[:3]]
 
 
+def test_results_of_one_title_are_told_apart_by_their_folder(found) -> None:
+    folder = found[0][0].parent.name
+    text = " ".join(check(render_page("Results", found)).text.split())
+    # In the contents and above the sections.
+    assert text.count(f"Table 1b {folder}") == 4
+    assert f"& more {folder}" not in text
+
+
 def test_page_is_for_phones_and_the_dark(found) -> None:
     text = render_page("Results", found)
     assert 'name="viewport" content="width=device-width' in text
@@ -155,9 +163,9 @@ def test_texts_are_escaped(tmp_path: Path) -> None:
 def test_terms_say_what_they_mean() -> None:
     html = str(explain("S1 < S12, k_t and G2's `S1`"))
     assert html == (
-        f'<abbr title="{GLOSSARY["S1"]}">S1</abbr> &lt; S12, '
-        f'<abbr title="{GLOSSARY["k_t"]}">k_t</abbr> and '
-        f'<abbr title="{GLOSSARY["G2"]}">G2</abbr>&#39;s <code>S1</code>'
+        f'<abbr tabindex="0" title="{GLOSSARY["S1"]}">S1</abbr> &lt; S12, '
+        f'<abbr tabindex="0" title="{GLOSSARY["k_t"]}">k_t</abbr> and '
+        f'<abbr tabindex="0" title="{GLOSSARY["G2"]}">G2</abbr>&#39;s <code>S1</code>'
     )
     assert explain("not AS1 or pre-S2, `") == "not AS1 or pre-S2, `"
 
