@@ -374,7 +374,7 @@ def override(config: T, settings: Sequence[str]) -> T:
             node = node.get(parent) if isinstance(node, dict) else None
         if not equals or not isinstance(node, dict) or field not in node:
             raise InputError(
-                f"The setting {setting!r} names no field of {type(config).__name__}"
+                f"The setting {reprlib.repr(setting)} names no field of {type(config).__name__}"
                 f"{did_you_mean(path, field_paths(values))}; "
                 "write path.to.field=value, with the fields that `lrjax config` prints."
             )
