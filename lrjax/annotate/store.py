@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 import re
 import threading
@@ -19,7 +17,7 @@ from lrjax.annotate.faces import Face
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
 from lrjax.geometry.points import FIVE
-from lrjax.inference.tables import read_csv
+from lrjax.inference.tables import csv_text, read_csv
 
 TABLE = "annotations.csv"
 PICTURES = "faces"
@@ -216,10 +214,8 @@ def _numbers(cells: Sequence[str]) -> np.ndarray | None:
 
 def _text(rows: Mapping[tuple[str, str], np.ndarray]) -> bytes:
     """The table, a face's annotators side by side."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines: list[Sequence[object]] = [COLUMNS]
     for key, points in sorted(rows.items()):
         numbers = ["-1" if v == INVISIBLE else f"{v:.2f}" for v in points.ravel()]
-        writer.writerow([*key, *numbers])
-    return stream.getvalue().encode("utf-8", "surrogateescape")
+        lines.append([*key, *numbers])
+    return csv_text(lines).encode("utf-8", "surrogateescape")

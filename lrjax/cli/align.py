@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePath
@@ -35,7 +33,7 @@ from lrjax.inference.alignment import open_identity
 from lrjax.inference.files import AlignedFace, FaceRequest, align_files
 from lrjax.inference.images import list_images, open_image
 from lrjax.inference.landmarks import PredictConfig
-from lrjax.inference.tables import Row, image_rows, read_points
+from lrjax.inference.tables import Row, csv_text, image_rows, read_points
 
 TABLE = "aligned.csv"
 """Written beside the crops: which face is where, its points, and whether it was aligned."""
@@ -224,14 +222,13 @@ def _table_text(
     out: Path,
 ) -> bytes:
     """One line per face: its file, its aligned image, whether it is aligned (1, 0), its points."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "image", "aligned", *(f"{a}{i}" for i in range(5) for a in "xy")])
+    columns = ["file", "image", "aligned", *(f"{a}{i}" for i in range(5) for a in "xy")]
+    lines: list[Sequence[object]] = [columns]
     for i, request in enumerate(requests):
         if i not in faces:
-            writer.writerow([request.file, *[""] * 12])
+            lines.append([request.file, *[""] * 12])
             continue
         numbers = ["" if np.isnan(v) else f"{v:.2f}" for v in faces[i].points.ravel()]
         image = names[i].relative_to(out).as_posix()
-        writer.writerow([request.file, image, int(faces[i].aligned), *numbers])
-    return stream.getvalue().encode("utf-8", "surrogateescape")
+        lines.append([request.file, image, int(faces[i].aligned), *numbers])
+    return csv_text(lines).encode("utf-8", "surrogateescape")

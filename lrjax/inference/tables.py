@@ -136,6 +136,22 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[list[str], int]]]:
         raise InputError(f"The table {path} is not CSV text ({error}).") from error
 
 
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Write cells as the text of a CSV file that is read as it was written, whatever is in a cell.
+
+    What a spreadsheet takes for a formula, such as a name that begins with "=", stays as it is.
+    """
+    return "".join(map(csv_line, rows))
+
+
+def csv_line(cells: Sequence[object]) -> str:
+    """Write the cells of one row, see `csv_text`."""
+    line = io.StringIO(newline="")
+    # Cells with either character of a line's end are quoted only where both end the lines.
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
 def _coordinates(header: Sequence[str], path: Path) -> list[int]:
     """The places of x0, y0, x1, ..."""
     for scheme in sorted(SCHEMES.values(), key=lambda scheme: -scheme.count):
@@ -194,12 +210,12 @@ def table_lines(
       more: further columns, which follow the file's name.
     """
     coordinates = [f"{axis}{i}" for i in range(scheme.count) for axis in "xy"]
-    yield _csv_line([COLUMNS[0], *more, *COLUMNS[1:], *coordinates, "confidence"])
+    yield csv_line([COLUMNS[0], *more, *COLUMNS[1:], *coordinates, "confidence"])
     for row, place in faces:
         also = [row.more.get(name, "") for name in more]
         if place is None:
             numbers = [""] * (2 * scheme.count + 1)
-            yield _csv_line([row.file, *also, *row.cells[1:], *numbers])
+            yield csv_line([row.file, *also, *row.cells[1:], *numbers])
             continue
         prediction, i = place
         box = row.cells[1:]
@@ -207,10 +223,4 @@ def table_lines(
             box = tuple(f"{v:.0f}" for v in prediction.boxes[i])
         numbers = [f"{v:.2f}" for v in prediction.points[i].ravel()]
         sure = f"{prediction.confidence[i]:.4f}"
-        yield _csv_line([row.file, *also, *box, *numbers, sure])
-
-
-def _csv_line(cells: Sequence[object]) -> str:
-    out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerow(cells)
-    return out.getvalue()
+        yield csv_line([row.file, *also, *box, *numbers, sure])

@@ -96,7 +96,7 @@ def _environment() -> Environment:
 
 
 def explain(text: str) -> Markup:
-    """Escape a text for HTML; let its terms say what they mean on hover and focus, and set `code`."""
+    """Escape a text for HTML; its terms say what they mean on hover and focus, `code` is set."""
     return Markup("").join(_explained(part) for part in _TERM_OR_CODE.split(text))
 
 

@@ -67,7 +67,8 @@ class Log:
         self.path = folder / "metrics.jsonl"
         kept = [r for r in read(self.path) if r["step"] <= start]
         best = [r["best"] for r in kept if type(r.get("best")) in (int, float)]
-        self._best = min(filter(math.isfinite, best), default=math.inf)
+        # Not by math.isfinite, which ends at integers of hundreds of digits.
+        self._best = min((b for b in best if abs(b) <= sys.float_info.max), default=math.inf)
         write_atomically(self.path, "".join(json.dumps(r) + "\n" for r in kept).encode())
         self._file = self.path.open("a")
         # Written in this thread: of a writer's own thread that dies on a full disk nobody is told.

@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from lrjax.cli import config, main
+from lrjax.errors import InputError
 from lrjax.files import write_atomically
+from lrjax.report.results import Result
+from lrjax.report.tables import Table
 
 COMMANDS = (
     *("quickstart", "config", "train", "prepare", "experiment", "predict", "align", "identify"),
@@ -128,3 +134,50 @@ def write_full(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", full)
         write_atomically(path, b"")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict --crops --images {photos} --weights {weights} --passes 1 --out {out}",
+        "align --crops {photos} --landmarks resize --out {out}",
+        "export {weights} --out {out}.safetensors",
+        "report {results} --out {out}",
+        "detect --images {photos} --out {out}",
+    ],
+)
+def test_a_full_disk_is_one_sentence(
+    words: str,
+    tmp_path: Path,
+    tiny_weights: Path,
+    small_files: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    """Which names what has no room; nothing is left behind of it."""
+    (tmp_path / "photos").mkdir()
+    Image.effect_noise((24, 24), 50).convert("RGB").save(tmp_path / "photos" / "a.png")
+    Result("A", tables=(Table("T", ("a",), (("b",),)),)).save(tmp_path / "results" / "a.json")
+    places = {name: tmp_path / name for name in ("photos", "results", "out")}
+    given = words.format(weights=tiny_weights, **places).split()
+    with small_files(10):
+        done = CliRunner().invoke(main.cli, given)
+    assert isinstance(done.exception, OSError | InputError)
+    told = f"{done.stderr} {getattr(done.exception, 'filename', '')} {done.exception}"
+    assert str(tmp_path / "out") in told
+    assert "File too large" in told
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and "out" in path.parts[-2:]]
+    assert left == []
+
+
+def test_pictures_without_room_lose_no_table(
+    tmp_path: Path,
+    tiny_weights: Path,
+    small_files: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    Image.effect_noise((64, 64), 50).convert("RGB").save(tmp_path / "a.png")
+    words = ["predict", "--crops", "--images", str(tmp_path / "a.png"), "--passes", "1"]
+    words += ["--weights", str(tiny_weights), "--draw", str(tmp_path / "drawn")]
+    with small_files(3000):
+        done = CliRunner().invoke(main.cli, [*words, "--out", str(tmp_path / "out.csv")])
+    assert "1 of 1 pictures could not be drawn" in str(done.exception)
+    assert "a.png.png cannot be written (File too large)" in done.stderr
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("a.png,0,0,64,64,")

@@ -1,15 +1,22 @@
 """From photographs and boxes to points, with a network that finds coloured dots."""
 
+from pathlib import Path
+
 import drawn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 import lrjax
 from lrjax.errors import InputError
 from lrjax.geometry.points import FIVE, IBUG68_FIVE
 from lrjax.inference import landmarks
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig, Prediction
+from lrjax.models import weights
+from lrjax.models.registry import build
+from lrjax.models.s2ld import LandmarkConfig
 
 # Face sides in pixels of the photograph, and where their middles are.
 SIDES = np.array([18.0, 32.0, 57.0, 150.0])
@@ -259,3 +266,14 @@ def test_two_sizes_of_batch_are_compiled(find_dots) -> None:
     assert landmarks.forward._cache_size() == 3
     assert predictor.predict_crops(np.zeros((71, 32, 32, 3), np.uint8))[0].shape == (71, 5, 2)
     assert jnp.isfinite(predictor.predict_crops(np.zeros((2, 32, 32, 3), np.uint8))[0]).all()
+
+
+def test_points_that_are_not_finite_are_not_given(tmp_path: Path) -> None:
+    """A variance below zero has no square root; each number of the file is finite."""
+    config = LandmarkConfig(points="five", stem=4, widths=(4,), size=16, decoder="soft")
+    variables = tiny.filled(build(config).shapes())
+    variables["batch_stats"] = jax.tree.map(lambda leaf: leaf - 5, variables["batch_stats"])
+    weights.save(tmp_path / "net.safetensors", config, variables, {})
+    predictor = LandmarkPredictor.load(tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match=r"net\.safetensors finds points that are not finite; its"):
+        predictor(np.zeros((20, 30, 3), np.uint8), [[0, 0, 9, 9]])

@@ -1,10 +1,13 @@
 """Tables in and out."""
 
 import csv
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lrjax.errors import InputError
 from lrjax.geometry.points import AFLW19, FIVE, IBUG68, convert
@@ -152,3 +155,40 @@ def test_single_points_may_be_missing_or_wrong(tmp_path: Path) -> None:
 def test_a_table_without_points_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no points"):
         read_points(written(tmp_path, "file,x,y,w,h,x0,y0\na.jpg,1,2,3,4,5,6\n"))
+
+
+CELLS = st.text(st.characters(codec="utf-8"), max_size=8)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_table_or_none(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = written(Path(name), b"file,x,y,w,h\n" + data)
+        try:
+            rows = read_rows(path)
+        except InputError:
+            return
+        for row in rows:
+            assert (row.problem is None) == (row.box is not None)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS, CELLS).filter(any), max_size=4))
+def test_what_is_in_a_cell_comes_out_as_it_went_in(lines: list[tuple[str, ...]]) -> None:
+    """Line ends, quotes, commas and what a spreadsheet would take for a formula included."""
+    text = table_text([Row(line) for line in lines], [None] * len(lines), FIVE)
+    with tempfile.TemporaryDirectory() as name:
+        found = read_rows(written(Path(name), text))
+    assert [row.cells for row in found] == lines
+
+
+@pytest.mark.parametrize("number", ["1e39", "-1e39", "inf", "9" * 400])
+def test_points_beyond_any_image_are_refused(number: str, tmp_path: Path) -> None:
+    """They would be infinite in float32."""
+    names = ",".join(f"{axis}{i}" for i in range(5) for axis in "xy")
+    line = f"a.jpg,{number},2,3,4,5,6,7,8,9,10,0,0,9,9"
+    rows, points, visible = read_points(written(tmp_path, f"file,{names},x,y,w,h\n{line}\n"))
+    assert rows[0].problem == "a point is infinite, or far away from any image"
+    assert not visible.any()
+    assert not points.any()

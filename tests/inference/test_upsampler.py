@@ -244,3 +244,9 @@ def test_what_enlarges_nothing_is_refused(tiny_weights: Path, tmp_path: Path) ->
         Upsampler.load(tmp_path)
     with pytest.raises(InputError, match=r"holds a landmark network .* name one with"):
         Upsampler.load(tiny_weights / "last" / "g2.safetensors")
+
+
+def test_pixels_that_are_not_finite_are_not_given(repeat: Upsampler) -> None:
+    repeat.weights.variables["light"] = jnp.float32(jnp.nan)
+    with pytest.raises(InputError, match="makes pixels that are not finite; its weights"):
+        repeat([np.zeros((4, 5, 3), np.uint8)])

@@ -193,3 +193,44 @@ def test_shapes_are_known_without_computing() -> None:
     network = build(EncoderConfig("mobilefacenet"))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(network.shapes()["params"]))
     assert parameters == 999_936  # as counted in its published file
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F8_E5M2", "F4"])
+def test_numbers_that_numpy_lacks_are_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    about = {"lrjax": json.dumps({"network": {}, "provenance": {}})}
+    tensor = {"dtype": kind, "shape": [2], "data_offsets": [0, 1 if kind == "F4" else 2]}
+    header = json.dumps({"a": tensor, "__metadata__": about}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(1 if kind == "F4" else 2))
+    with pytest.raises(InputError, match=r"lrjax wrote \(an array is of a kind that NumPy lacks\)"):
+        weights.read(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("sigma", "NaN", "its metadata|Out of range|not JSON compliant"),
+        ("sigma", "1e400", "not JSON compliant"),
+        ("sigma", "0", "sigma is 0.0; set it to more than 0, at most 100"),
+        ("context", "-1", "context is -1.0; set it to more than 0"),
+        ("context", "1e300", "context is 1e"),
+        ("size", str(2**31), "a side of more than 4096 pixels; set its size"),
+        ("size", "7", "sides .* must be divisible"),
+        ("size", "9" * 400, "side of more than 4096"),
+    ],
+)
+def test_a_network_of_impossible_numbers_is_refused(
+    field: str, value: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.safetensors"
+    fields = {"name": '"heatmap_generator"', "stem": "4", "widths": "[4]", "size": "16"}
+    described = ", ".join(f'"{key}": {text}' for key, text in (fields | {field: value}).items())
+    flat = {
+        ".".join(entry.key for entry in place): leaf
+        for place, leaf in jax.tree_util.tree_flatten_with_path(variables())[0]
+    }
+    about = f'{{"network": {{{described}}}, "provenance": {{}}}}'
+    save_file(flat, path, metadata={"lrjax": about})
+    with pytest.raises(InputError, match=message) as caught:
+        weights.load(path, "g2", ("landmarks",))
+    assert str(path) in str(caught.value)

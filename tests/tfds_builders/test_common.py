@@ -1,6 +1,7 @@
 """Crops keep exact coordinates; damaged files are named."""
 
 import io
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -9,18 +10,21 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from lrjax.errors import InputError
 from lrjax.tfds_builders.common import (
     AnnotationError,
     DatasetError,
     Report,
     cell_text,
     crop_face,
+    files,
     find_image,
     list_images,
     load_mat,
     mats,
     open_photo,
     parse_numbers,
+    photo_size,
     tight_box,
 )
 from lrjax.tfds_builders.common.builder import shard_ranges
@@ -245,6 +249,8 @@ def test_cells_are_read_as_lists_of_what_they_hold(tmp_path: pathlib.Path) -> No
         (["1", "2", "inf"], False, "not finite"),
         (["1", "2", "2.5"], True, "not whole numbers"),
         (["1", "2", "9" * 400], True, "not whole numbers"),
+        (["1", "2", "9" * 5000], True, "not whole numbers"),
+        (["1", "2", "1e39"], False, "far too large"),
     ],
 )
 def test_numbers_of_another_kind_are_refused(fields: list[str], whole: bool, reason: str) -> None:
@@ -281,3 +287,30 @@ def test_shards_keep_order_and_items_whole() -> None:
     assert ranges == [(0, 1), (1, 5), (5, 6)]
     assert shard_ranges([1], 1024) == [(0, 1)]
     assert shard_ranges([1] * 5, 2) == [(0, 2), (2, 4), (4, 5)]
+
+
+@pytest.mark.parametrize("kind", ["PostScript", "pipe", "large"])
+def test_photographs_of_other_kinds_are_not_opened(
+    kind: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow would hand PostScript to another program, and a pipe would wait for ever."""
+    path = tmp_path / "a.jpg"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        Image.new("RGB", (30, 20)).save(path, "EPS" if kind == "PostScript" else "PNG")
+    if kind == "large":
+        assert photo_size(path) == (30, 20)
+        monkeypatch.setattr(files, "MOST_PIXELS", 30 * 20 - 1)
+    for read in (open_photo, photo_size):
+        with pytest.raises(AnnotationError, match=r"cannot be decoded|no regular file"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"counts": [], "skipped": {}, "notes": []}', "[" * 9999, '{"counts": 1}']
+)
+def test_a_report_that_is_none_is_named(text: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(InputError, match=r"report\.json is (no report|not JSON .*); prepare the"):
+        Report.load(tmp_path)

@@ -259,3 +259,17 @@ def test_records_are_read_one_at_a_time(
         assert sum(spent) < 20 * 64
         file.read(int(offsets[7]))
     assert max(spent) == 100_024
+
+
+@pytest.mark.parametrize("stop", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_count_of_pictures_that_is_none_is_damage(stop: float, tmp_path: pathlib.Path) -> None:
+    writer = zoo()
+    head = struct.pack("<IfQQ2f", 2, 0, 0, 0, stop, 9)
+    writer.content = writer.content[:8] + head + writer.content[8 + len(head) :]
+    root = writer.save(tmp_path / "faces", 3)
+    keys, offsets = read_index(root / "train.idx")
+    with (
+        RecordFile(root / "train.rec") as file,
+        pytest.raises(RecordError, match=r"train\.rec: the record at byte 0 does not count"),
+    ):
+        scan_headers(file, keys, offsets, Report())

@@ -124,8 +124,9 @@ def test_a_full_disk_is_told_by_the_metrics(
     log.close()
 
 
-def test_an_infinite_best_is_not_believed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("best", ["-Infinity", "NaN", "-" + "9" * 400])
+def test_an_infinite_best_is_not_believed(best: str, tmp_path: Path) -> None:
     write(tmp_path, 0, range(1, 4), {2: 0.5, 3: 0.4})
     path = tmp_path / "metrics.jsonl"
-    path.write_text(path.read_text().replace('"best": 0.4', '"best": -Infinity'))
+    path.write_text(path.read_text().replace('"best": 0.4', f'"best": {best}'))
     assert write(tmp_path, 3, range(4, 6), {4: 0.6, 5: 0.45}) == [5]
