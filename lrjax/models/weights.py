@@ -259,4 +259,5 @@ def first_difference(
         f"of shape {list(shapes[unfit[0]])}" if unfit[0] in shapes else "missing"
         for shapes in (there, here)
     )
-    return f"{unfit[0]} is {first} there and {second} here, as the first of {len(unfit)}"
+    name = unfit[0] if len(unfit[0]) <= 200 else f"{unfit[0][:200]}..."
+    return f"{name} is {first} there and {second} here, as the first of {len(unfit)}"

@@ -234,3 +234,12 @@ def test_a_network_of_impossible_numbers_is_refused(
     with pytest.raises(InputError, match=message) as caught:
         weights.load(path, "g2", ("landmarks",))
     assert str(path) in str(caught.value)
+
+
+def test_a_name_without_end_is_told_in_short(tmp_path: Path) -> None:
+    given = variables()
+    given["params"]["9" * 5000] = np.zeros(2, np.float32)
+    weights.save(tmp_path / "net", G2, given, {})
+    with pytest.raises(InputError, match=r"params\.9+\.\.\. is of shape \[2\] there") as caught:
+        weights.load(tmp_path / "net", "g2", ("landmarks",))
+    assert len(str(caught.value)) < 600
