@@ -189,7 +189,8 @@ class AlignmentConfig:
     """How faces are laid onto a template: one value for training, tests and the command line."""
 
     # What finds the five points: "pretrained", the run or weights of a landmark network, "points"
-    # for the dataset's own, "resize" for nothing: faces are then resized.
+    # for the dataset's own, "adaface" for MTCNN on squares of 38 pixels (see `inference.squares`),
+    # "resize" for nothing: faces are then resized.
     landmarks: str = "pretrained"
     # K&C: "affine transformation". Ours: a similarity, which is one and keeps the face's shape.
     fit: Fit = "similarity"

@@ -14,6 +14,7 @@ from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Which, command
 from lrjax.cli.results import command_line, save_result
 from lrjax.cli.say import put
 from lrjax.config import AlignmentConfig
+from lrjax.data.arrow import is_arrow, load_arrow
 from lrjax.data.cache import default_folder
 from lrjax.data.identities import Identities, load_identities
 from lrjax.errors import InputError
@@ -63,12 +64,13 @@ def identify_command(
     """Rank the gallery of DATASET for each of its probes by the features of ENCODER.
 
     ENCODER is a run folder of `lrjax train recognition` or `csri`, or a file of `lrjax convert`.
-    DATASET is prepared, with splits like TinyFace's: probe, gallery_match and distractors. All
-    faces are aligned in the same way to what the encoder has learned with.
+    DATASET is prepared, with splits like TinyFace's: probe, gallery_match and distractors; or it is
+    a folder of Arrow files, such as CVLface's tinyface_aligned_pad_0.1, whose pictures are aligned
+    already: --landmarks resize leaves them so. All faces are aligned in the same way to what the
+    encoder has learned with.
     """
     encoder = FaceEncoder.load(network, which)
-    splits = [PROBE, GALLERY] + [DISTRACTORS] * distractors
-    identities = {split: _load(f"{dataset}:{split}", data_dir) for split in splits}
+    identities = _load_splits(dataset, data_dir, distractors)
     aligner = Aligner.load(alignment, encoder.template)
     features = {
         split: cached_embeddings(encoder, aligner, part, flip=mirror, batch=batch, cache=cache)
@@ -124,6 +126,19 @@ def _curves(found: Mapping[str, Identification]) -> Iterator[tuple[str, str, Fig
     yield "cmc", "Cumulative match characteristic", cmc
     both = precision_recall_curves({name: part.precision_recall for name, part in found.items()})
     yield "pr", "Mean interpolated precision over recall", both
+
+
+def _load_splits(dataset: str, data_dir: Path, distractors: bool) -> dict[str, Identities]:
+    splits = [PROBE, GALLERY] + [DISTRACTORS] * distractors
+    folder = Path(dataset)
+    if not is_arrow(folder):
+        return {split: _load(f"{dataset}:{split}", data_dir) for split in splits}
+    found = load_arrow(folder)
+    missing = [split for split in splits if split not in found]
+    if missing:
+        remedy = "; without distractors: --no-distractors" if missing == [DISTRACTORS] else ""
+        raise InputError(f"{folder} holds no pictures of {', '.join(missing)}{remedy}.")
+    return {split: found[split] for split in splits}
 
 
 def _load(spec: str, data_dir: Path) -> Identities:

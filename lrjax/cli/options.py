@@ -50,7 +50,8 @@ Settings = Annotated[tuple[str, ...], Click(flag="--set", multiple=True, metavar
 TEXTS = {
     # Of dataclasses.
     "landmarks": "What finds the five points: the pretrained network, the run folder or weights of "
-    "another one, the faces' own (points), or nothing (resize).",
+    "another one, the faces' own (points), MTCNN as AdaFace prepared TinyFace (adaface), or "
+    "nothing (resize).",
     "fit": "Turn, scale and move the points onto the template, or shear them too.",
     "resize_mode": "How a face is resized that cannot be aligned: to any shape, or with black "
     "beside it.",
@@ -66,6 +67,7 @@ TEXTS = {
     "long.",
     "enlarge": "Enlarge the images so many times first, for small faces.",
     "thresholds": "Probabilities above which P-Net, R-Net and O-Net take something for a face.",
+    "step": "From one size of faces that is looked for to the next larger one, as a factor.",
     "upright": "Turn the crop with the face from the second pass on.",
     # Of several commands.
     "images": "Folder of images (jpg, jpeg, png, bmp, webp), or one image.",

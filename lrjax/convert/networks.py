@@ -192,16 +192,16 @@ _LIGHTCNN29V2 = Conversion(partial(_lightcnn_layers, 2), ("fc2",), ("fc.weight",
 
 # CVLface wraps both, and trains with colours in either order.
 _CVLFACE: dict[str, Colours | None] = {"net.": None, "model.net.": None}
+_ADAFACE: dict[str, Colours | None] = {"": "BGR", "model.": "BGR", **_CVLFACE}
+_ARCFACE: dict[str, Colours | None] = {"": "RGB", **_CVLFACE}
 _IRESNETS = {
-    name: Conversion(
-        partial(_iresnet_layers, name), flattened=("fc.weight", 7, 7), roots={"": "RGB"} | _CVLFACE
-    )
+    name: Conversion(partial(_iresnet_layers, name), flattened=("fc.weight", 7, 7), roots=_ARCFACE)
     if name.startswith("iresnet")
     else Conversion(
         partial(_ir_layers, name),
         ("head.",),
         ("output_layer.3.weight", 7, 7),
-        {"": "BGR", "model.": "BGR"} | _CVLFACE,
+        _ADAFACE,
     )
     for name in iresnet.LAYOUTS
 }
@@ -255,9 +255,9 @@ def convert_state(
         missing, left over, of other shapes, or not finite.
     """
     conversion = CONVERSIONS[name]
-    state, known = _rooted(conversion, state)
+    state, usual = _rooted(conversion, state)
     if conversion.roots and config is None:
-        config = _coloured(name, colours or known, source)
+        config = _coloured(name, colours or usual, source)
     elif colours is not None:
         raise InputError(f"Colours are for {', '.join(_IRESNETS)}; leave --colours out.")
     network = build(config or _published(name, state))

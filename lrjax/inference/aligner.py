@@ -27,8 +27,12 @@ from lrjax.inference.alignment import (
     decode_identity,
     describe,
     find_template,
+    resize_face,
+    resize_longer,
+    scaled_points,
 )
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
+from lrjax.inference.squares import Squares
 from lrjax.inference.upsampler import Upsampler
 
 CHUNK = 256
@@ -59,6 +63,7 @@ class Aligner:
       alignment: how faces are aligned.
       border: pixels that each face shows beyond the template on every side.
       predictor: finds the points; None if they come with the pictures, or there are none.
+      squares: finds them as AdaFace did, in pictures of its own; or None.
       upsampler: enlarges the faces, cut as those that it has learned with, before anything else
         happens to them (settings A1 and A2); None leaves the pictures as they are.
       description: where the points come from, in words; empty if there are none.
@@ -69,6 +74,7 @@ class Aligner:
     alignment: AlignmentConfig
     border: int
     predictor: LandmarkPredictor | None
+    squares: Squares | None
     upsampler: Upsampler | None
     description: str
     identity: str
@@ -101,14 +107,18 @@ class Aligner:
         template = find_template(template) if isinstance(template, str) else template
         _check(alignment)
         options = options or PredictConfig(alignment.flip, alignment.passes)
-        source, predictor, upsampler = alignment.landmarks, None, None
+        source, predictor, squares, upsampler = alignment.landmarks, None, None, None
         how: list[object] = [source]
-        if source not in ("points", "resize"):
+        if source == "adaface":
+            squares = Squares.load()
+            how = [source, squares.identity]
+        elif source not in ("points", "resize"):
             predictor = LandmarkPredictor.load(source, options, which)
             how = [predictor.weights.identity, dataclasses.asdict(options)]
         known = {
             "pretrained": "by the pretrained network",
             "points": "by the dataset's points",
+            "adaface": "by MTCNN on 38 pixels, as AdaFace did",
             "resize": "",
         }
         description = known.get(source, f"by {source}")
@@ -121,7 +131,8 @@ class Aligner:
         _small(alignment, template, border)
         first = None if upsampler is None else upsampler.identity
         identity = key_of("align", _VERSION, *parts, first)
-        return cls(template, alignment, border, predictor, upsampler, description, identity)
+        found = predictor, squares, upsampler
+        return cls(template, alignment, border, *found, description, identity)
 
     @property
     def height(self) -> int:
@@ -191,7 +202,7 @@ class Aligner:
           InputError: as for a call.
         """
         self._check_points(identities)
-        if streamed and self.predictor is None and self.upsampler is None:
+        if streamed and (self.predictor, self.squares, self.upsampler) == (None, None, None):
             how = self.description or "resized only"
             one = partial(self._align_one, identities)
             note = f"{len(identities):,} faces aligned when read, {how}"
@@ -218,9 +229,10 @@ class Aligner:
         boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
         # What each picture shows of the one that was given: from where on, and how much.
         origin, extent = np.zeros_like(sizes), sizes
-        if self.upsampler is not None:
-            large, shown = self.upsampler.faces(photos, boxes)
-            photos = [Image.fromarray(image) for image in large]
+        given, whole, cutter = photos, boxes, self.upsampler or self.squares
+        if cutter is not None:
+            cut, shown = cutter.faces(photos, boxes)
+            photos = [Image.fromarray(image) for image in cut]
             origin, extent = shown[:, :2], shown[:, 2:]
         if self.alignment.resize_to is not None:
             photos = [resize_longer(photo, self.alignment.resize_to) for photo in photos]
@@ -230,8 +242,13 @@ class Aligner:
             owner = np.arange(len(photos))
             found = self.predictor.predict(photos, boxes, owner).converted("five").points
             visible = np.isfinite(found).all(-1)
+        elif self.squares is not None:
+            found, visible = self.squares.points(photos)
+            seen = visible.any(1)
+            photos = [photos[i] if seen[i] else given[i] for i in range(len(photos))]
+            boxes = np.where(seen[:, None], boxes, whole)
         elif self.needs_points and points is not None:
-            found, visible = _scaled(points[0] - origin[:, None], factors[:, None]), points[1]
+            found, visible = scaled_points(points[0] - origin[:, None], factors[:, None]), points[1]
         else:
             found, visible = np.zeros((len(photos), 5, 2)), np.zeros((len(photos), 5), bool)
         template, border = _small(self.alignment, self.template, self.border)
@@ -247,9 +264,9 @@ class Aligner:
         )
         images = result.images
         if template is not self.template:
-            enlarged = [_enlarged(image, self.height, self.width) for image in images]
+            enlarged = [resize_face(image, self.height, self.width) for image in images]
             images = np.array(enlarged, np.uint8).reshape(-1, self.height, self.width, 3)
-        there = _scaled(result.points, 1 / factors[:, None]) + origin[:, None]
+        there = scaled_points(result.points, 1 / factors[:, None]) + origin[:, None]
         return dataclasses.replace(
             result,
             images=images,
@@ -306,6 +323,8 @@ def _check(alignment: AlignmentConfig) -> None:
             raise InputError(f"{value!r} is unknown; choose one of {', '.join(values)}.")
     if alignment.resize_to is not None and alignment.resize_to < 1:
         raise InputError(f"resize_to is {alignment.resize_to}; give a side in pixels.")
+    if alignment.landmarks == "adaface" and (alignment.upsample or alignment.resize_to):
+        raise InputError("'adaface' makes pictures of its own; leave out upsample and resize_to.")
     left, top, width, height = alignment.region
     inside = left >= 0 and top >= 0 and left + width <= 1 and top + height <= 1
     if not inside or width <= 0 or height <= 0:
@@ -327,19 +346,3 @@ def _small(alignment: AlignmentConfig, template: Template, border: int) -> tuple
             f"{border} pixels has no whole size; give a height at which it has."
         )
     return scaled(template, height), rim // template.height
-
-
-def resize_longer(photo: Image.Image, side: int) -> Image.Image:
-    """Resize a picture in its shape, bilinearly, to a longer side of so many pixels."""
-    factor = side / max(photo.size)
-    width, height = (max(1, round(length * factor)) for length in photo.size)
-    return photo.resize((width, height), Image.Resampling.BILINEAR)
-
-
-def _enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _scaled(points: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Points in an image that was resized by `factors`, both (x, y) along the last axis."""
-    return (points + 0.5) * factors - 0.5

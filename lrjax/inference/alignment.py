@@ -115,6 +115,23 @@ def _in_shape(sides: np.ndarray, template: Template) -> np.ndarray:
     return (sides / shape).max() * shape
 
 
+def resize_longer(photo: Image.Image, side: int) -> Image.Image:
+    """Resize a picture in its shape, bilinearly, to a longer side of so many pixels."""
+    factor = side / max(photo.size)
+    width, height = (max(1, round(length * factor)) for length in photo.size)
+    return photo.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def resize_face(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize a face uint8 [h, w, 3] bilinearly."""
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def scaled_points(points: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Move points with an image that was resized by `factors`, both (x, y) along the last axis."""
+    return (points + 0.5) * factors - 0.5
+
+
 def find_template(name: str) -> Template:
     """Look up a template.
 

@@ -14,7 +14,7 @@ import numpy as np
 from lrjax.models.mtcnn import P_NET
 
 FACTOR = 0.709
-"""Between the levels of the pyramid."""
+"""Between the levels of the pyramid, unless told otherwise."""
 
 
 def kept(
@@ -48,13 +48,13 @@ def kept(
     return order[chosen] if chosen else order[:0]
 
 
-def pyramid(height: int, width: int, smallest: float) -> Iterator[float]:
+def pyramid(height: int, width: int, smallest: float, factor: float = FACTOR) -> Iterator[float]:
     """Yield the scales at which a face of `smallest` pixels, and larger ones, are P-Net's 12."""
     scale = P_NET / smallest
     side = min(height, width) * scale
     while side >= P_NET:
         yield scale
-        scale, side = scale * FACTOR, side * FACTOR
+        scale, side = scale * factor, side * factor
 
 
 def moved(boxes: np.ndarray, moves: np.ndarray, rest: int) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from lrjax.errors import InputError
-from lrjax.inference.candidates import kept, moved, pyramid, squared
+from lrjax.inference.candidates import FACTOR, kept, moved, pyramid, squared
 from lrjax.inference.images import ImageLike, as_rgb, is_one_image
 from lrjax.models import weights as weights_files
 from lrjax.models.mtcnn import O_NET, P_NET, R_NET
@@ -46,11 +46,13 @@ class DetectConfig:
       enlarge: photographs are enlarged so many times first: R-Net and O-Net, which see faces at 24
         and 48 pixels, tell small ones better then.
       thresholds: probabilities above which P-Net, R-Net and O-Net take something for a face.
+      step: from one size of faces that P-Net looks for to the next larger one, as a factor below 1.
     """
 
     smallest: float = 14.0
     enlarge: float = 2.0
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
+    step: float = FACTOR
 
     def __post_init__(self) -> None:
         if not 4 <= self.smallest < math.inf:
@@ -63,6 +65,8 @@ class DetectConfig:
             raise InputError(
                 f"thresholds is {self.thresholds}; give three probabilities between 0 and 1."
             )
+        if not 0.5 <= self.step <= 0.95:
+            raise InputError(f"step is {self.step:g}; give a factor from 0.5 to 0.95.")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,7 +167,7 @@ class FaceDetector:
         """P-Net's boxes, moved and made square, and their probabilities."""
         height, width = (n - 1 for n in sums.shape[:2])
         parts = []
-        for scale in pyramid(height, width, smallest):
+        for scale in pyramid(height, width, smallest, self.options.step):
             boxes, sure, moves = self._look_at_level(sums, scale)
             chosen = kept(boxes, sure, 0.5)
             parts.append((boxes[chosen], sure[chosen], moves[chosen]))
@@ -236,6 +240,7 @@ def detect(
     smallest: float = DetectConfig.smallest,
     enlarge: float = DetectConfig.enlarge,
     thresholds: Sequence[float] = DetectConfig.thresholds,
+    step: float = DetectConfig.step,
 ) -> Detection:
     """Find the faces in images.
 
@@ -246,7 +251,7 @@ def detect(
     Args:
       images: one image or several: uint8 RGB [H, W, 3], PIL images or file names.
       weights: a .safetensors file; by default the detector that comes along.
-      smallest, enlarge, thresholds: see `DetectConfig`.
+      smallest, enlarge, thresholds, step: see `DetectConfig`.
 
     Returns:
       boxes (x, y, w, h), five points and a probability of each face, image by image; an image
@@ -255,7 +260,8 @@ def detect(
     Raises:
       InputError: an image or the weights cannot be used; the message names it.
     """
-    options = DetectConfig(smallest, enlarge, cast(tuple[float, float, float], tuple(thresholds)))
+    three = cast(tuple[float, float, float], tuple(thresholds))
+    options = DetectConfig(smallest, enlarge, three, step)
     file = weights_files.locate(weights, "mtcnn")
     changed = file.stat().st_mtime_ns if file.is_file() else 0
     return _detector(file, changed, options)(images)

@@ -72,8 +72,15 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Res
     monkeypatch.setattr(command, "load_identities", portraits)
     monkeypatch.setattr(command.FaceEncoder, "load", lambda spec, which: FaceEncoder(weights))
 
-    def run(*words: object) -> Result:
-        always = ["colours", "people", "--landmarks", "resize", "--cache", str(tmp_path / "cache")]
+    def run(*words: object, dataset: object = "people") -> Result:
+        always = [
+            "colours",
+            str(dataset),
+            "--landmarks",
+            "resize",
+            "--cache",
+            str(tmp_path / "cache"),
+        ]
         return CliRunner().invoke(identify_command, [*always, *map(str, words)])
 
     return run
@@ -139,6 +146,20 @@ def test_a_second_time_nothing_is_embedded(invoke, monkeypatch: pytest.MonkeyPat
     first = row(invoke().output)
     monkeypatch.setattr(FaceEncoder, "stream", None)
     assert row(invoke().output) == first
+
+
+def test_a_folder_of_arrow_files_is_read(
+    invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same pictures as in `SPLITS`, and so the same ranks."""
+    parts = {name.partition(":")[2]: part for name, part in SPLITS.items()}
+    (tmp_path / "data-00000-of-00001.arrow").touch()
+    monkeypatch.setattr(command, "load_arrow", lambda folder: parts)
+    found = row(invoke("--metric", "cosine", dataset=tmp_path).output)
+    assert found["rank-1"] == "33.33"
+    monkeypatch.setattr(command, "load_arrow", lambda folder: {"probe": parts["probe"]})
+    refused = invoke(dataset=tmp_path).exception
+    assert "no pictures of gallery_match, distractors." in str(refused)
 
 
 def test_missing_distractors_are_said_with_the_remedy(

@@ -84,6 +84,8 @@ def test_the_pyramid_ends_at_twelve_pixels() -> None:
     scales = list(pyramid(100, 300, 24))
     np.testing.assert_allclose(scales[:2], [0.5, 0.3545])
     assert 100 * scales[-1] >= 12 > 100 * scales[-1] * 0.709
+    np.testing.assert_allclose(list(pyramid(40, 38, 20, 0.85))[:2], [0.6, 0.51])
+    assert len(list(pyramid(40, 38, 20, 0.85))) == 4  # 22.8, 19.4, 16.5 and 14 pixels; not 11.9
 
 
 def test_tiles_together_are_the_level(found_low: FaceDetector) -> None:
@@ -189,6 +191,7 @@ def test_large_photographs_are_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"enlarge": 0.5}, "enlarge is 0.5"),
         ({"thresholds": (0.5, 1.5, 0.5)}, "thresholds is"),
         ({"thresholds": (0.5, 0.5)}, "give three probabilities"),
+        ({"step": 1.0}, "step is 1"),
         ({"weights": "absent.safetensors"}, "There is no weights file"),
         ({"weights": str(weights.PRETRAINED)}, "holds a landmark network .*a face detector"),
     ],
