@@ -13,7 +13,7 @@ from lrjax.cli.say import put
 from lrjax.convert.networks import CONVERSIONS, convert_state
 from lrjax.convert.torch_files import read_state, read_wheel
 from lrjax.errors import InputError
-from lrjax.models import weights
+from lrjax.models import hub, weights
 from lrjax.models.iresnet import Colours
 
 
@@ -31,8 +31,9 @@ def convert(
 ) -> None:
     """Write the published weights in FILE as one .safetensors file of lrjax.
 
-    FILE is a PyTorch state dict (.pt, .pth, .ckpt) or a .safetensors file: LightCNN-29 as of
-    AlfredXiangWu/LightCNN, Inception-ResNet v1 as of facenet-pytorch, MobileFaceNet as of
+    FILE is a PyTorch state dict (.pt, .pth, .ckpt), a .safetensors file, or the name of one on
+    Hugging Face's hub (hub:OWNER/NAME/FILE@SHA256; FILE and SHA256 may be left out): LightCNN-29
+    as of AlfredXiangWu/LightCNN, Inception-ResNet v1 as of facenet-pytorch, MobileFaceNet as of
     foamliu/MobileFaceNet, ir18, ir50 and ir101 as of mk-minchul/AdaFace and CVLface, iresnet18,
     iresnet50 and iresnet100 as of deepinsight/insightface, VDSR as of twtygqyy/pytorch-vdsr, VGG-19
     as of torchvision. It is read as data; nothing in it is run. A classifier is left out. The
@@ -43,6 +44,7 @@ def convert(
     """
     if out.suffix != ".safetensors":
         raise InputError(f"The output {out} must be named .safetensors.")
+    file = hub.resolve(file) if hub.is_name(file) else file
     members = CONVERSIONS[network].members
     state = read_wheel(file, members) if members else read_state(file)
     result = convert_state(network, state, str(file), colours=colours)

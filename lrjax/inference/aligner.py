@@ -244,7 +244,7 @@ class Aligner:
             visible = np.isfinite(found).all(-1)
         elif self.squares is not None:
             found, visible = self.squares.points(photos)
-            seen = visible.any(1)
+            seen = np.asarray(visible.any(1))
             photos = [photos[i] if seen[i] else given[i] for i in range(len(photos))]
             boxes = np.where(seen[:, None], boxes, whole)
         elif self.needs_points and points is not None:

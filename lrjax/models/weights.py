@@ -25,6 +25,7 @@ from safetensors.numpy import save as to_safetensors
 from lrjax.config import from_dict, to_dict
 from lrjax.errors import InputError
 from lrjax.files import parse_json, write_atomically
+from lrjax.models import hub
 from lrjax.models.registry import Kind, Network, NetworkConfig, build
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained" / "g2-ibug68-five.safetensors"
@@ -87,7 +88,8 @@ def locate(source: str | Path, role: str, which: str | None = None) -> Path:
     """Find the weights file of a network.
 
     Args:
-      source: the file itself, "pretrained" for what comes along, or a run folder.
+      source: the file itself, "pretrained" for what comes along, a run folder, or a name as in
+        `lrjax.models.hub`.
       role: the network's name in a run, such as "g2".
       which: of a run folder, one of `WHICH`; by default "best", or "last" where nothing was held
         out.
@@ -97,7 +99,7 @@ def locate(source: str | Path, role: str, which: str | None = None) -> Path:
     """
     if str(source) == "pretrained":
         return DETECTOR if role == "mtcnn" else PRETRAINED
-    source = Path(source)
+    source = hub.resolve(source) if hub.is_name(source) else Path(source)
     if not source.is_dir():
         if which is not None and source.is_file():
             raise InputError(f"{source} is one file and has no {which!r}; name its run folder.")

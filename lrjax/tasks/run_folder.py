@@ -15,7 +15,7 @@ import lrjax
 from lrjax.data.examples import Examples
 from lrjax.errors import InputError
 from lrjax.files import read_json
-from lrjax.models import weights
+from lrjax.models import hub, weights
 from lrjax.training.state import State
 from lrjax.training.task import Task
 
@@ -52,7 +52,7 @@ def identities(sources: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Tell the weights apart that a run goes on from.
 
     Args:
-      sources: field of the configuration -> run folder, weights file or "pretrained".
+      sources: field of the configuration -> run folder, weights file, "pretrained" or "hub:...".
 
     Returns:
       field -> {file: its SHA-256}: all networks of a run folder, "last/g1.safetensors", or the one
@@ -61,6 +61,8 @@ def identities(sources: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
     def files(source: str) -> dict[str, Path]:
         path = weights.PRETRAINED if source == "pretrained" else Path(source)
+        if hub.is_name(source):
+            path = hub.resolve(source)
         if path.is_file():
             return {path.name: path}
         found = (file for which in weights.WHICH for file in path.glob(f"{which}/*.safetensors"))
