@@ -118,7 +118,7 @@ def _places(sources: Sequence[str], out: Path) -> list[tuple[Path, list[str]] | 
         root, names = path.parent, [path.name]
         if path.is_dir():
             refuse_within(out, path, "--out")
-            root, names = path, list_images(path, deep=True)
+            root, names = path, list_images(path)
         if places and not isinstance(places[-1], str) and places[-1][0] == root:
             places[-1][1].extend(names)
         else:

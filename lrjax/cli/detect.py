@@ -16,7 +16,7 @@ from lrjax.cli.faces import (
     table_target,
     write_table,
 )
-from lrjax.cli.options import FILE, FOLDER, Click, command
+from lrjax.cli.options import FILE, FOLDER, Click, Flag, command
 from lrjax.cli.pictures import Pictures, refuse_within
 from lrjax.cli.say import say
 from lrjax.geometry.points import FIVE
@@ -33,6 +33,7 @@ from lrjax.inference.tables import Row
 def detect(
     *,
     images: Path,
+    allow_outside: Flag = False,
     out: Annotated[str, Click(metavar="FILE")],
     weights: Path = Path("pretrained"),
     draw: Annotated[Path, FOLDER] | None = None,
@@ -51,7 +52,7 @@ def detect(
     """
     began = time.monotonic()
     target = table_target(out)
-    root, names = image_names(images)
+    root, names = image_names(images, allow_outside)
     if draw is not None:
         refuse_within(draw, images, "--draw")
     detector = FaceDetector.load(weights, options)

@@ -25,8 +25,7 @@ def refuse_outside(rows: Iterable[Row], allowed: bool) -> list[Row]:
     """Give rows a problem whose files may lie outside of the folder of images."""
 
     def checked(row: Row) -> Row:
-        path = PurePath(row.file)
-        if allowed or row.problem or not (path.is_absolute() or ".." in path.parts):
+        if allowed or row.problem or not _leads_out(row.file):
             return row
         problem = "the name leads out of the folder of images; --allow-outside allows that"
         return dataclasses.replace(row, problem=problem)
@@ -45,30 +44,54 @@ def images_root(images: Path) -> Path:
     return images.parent if images.is_file() else images
 
 
-def image_names(images: Path) -> tuple[Path, list[str]]:
-    """List a folder's images, or one image: their folder, and their names in it.
+def image_names(images: Path, allow_outside: bool) -> tuple[Path, list[str]]:
+    """List a folder's images, or those of a list, or one image: their folder, and names in it.
 
     Raises:
-      InputError: there is none; the message asks for --images.
+      InputError: there is none; the message asks for --images. A list names one outside of its
+        folder, which is not allowed.
     """
     root = images_root(images)
-    return root, [images.name] if images.is_file() else list_images(root)
+    if not is_list(images):
+        return root, [images.name] if images.is_file() else list_images(root)
+    text = images.read_bytes().decode("utf-8-sig", "surrogateescape")
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise InputError(f"The list {images} names no image; give it one a line.")
+    if outside := [name for name in names if not allow_outside and _leads_out(name)]:
+        raise InputError(
+            f"The list {images} names {outside[0]}, which is not in its folder; --allow-outside "
+            "allows that."
+        )
+    return root, names
+
+
+def is_list(images: Path) -> bool:
+    """Tell whether a path is a text file with the names of images."""
+    return images.suffix.lower() == ".txt" and images.is_file()
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePath(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def asked_rows(images: Path, table: Path | None, crops: bool, allow_outside: bool) -> list[Row]:
     """List the faces asked for, a row each.
 
     Args:
-      images: a folder of images, or one image.
+      images: a folder of images, a list of them, or one image.
       table: with their boxes; None: those that are found as by `lrjax detect`.
       crops: each image is one face; there is no table then.
-      allow_outside: whether the table may name files outside of the folder.
+      allow_outside: whether the table, or the list, may name files outside of the folder.
     """
     if table is None:
-        root, names = image_names(images)
+        root, names = image_names(images, allow_outside)
         return image_rows(names) if crops else detected_rows(names, root)
     if crops:
         raise InputError("--crops says that there are no boxes; leave it out, or --boxes.")
+    if is_list(images):
+        raise InputError(f"--boxes names the images; give their folder, not the list {images}.")
     rows = refuse_outside(read_rows(table), allow_outside)
     return [_only(row, images.name) for row in rows] if images.is_file() else rows
 

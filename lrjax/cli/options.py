@@ -70,8 +70,9 @@ TEXTS = {
     "step": "From one size of faces that is looked for to the next larger one, as a factor.",
     "upright": "Turn the crop with the face from the second pass on.",
     # Of several commands.
-    "images": "Folder of images (jpg, jpeg, png, bmp, webp), or one image.",
-    "allow_outside": "Also open files that a table names from the root on, or with '..'.",
+    "images": "Folder of images (jpg, jpeg, png, bmp, webp) with all that is in it, one image, or "
+    "a text file (.txt) with their names, one a line.",
+    "allow_outside": "Also open files that a table or list names from the root on, or with '..'.",
     "draw": "Write a picture of each image there, its faces numbered and coloured by confidence, "
     "small ones enlarged, and a sheet of all faces.",
     "report": "HTML page to write, with the sheet and a table.",

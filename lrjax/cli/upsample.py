@@ -9,10 +9,9 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from lrjax.cli.faces import report_problems, save_picture
-from lrjax.cli.options import FOLDER, Click, Which, command
-from lrjax.errors import InputError
-from lrjax.inference.images import list_images
+from lrjax.cli.faces import image_names, output_file, report_problems, save_picture
+from lrjax.cli.options import FOLDER, Click, Flag, Which, command
+from lrjax.cli.pictures import refuse_within
 from lrjax.inference.upsampler import LARGEST, Upsampler, upsample_files
 
 
@@ -22,7 +21,7 @@ from lrjax.inference.upsampler import LARGEST, Upsampler, upsample_files
     side="Resize images first, so that their longer side has so many pixels; the network has "
     "learned with faces of about 26 on 32.  [default: as they are]",
     factor="Enlarge so many times; SRCNN, VDSR and DRRN can by any factor.  [default: as trained]",
-    out="Folder of the results: NAME.jpg becomes NAME.jpg.png.",
+    out="Folder of the results, as --images is: NAME.jpg becomes NAME.jpg.png.",
 )
 def upsample(
     *,
@@ -31,22 +30,25 @@ def upsample(
     which: Which = None,
     side: Annotated[int, Click(type=click.IntRange(1, LARGEST))] | None = None,
     factor: Annotated[float, Click(type=click.FloatRange(1, 16))] | None = None,
+    allow_outside: Flag = False,
     out: Annotated[Path, FOLDER],
 ) -> None:
     """Enlarge the faces in --images with a super-resolution network.
 
     A file that cannot be used is named at the end; the exit status is then 1.
     """
-    if not images.exists():
-        raise InputError(f"There are no images in {images}, which does not exist; check --images.")
-    files = [images] if images.is_file() else [images / name for name in list_images(images)]
+    root, names = image_names(images, allow_outside)
+    refuse_within(out, images, "--out")
+    files = [root / name for name in names]
+    taken: set[Path] = set()
     upsampler = Upsampler.load(weights, which, factor)
     problems = []
     found = upsample_files(upsampler, files, side)
-    for path, result in tqdm(found, total=len(files), desc="upsample", unit="image"):
+    bar = tqdm(found, total=len(files), desc="upsample", unit="image")
+    for name, (_, result) in zip(names, bar, strict=True):
         problem: object = result
         if isinstance(result, np.ndarray):
-            problem = save_picture(out / f"{path.name}.png", result)
+            problem = save_picture(output_file(out, f"{name}.png", taken), result)
         if problem is not None:
-            problems.append(f"{path.name}: {problem}")
+            problems.append(f"{name}: {problem}")
     report_problems((problems, len(files), "images were not enlarged"))

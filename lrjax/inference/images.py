@@ -170,12 +170,13 @@ def is_one_image(value: Any) -> bool:
     return getattr(value, "ndim", 0) != 4
 
 
-def list_images(folder: Path, *, deep: bool = False) -> list[str]:
-    """List a folder's image files by their names relative to it, sorted.
+def list_images(folder: Path) -> list[str]:
+    """List the image files of a folder and its folders by their names relative to it, sorted.
+
+    What is hidden is passed over.
 
     Args:
       folder: where.
-      deep: also those in its folders; what is hidden is then passed over.
 
     Raises:
       InputError: it is not a folder, or holds no image.
@@ -184,13 +185,14 @@ def list_images(folder: Path, *, deep: bool = False) -> list[str]:
         raise InputError(f"There is no folder {folder}; name a folder with images, or an image.")
     names = sorted(
         path.relative_to(folder).as_posix()
-        for path in (folder.rglob("*") if deep else folder.iterdir())
+        for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and path.is_file()
     )
-    if deep:
-        names = [name for name in names if not any(p.startswith(".") for p in name.split("/"))]
+    names = [name for name in names if not any(p.startswith(".") for p in name.split("/"))]
     if not names:
-        raise InputError(f"The folder {folder} holds no image ({', '.join(SUFFIXES)}).")
+        raise InputError(
+            f"The folder {folder} holds no image ({', '.join(SUFFIXES)}); name another."
+        )
     return names
 
 

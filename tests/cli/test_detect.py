@@ -67,6 +67,16 @@ def test_coco_has_images_without_faces_too(photos: Path, tmp_path: Path) -> None
     assert min(one["score"] for one in data["annotations"]) > 0.7
 
 
+def test_a_list_names_the_images(photos: Path) -> None:
+    names = photos.parent / "names.txt"
+    names.write_text("photos/crowd.png\n../elsewhere.png\n")
+    done = run("--images", names, "--out", "-")
+    assert "names ../elsewhere.png, which is not in its folder" in str(done.exception)
+    done = run("--images", names, "--out", "-", "--allow-outside")
+    assert "1 of 2 images have no faces" in str(done.exception)
+    assert done.stdout.count("photos/crowd.png") == 3
+
+
 def test_the_boxes_are_about_the_faces() -> None:
     photo, boxes = drawn.crowd()
     found = lrjax.detect(photo).boxes

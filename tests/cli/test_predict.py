@@ -198,12 +198,34 @@ def test_a_box_that_is_most_of_a_large_picture_is_said(run, tmp_path: Path) -> N
 
 
 def test_each_image_is_a_face_crop(photos: Path, run, tmp_path: Path) -> None:
+    """Also those in the folder's folders."""
     done = run("--images", photos, "--crops", "--out", tmp_path / "out.csv")
-    assert "1 of 2 rows" in str(done.exception)
+    assert "1 of 3 rows" in str(done.exception)
     assert "cut.jpg: The image" in done.stderr
     lines = list(csv.reader((tmp_path / "out.csv").read_text().splitlines()))
     assert lines[1][:5] == ["a.png", "0", "0", "120", "90"]
     assert lines[2][:5] == ["cut.jpg", "", "", "", ""]
+    assert lines[3][:5] == ["sub/b c.png", "0", "0", "64", "64"]
+
+
+def test_a_list_names_the_images(photos: Path, run, tmp_path: Path) -> None:
+    """One a line, relative to its folder; leading outside is for those who allow it."""
+    names = photos / "some.txt"
+    names.write_text("\ufeffsub/b c.png\n\n  a.png \n")
+    done = run("--images", names, "--crops", "--out", "-", "--passes", 1)
+    assert done.exit_code == 0
+    files = [line.split(",")[0] for line in done.stdout.splitlines()[1:]]
+    assert files == ["sub/b c.png", "a.png"]
+    for other in ("../photos/a.png", photos / "a.png"):
+        names.write_text(f"a.png\n{other}\n")
+        words = ("--images", names, "--crops", "--out", "-", "--passes", 1)
+        refused = str(run(*words).exception)
+        assert f"names {other}, which is not in its folder; --allow-outside allows" in refused
+        assert run(*words, "--allow-outside").exit_code == 0
+    names.write_text("\n")
+    assert "names no image; give it one a line" in str(run(*words).exception)
+    done = run("--images", names, "--boxes", names, "--out", "-")
+    assert "give their folder, not the list" in str(done.exception)
 
 
 def test_one_image(photos: Path, run, tmp_path: Path) -> None:

@@ -41,14 +41,17 @@ def upsample(*arguments: object) -> Result:
 
 
 def test_a_folder_is_enlarged_and_bad_files_are_named(photos: Path, run: Path) -> None:
+    (photos / "sub").mkdir()
+    (photos / "b c.jpg").rename(photos / "sub" / "b c.jpg")
     out = photos.parent / "new" / "out"
     done = upsample("--images", photos, "--weights", run, "--out", out)
     assert isinstance(done.exception, InputError)
     assert "1 of 3 images were not enlarged" in str(done.exception)
     assert "lrjax: cut.jpg: The image" in done.stderr
-    assert sorted(path.name for path in out.iterdir()) == ["a.png.png", "b c.jpg.png"]
+    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    assert names == ["a.png.png", "sub/b c.jpg.png"]
     upsampler = Upsampler.load(run)
-    for name, shape in (("a.png", (40, 32, 3)), ("b c.jpg", (48, 60, 3))):
+    for name, shape in (("a.png", (40, 32, 3)), ("sub/b c.jpg", (48, 60, 3))):
         with Image.open(out / f"{name}.png") as image:
             assert image.format == "PNG"
             large = np.asarray(image)
@@ -92,7 +95,8 @@ def test_a_network_that_sharpens_enlarges_by_any_factor(photos: Path) -> None:
     ("images", "weights", "message"),
     [
         ("absent", "run", "no images in absent"),
-        (".", "run", "holds no image"),
+        ("empty", "run", "holds no image"),
+        (".", "run", "name another --out"),
         ("photos", "absent", "no weights file absent"),
         ("photos", ".", "holds no trained upsampler"),
     ],
@@ -101,6 +105,7 @@ def test_what_cannot_be_done_is_one_sentence(
     photos: Path, run: Path, monkeypatch: pytest.MonkeyPatch, images, weights, message
 ) -> None:
     monkeypatch.chdir(photos.parent)
+    Path("empty").mkdir()
     weights = run if weights == "run" else weights
     done = upsample("--images", images, "--weights", weights, "--out", "out")
     assert isinstance(done.exception, InputError)
