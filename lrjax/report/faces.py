@@ -22,8 +22,8 @@ LONGEST, SHORTEST, VIDEO = 1600, 640, 1280
 enlarged by a whole number up to the second; of a video, up to the third."""
 READABLE = 64
 """Faces of fewer pixels as they are shown are enlarged below the photograph."""
-TILE, SHEET_TILE = 144, 112
-"""Side of an enlarged face below its photograph, about, and on a sheet."""
+TILE, SHEET_TILE, MANY = 144, 112, 24
+"""Side of an enlarged face below its photograph, about, and on a sheet, or if there are many."""
 SHEET_COLUMNS, SHEET_FACES = 9, 360
 """How many faces are in a row of a sheet, and on a sheet."""
 MOST_BELOW = 400
@@ -63,8 +63,9 @@ def photo_picture(
     below = np.flatnonzero(small)[:MOST_BELOW]
     if not len(below):
         return np.asarray(picture)
-    columns = max(1, round((picture.width - _GAP) / (TILE + _GAP)))
-    side = max(TILE // 2, (picture.width - _GAP) // columns - _GAP)
+    about = TILE if len(below) <= MANY else SHEET_TILE
+    columns = max(1, round((picture.width - _GAP) / (about + _GAP)))
+    side = max(about // 2, (picture.width - _GAP) // columns - _GAP)
     tiles = [face_tile(photo, boxes[i], points[i], colours[i], side) for i in below]
     captions = [[(_caption(i + 1, confidence[i]), colours[i])] for i in below]
     strip = _laid_out(tiles, captions, columns)

@@ -21,17 +21,8 @@ from lrjax.report.tables import Table
 
 COMMANDS = (
     *("quickstart", "config", "train", "prepare", "experiment", "predict", "align", "identify"),
-    *(
-        "evaluate",
-        "upsample",
-        "export",
-        "convert",
-        "detect",
-        "annotate",
-        "benchmark",
-        "report",
-        "demo",
-    ),
+    *("evaluate", "upsample", "export", "convert", "detect", "annotate", "benchmark", "report"),
+    *("demo", "sample"),
 )
 
 

@@ -99,11 +99,13 @@ def render(
     size: int,
     shift: Sequence[float] = (0.0, 0.0),
     fineness: int = 1,
+    place: Array | None = None,
 ) -> Picture:
     """Renders the picture [size, size] whose face box has the side sqrt(w h) = `side`.
 
     The box lies in the middle of the picture, moved by `shift` = (x, y) pixels. The light has
-    `fineness` values along each pixel, [3, size * fineness, size * fineness].
+    `fineness` values along each pixel, [3, size * fineness, size * fineness]; so has the `place`
+    behind the head, which is otherwise that of the shot.
     """
     turn = rotation(shot.yaw, shot.pitch, shot.roll)
     trunk = rotation(0.35 * shot.yaw, 0.1 * shot.pitch, 0.2 * shot.roll)
@@ -126,7 +128,8 @@ def render(
     corner = np.float32((offset + 0.5) * fineness - 0.5)
     splats[:2] = splats[:2] * np.float32(scale * fineness) + corner[:, None]
     splats[6] *= np.float32((scale * fineness) ** 2)
-    place = background(np.random.default_rng(shot.seed), size * fineness)
+    if place is None:
+        place = background(np.random.default_rng(shot.seed), size * fineness)
     light = surfels.draw(splats, scalp + face + around, place)
     points = (uv * scale + offset).astype(np.float32)
     box = np.asarray(face_box(points[:68].astype(np.float64), visible, IBUG68))
