@@ -96,7 +96,7 @@ def _environment() -> Environment:
 
 
 def explain(text: str) -> Markup:
-    """Escape a text for HTML; its terms say what they mean on hover and focus, `code` is set."""
+    """Escape a text for HTML; set `code`, and let terms say what they mean (hover, focus)."""
     return Markup("").join(_explained(part) for part in _TERM_OR_CODE.split(text))
 
 
