@@ -126,7 +126,7 @@ def _faces(program: Program, images: Path | None) -> np.ndarray:
     """Faces uint8 [n, H, W, 3] of the size that a program sees."""
     height, width = program.size
     if images is not None:
-        root, names = image_names(images)
+        root, names = image_names(images, allow_outside=False)
         size = (width, height)
         photos = [as_rgb(root / name) for name in names]
         resized = [photo.resize(size, Image.Resampling.BICUBIC) for photo in photos]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lrjax.cli.say import put, say
 from lrjax.errors import InputError
-from lrjax.files import write_atomically
+from lrjax.files import read_bytes, write_atomically
 from lrjax.inference.detector import FaceDetector
 from lrjax.inference.files import FileDetection, FilePrediction, detect_files
 from lrjax.inference.images import list_images
@@ -54,7 +54,8 @@ def image_names(images: Path, allow_outside: bool) -> tuple[Path, list[str]]:
     root = images_root(images)
     if not is_list(images):
         return root, [images.name] if images.is_file() else list_images(root)
-    text = images.read_bytes().decode("utf-8-sig", "surrogateescape")
+    data = read_bytes(images, "list", "name a text file of images")
+    text = data.decode("utf-8-sig", "surrogateescape")
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise InputError(f"The list {images} names no image; give it one a line.")
