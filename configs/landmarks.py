@@ -142,6 +142,6 @@ _PRETRAINED = replace(
     # Boxes as detectors and people in a hurry draw them.
     augment=replace(_PRETRAINED68.augment, scale=(0.7, 1.4), translation=0.16),
     optimizer=replace(_PRETRAINED68.optimizer, learning_rate=1e-3),
-    train=replace(_PRETRAINED68.train, steps=2000, evaluate_every=500),
+    train=replace(_PRETRAINED68.train, steps=6000, evaluate_every=1000),
 )
 _BEYOND = {"pretrained68": _PRETRAINED68, "pretrained": _PRETRAINED}
