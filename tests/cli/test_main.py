@@ -169,6 +169,7 @@ def test_pictures_without_room_lose_no_table(
     words += ["--weights", str(tiny_weights), "--draw", str(tmp_path / "drawn")]
     with small_files(3000):
         done = CliRunner().invoke(main.cli, [*words, "--out", str(tmp_path / "out.csv")])
-    assert "1 of 1 pictures could not be drawn" in str(done.exception)
-    assert "a.png.png cannot be written (File too large)" in done.stderr
+    assert "2 of 2 pictures could not be drawn" in str(done.exception)
+    assert "a-faces.jpg cannot be written (File too large)" in done.stderr
+    assert "all-faces.jpg cannot be written (File too large)" in done.stderr
     assert (tmp_path / "out.csv").read_text().splitlines()[1].startswith("a.png,0,0,64,64,")

@@ -190,13 +190,19 @@ def test_floors_see_the_faces_of_a_row_and_have_learned_nothing(
 
 
 def test_the_notes_of_csri_say_what_the_configurations_are() -> None:
-    steps = {
-        name: find_config(f"recognition:{name}-small").train.steps
-        for name in ("deepid2", "sphereface", "vggface", "centreface")
-    }
-    assert steps.pop("deepid2") == 4000
-    assert set(steps.values()) == {500}
-    assert "for 500 steps, but DeepID2 for 4,000" in csri.TABLES["csri_table3"].note
+    for name in ("deepid2", "sphereface", "vggface", "centreface", "rpcn"):
+        distilled = find_config(f"recognition:{name}-small")
+        assert distilled.teacher == "mobilefacenet.safetensors"
+        assert (distilled.train.steps, distilled.train.batch_size) == (2000, 32)
+        assert distilled.coarse == 0.5
+    assert "2,000 steps of 32 faces, half of them made small" in csri.DISTILLED
+    for name in ("recognition:centreface_tuned", "recognition:centreface_aux", "csri:joint"):
+        later = find_config(f"{name}-small")
+        assert (later.train.steps, later.train.batch_size) == (300, 32)
+    both = find_config("csri:csri-small").train
+    assert (both.steps, both.batch_size) == (300, 2 * 32)
+    assert "300 steps with 32 native faces each" in csri.DISTILLED
+    assert all(table.small == csri.DISTILLED for table in csri.TABLES.values())
     for name in ("csri_table5", "csri_table6"):
         assert "centre loss" in csri.TABLES[name].note
     assert find_config("recognition:centreface").centre > 0
