@@ -32,7 +32,7 @@ BATCH, SMALL_BATCH = 32, 8
 
 DOUBTFUL = 0.5
 """Below this confidence there may be no face: of the pretrained network on 16 photographs of ALRF's
-development set, one in a hundred annotated faces, and nine in ten boxes drawn where no face is."""
+development set, 3 in 100 annotated faces, and nine in ten boxes drawn where no face is."""
 
 FIVE_OF_68 = "five_of_ibug68"
 """Asks for five points read off iBUG's 68 also where a network has learned people's own five."""
