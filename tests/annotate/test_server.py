@@ -109,8 +109,8 @@ def test_requests_are_of_bounded_length(client: TestClient, store: Store) -> Non
         ("", "The request is not JSON"),
         ("[" * 4000, "The request is not JSON"),
         ("\xff", "The request is not JSON"),
-        ("[" + "[1,2]," * 4 + "[NaN, 1]]", "Point 4 lies beyond"),
-        ("[" + "[1,2]," * 4 + "[1e999, 1]]", "Point 4 lies beyond"),
+        ("[" + "[1,2]," * 4 + "[NaN, 1]]", "The request is not JSON"),
+        ("[" + "[1,2]," * 4 + "[1e999, 1]]", "The request is not JSON"),
         ("{}", "A face has 5 points"),
     ],
 )
