@@ -1,4 +1,6 @@
-"""Weights by name: "hub:OWNER/NAME[/FILE][@SHA256]", from this machine first.
+"""Weights by name: "hub:OWNER/NAME/FILE@SHA256", from this machine first.
+
+FILE and SHA256 may be left out.
 
 A name is looked for in the folder `$LRJAX_HUB` (as OWNER/NAME/FILE there), then in Hugging Face's
 own cache, and only then on its hub, or on the mirror that `$HF_ENDPOINT` names. Where a checksum is
