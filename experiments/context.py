@@ -91,7 +91,8 @@ class Context:
       results: folder for `<experiment>.json` and its pictures.
       encoder: weights or run of the face encoder that is taken as it is (K&C's Table 2b); None: one
         is trained.
-      seeds: how often everything is trained, over which tables with claims average.
+      seeds: how often everything but distilled encoders is trained, over which tables with claims
+        average.
       halves: seed by which K&C's Tables 2 and 3 share each person's pictures out at random, as
         their text says; None: as the official lists do.
     """

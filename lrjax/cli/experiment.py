@@ -15,7 +15,8 @@ from lrjax.configs import Size
     size="Schedules and data: the papers', or less; and widths, full or less.",
     results_dir="Where tables and pictures go, for `lrjax report`.",
     encoder="Weights (of `lrjax convert`) or run that table2b and table3 use; else one is trained.",
-    seeds="How often all is trained, over which table1b and the tables of recognition average.",
+    seeds="How often all but distilled encoders is trained, over which table1b and the tables of "
+    "recognition average.",
     halves="For table2a to table3, share each person's pictures out by chance, one half probes, as "
     "K&C say, instead of officially.",
 )
