@@ -81,12 +81,23 @@ def write_atomically(path: str | Path, data: bytes | Iterable[bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                file.writelines([data] if isinstance(data, bytes) else data)
+                file.writelines([data] if isinstance(data, bytes) else _own_errors(data))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+class _OfOthersError(Exception):
+    """Holds, as its cause, an OSError of a file that is read while another one is written."""
+
+
+def _own_errors(parts: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from parts
+    except OSError as error:
+        raise _OfOthersError from error
 
 
 @contextmanager
@@ -100,6 +111,8 @@ def naming(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except _OfOthersError as error:
+        raise error.__cause__ or error from None
     except OSError as error:
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
 

@@ -34,6 +34,18 @@ def test_parts_are_one_file_or_none(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["b.txt"]
 
 
+def test_what_makes_the_parts_is_told_by_its_own_name(tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"one line"
+        raise FileNotFoundError(2, "No such file or directory", "a video")
+
+    target = tmp_path / "table.csv"
+    with pytest.raises(FileNotFoundError) as error:
+        write_atomically(target, parts())
+    assert error.value.filename == "a video"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "b.txt"
     write_atomically(path, b"old")

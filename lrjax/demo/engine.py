@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import queue
 import threading
 import time
@@ -23,6 +24,8 @@ from lrjax.inference.detector import FaceDetector
 from lrjax.inference.encoder import FaceEncoder
 from lrjax.inference.images import decode_in_parts, decode_rgb
 from lrjax.inference.landmarks import BATCH, SMALL_BATCH, LandmarkPredictor, Prediction
+
+_LOG = logging.getLogger(__name__)
 
 MOST_FACES = 256
 """In one picture."""
@@ -170,6 +173,7 @@ class Engine:
                 self.doing = name
                 step()
         except Exception as error:  # the server goes on, to say so
+            _LOG.exception("The networks cannot be used.")
             self.problem = f"The networks cannot be used ({error}); start the program again."
         self.doing = None
         self._prepared.set()
@@ -218,6 +222,7 @@ class Engine:
                 if len(jobs) > 1:
                     self._answer_safely([job], [photo])
                 else:
+                    _LOG.exception("A picture could not be looked at.")
                     job.answer.set_exception(error)
 
     def _answer_part(

@@ -114,11 +114,14 @@ class Prediction:
             moved, _ = convert(self.points, seen, self.scheme, target)
             sure, _ = convert(doubled, seen, self.scheme, target)
         except ValueError as error:
-            raise InputError(f"This network cannot give the points asked for: {error}.") from error
+            raise InputError(
+                f"This network cannot give the points asked for: {error}; ask for native, or for "
+                "fewer."
+            ) from error
         if target.count > self.scheme.count:
             raise InputError(
                 "This network cannot give the points asked for: it has learned "
-                f"{self.scheme.name} points, and not {target.name}."
+                f"{self.scheme.name} points, and not {target.name}; ask for native, or for fewer."
             )
         return dataclasses.replace(
             self,

@@ -94,7 +94,10 @@ class Video:
                 time = number / float(self.rate) if frame.time is None else float(frame.time)
                 first = time if first is None else first
                 if frame.width * frame.height > MAX_PIXELS:
-                    raise InputError(f"The frames of the video {self.path} have too many pixels.")
+                    raise InputError(
+                        f"The frames of the video {self.path} have {frame.width}x{frame.height} "
+                        f"pixels, which is more than {MAX_PIXELS:,}; make it smaller first."
+                    )
                 yield Frame(number, time - first, frame.to_image())
 
     @contextmanager

@@ -108,6 +108,11 @@ def teach(
     Raises:
       InputError: there is no such teacher, or as for `Aligner`.
     """
+    if not Path(teacher).exists():
+        raise InputError(
+            f"The teacher {teacher} is not there; write published weights to it, such as by `lrjax "
+            f"convert mobilefacenet mobilefacenet.pt --out {teacher}`, or set teacher to others."
+        )
     encoder = FaceEncoder.load(teacher)
     aligner = Aligner.load(config.teacher_alignment, encoder.template)
     return cached_embeddings(encoder, aligner, identities, flip="sum", cache=cache).features

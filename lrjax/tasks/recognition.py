@@ -66,7 +66,7 @@ class RecognitionConfig(IdentityConfig):
     # Beyond the papers: weights of an encoder whose features those that are learnt, behind a linear
     # layer, shall resemble; who it is plays no part then. It sees faces in an alignment of its own.
     teacher: str | None = None
-    teacher_alignment: AlignmentConfig = AlignmentConfig()
+    teacher_alignment: AlignmentConfig = AlignmentConfig("resize")
     alignment: AlignmentConfig = AlignmentConfig()
     # Paper: silent. Ours: LightCNN's, a random 128-pixel crop of 144 pixels, and mirroring.
     shift: float = 8 / 128  # of the size, largest in either direction

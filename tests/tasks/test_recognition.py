@@ -258,8 +258,7 @@ def test_a_teacher_says_what_features_shall_be(
     variables = state.nets["encoder"].variables
     path = tmp_path / "teacher.safetensors"
     weights_files.save(path, STILL, variables, {})
-    resized = AlignmentConfig("resize")
-    config = people.config(teacher=str(path), teacher_alignment=resized, holdout=0.3)
+    config = people.config(teacher=str(path), holdout=0.3)
     parts, held_out, complete = load(config)
     assert complete.classes == 5  # numbers in its features
     found = {"labelled": parts["labelled"], "held out": held_out}
@@ -271,6 +270,9 @@ def test_a_teacher_says_what_features_shall_be(
         both = [people.Small().apply(variables, side, train=False) for side in (x, x[:, :, ::-1])]
         np.testing.assert_allclose(part.arrays["teacher"], sum(both), atol=1e-4, err_msg=name)
     assert len(held_out) > 0
+    gone = tmp_path / "gone.safetensors"
+    with pytest.raises(InputError, match=f"The teacher {gone} is not there; write published"):
+        load(dataclasses.replace(config, teacher=str(gone)))
 
 
 @pytest.mark.parametrize(

@@ -478,6 +478,10 @@ def test_distilled_encoders_are_those_of_the_first_seed(
         ("seed-1/super_resolution-vdsr-small", 1),
         ("seed-1/csri-joint-small", 1),
     ]
+    # What no teacher looks at is nothing that a run goes on from.
+    alone = runs.needed(runs.find_config("recognition:centreface_tuned-small"))
+    assert {key for key in alone if key.startswith("teacher")} <= {"teacher_alignment.landmarks"}
+    assert alone["teacher_alignment.landmarks"] == "resize"
     sources = second._sources(runs.find_config("csri:joint-small"))
     assert sources["initial_refiner"] == str(tmp_path / "seed-1" / "super_resolution-vdsr-small")
     assert sources["initial_encoder"] == str(tmp_path / "recognition-centreface-small")
