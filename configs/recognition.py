@@ -20,7 +20,8 @@ lrjax train recognition:centreface_aux
 lrjax train recognition:centreface_synlr
                                    ... or on SynLR (Table 4; also vggface_synlr)
 lrjax train recognition:l1-small   narrow, and a short schedule, for a CPU (all have these suffixes;
-                                   CelebA takes the place of the larger datasets)
+                                   CelebA takes the place of the larger datasets; CSRI's encoders
+                                   begin with the features of `mobilefacenet.safetensors`)
 lrjax train recognition:l1-quick   on drawn people (`lrjax prepare synthetic_identities`)
 
 The runs that these name are trained if need be. "w300" means that their landmark networks are.

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
+import browser
 import drawn
 import numpy as np
 import pytest
@@ -147,42 +143,11 @@ def test_others_are_warned_of(run, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "it is not encrypted" in done.stderr
 
 
-@contextmanager
-def served(images: Path, out: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """The page's address and the process, which Ctrl-C ends."""
-    words = ["--images", images, "--boxes", images.parent / "boxes.csv", "--out", out, "--no-start"]
-    command = [sys.executable, "-m", "lrjax", "annotate", *words]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [*map(str, command)], stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=os.environ
-    )
-    try:
-        yield re.search(r"http://\S+", process.stdout.readline())[0], process
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
 def test_a_person_in_a_browser(images: Path, tmp_path: Path) -> None:
     """Clicks five points, with one undone and one invisible, reloads, and finds them again."""
-    for name in ("starlette", "uvicorn"):
-        pytest.importorskip(name, reason=f"{name} is not installed (lrjax[serve])")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed (lrjax[browser])"
-    )
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium")
-    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    with served(images, tmp_path / "out") as (address, process), playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=flags)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        wrong: list[str] = []
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+    words = ["--images", images, "--boxes", images.parent / "boxes.csv", "--no-start"]
+    serving = browser.serving("annotate", *words, "--out", tmp_path / "out")
+    with browser.opened() as (playwright, page, wrong), serving as (address, process):
         page.goto(address)
         page.fill("#name", "Ann")
         page.click("text=Start")
@@ -242,7 +207,6 @@ def test_a_person_in_a_browser(images: Path, tmp_path: Path) -> None:
         said = process.stdout.read()
         page.keyboard.press("p")
         playwright.expect(status).to_contain_text("The program does not answer")
-        browser.close()
     assert "Ann: 1 of 3 faces" in said
     lines = (tmp_path / "out" / "annotations.csv").read_text().splitlines()
     assert len(lines) == 2

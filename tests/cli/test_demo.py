@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import browser
 import pytest
 from click.testing import CliRunner
 from tiny import network_file
@@ -69,39 +63,10 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'lrjax[serve]'" in str(done.exception)
 
 
-@contextmanager
-def running(*words: object) -> Iterator[str]:
-    """The address of the page; Ctrl-C ends it."""
-    command = [sys.executable, "-m", "lrjax", "demo", *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
-    try:
-        yield re.search(r"http://\S+", process.stdout.readline())[0]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
 def test_a_person_in_a_browser(tiny_weights: Path, encoder: Path) -> None:
     """Opens the example before the networks are ready, looks at two faces, and compares them."""
-    for name in ("starlette", "uvicorn"):
-        pytest.importorskip(name, reason=f"{name} is not installed (lrjax[serve])")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed (lrjax[browser])"
-    )
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium")
-    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    words = ["--weights", tiny_weights, "--encoder", encoder]
-    with running(*words) as address, playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=flags)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        wrong: list[str] = []
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+    words = ["demo", "--weights", tiny_weights, "--encoder", encoder]
+    with browser.opened() as (playwright, page, wrong), browser.serving(*words) as (address, _):
         page.goto(address)
         page.click("#example")
         faces = page.locator("#faces li")
@@ -135,4 +100,3 @@ def test_a_person_in_a_browser(tiny_weights: Path, encoder: Path) -> None:
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert address in page.locator("pre.command").text_content()
         assert wrong == []
-        browser.close()
