@@ -39,7 +39,7 @@ _SMALL = replace(
     g1=DegraderConfig(stem=16, encoder=(16, 32), decoder=(16,)),
     d1=CriticConfig(widths=(16, 32, 64), hidden=64),
     optimizer=OptimizerConfig(learning_rate=1e-3),
-    train=TrainConfig(batch_size=16, steps=300),
+    train=TrainConfig(batch_size=16, steps=2000),
 )
 _QUICK = replace(
     _SMALL,

@@ -8,8 +8,11 @@ lrjax train landmarks:end_to_end   ... after `degradation:tinyface`, which saw t
 lrjax train landmarks:hr           HR-LD: G2 on 128-pixel faces, those of AFLW (Table 2's Baseline)
 lrjax train landmarks:hr68         ... those of 300W, with their 68 points
 lrjax train landmarks:s2_longer    S2 for as long as S3 and S4, where these go on from it
+lrjax train landmarks:camera       beyond the paper: S2 with a parametric camera in G1's place (also
+                                   camera_longer, and camera_d3, with S4's confidence critic)
 lrjax train landmarks:s4-w300      the same without AFLW (each setting has these suffixes)
-lrjax train landmarks:s4-small     a quarter of the widths and a short schedule, for a CPU
+lrjax train landmarks:s4-small     a quarter of the widths and a short schedule, for a CPU: half of
+                                   the widths of the network in lrjax/pretrained
 lrjax train landmarks:s4-quick     the quickstart's, on drawn faces
 lrjax train landmarks:pretrained   the network in lrjax/pretrained, beyond the paper, after
                                    `landmarks:pretrained68`, which has not seen people's five points
@@ -18,6 +21,7 @@ lrjax train landmarks:pretrained   the network in lrjax/pretrained, beyond the p
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from lrjax.config import AugmentConfig, CameraConfig, OptimizerConfig, TrainConfig
 from lrjax.configs import split, variants, with_sized_runs
@@ -31,6 +35,7 @@ from lrjax.tasks.landmarks import LandmarksConfig
 _PAPER = LandmarksConfig(augment=AUGMENT, g2=LandmarkConfig(points="aflw19"))
 _S2 = replace(_PAPER, stage1="degradation")
 _S4 = replace(_S2, critics=("heatmap", "confidence"))
+_CAMERA = replace(_PAPER, degradation="camera")
 _HR = replace(_PAPER, labelled=("aflw:train",), degradation="none", g2=replace(_PAPER.g2, size=128))
 SETTINGS = {
     # Table 1b: what G2 is trained on, and against whom.
@@ -41,6 +46,11 @@ SETTINGS = {
     "s2_longer": _S2,
     "s3": replace(_S2, critics=("heatmap",)),
     "s4": _S4,
+    # Not in the paper: is a learned degradation better than one that somebody wrote down, and is D3
+    # worth as much without it?
+    "camera": _CAMERA,
+    "camera_longer": _CAMERA,
+    "camera_d3": replace(_CAMERA, critics=("confidence",)),
     # Table 2, L3: S4 "with Tinyface training images as real low resolution images"; L4: "end-to-end
     # training", for which G1 has learned from them, too.
     "tinyface": _S4,
@@ -49,6 +59,8 @@ SETTINGS = {
     "hr": _HR,
     "hr68": replace(_HR, labelled=("w300:train",), g2=replace(_HR.g2, points="ibug68")),
 }
+# What those of the size `small` that learn from nothing learn for; the others go on for half of it.
+SMALL_STEPS = 2000
 VARIANTS = (*variants(SETTINGS), "pretrained68", "pretrained")
 
 
@@ -59,7 +71,7 @@ def get_config(variant: str = "s4") -> LandmarksConfig:
     setting, size = split(variant)
     config = SETTINGS[setting]
     if size != "paper":
-        goes_on = bool(config.critics) or setting == "s2_longer"
+        goes_on = bool(config.critics) or setting.endswith("_longer")
         config = _w300(config) if size == "w300" else _small(config, goes_on)
     if size == "quick":
         config = _quick(config, goes_on)
@@ -73,36 +85,44 @@ def _w300(config: LandmarksConfig) -> LandmarksConfig:
 
 
 def _small(config: LandmarksConfig, goes_on: bool) -> LandmarksConfig:
-    """Learn in a few minutes, by longer steps than the paper's 200 epochs take."""
-    # Half as many groups: on a CPU a short run would spend half of its time compiling the others.
-    widths, train = (16, 32), TrainConfig(batch_size=16, steps=600)
-    if config.size > 32:
-        # A point of a 128-pixel face is known from afar: all four groups, and a longer run.
-        widths, train = (16, 32, 64, 96), TrainConfig(batch_size=8, steps=800)
+    """Learn in minutes on a CPU, by longer steps than the paper's 200 epochs take.
+
+    Rows of a table have one network, one schedule and one augmentation, so that what they differ in
+    is the paper's difference; the learning rate falls to zero, so that where a run stops says
+    nothing.
+    """
+    # A point of a 128-pixel face is known from afar; a batch of them is smaller.
+    train = TrainConfig(batch_size=16 if config.size == 32 else 8, steps=SMALL_STEPS)
     if goes_on:
-        # Where minutes are few, what has critics goes on from S2.
-        config = replace(config, initial="landmarks:s2")
-        train = TrainConfig(batch_size=16, steps=200)
-    # Fewer points, wider peaks and less turning: what a few hundred steps can learn.
+        # Where minutes are few, what has critics goes on from what has none.
+        before = "landmarks:camera" if config.degradation == "camera" else "landmarks:s2"
+        config = replace(config, initial=before)
+        train = replace(train, steps=SMALL_STEPS // 2)
+    # On a grid of 128 pixels wider peaks: a short run learns no narrow ones.
+    sigma = config.g2.sigma if config.size == 32 else 3.0
     return replace(
         config,
         labelled=("w300:train",),
-        augment=replace(config.augment, rotation=min(config.augment.rotation, 15.0)),
-        g2=replace(config.g2, sigma=3.0, stem=16, widths=widths),
+        g2=replace(config.g2, sigma=sigma, stem=16, widths=(16, 32, 64, 96)),
         d2=UNetConfig(stem=16, widths=(16, 32)),
         d3=CriticConfig("confidence_discriminator", widths=(16, 32, 64), hidden=64),
-        optimizer=OptimizerConfig(learning_rate=1e-3),
+        optimizer=OptimizerConfig(learning_rate=1e-3, schedule="cosine"),
         train=train,
     )
 
 
 def _quick(small: LandmarksConfig, goes_on: bool) -> LandmarksConfig:
-    five = small.g2.points == "aflw19"
+    points: Any = "five" if small.g2.points == "aflw19" else small.g2.points
+    # Half as many groups where faces are small: compiling the others would take as long as this
+    # training, which is too short for narrow peaks and much turning.
+    widths = (16, 32) if small.size == 32 else small.g2.widths
     return replace(
         small,
         labelled=("synthetic_faces:hr_train",),
         real=("synthetic_faces:lr_train",),
-        g2=replace(small.g2, points="five" if five else small.g2.points),
+        augment=replace(small.augment, rotation=min(small.augment.rotation, 15.0)),
+        g2=replace(small.g2, points=points, widths=widths, sigma=3.0),
+        optimizer=OptimizerConfig(learning_rate=1e-3),
         train=TrainConfig(batch_size=16, steps=60 if goes_on else 400, samples=0),
     )
 

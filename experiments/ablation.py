@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,13 +11,21 @@ from lrjax.configs import sized
 from lrjax.evaluation import landmarks as metrics
 from lrjax.evaluation.intervals import Sample
 from lrjax.experiments.context import Context
-from lrjax.experiments.landmarks import FACE, LONGER, networks_of, ordered_share
+from lrjax.experiments.landmarks import (
+    CAMERA,
+    CAMERA_D3,
+    CAMERA_LONGER,
+    FACE,
+    LONGER,
+    networks_of,
+    ordered_share,
+)
 from lrjax.inference.landmarks import LandmarkPredictor
 from lrjax.models.s2ld import LandmarkConfig
 from lrjax.report import draw, plots
 from lrjax.report.results import Claim, Result, claims
 from lrjax.report.tables import Cell, Table, beside_paper
-from lrjax.tasks.measure import Measured
+from lrjax.tasks.measure import Measured, measure_photographs
 from lrjax.tasks.measure_small import measure_degraded, measure_small, small_faces
 from lrjax.tasks.runs import find_config
 from lrjax.training.log import read
@@ -28,6 +37,7 @@ TABLE1B = {
     "S4": {"NRMSE ± std": "4.123 ± 4.394", "AUC@0.07": 51.775, "AUC@0.08": 56.697},
 }
 TABLE1B_NRMSE = {name: float(str(row["NRMSE ± std"]).split()[0]) for name, row in TABLE1B.items()}
+FLOOR = "mean face"
 # A row, measured with each seed of training.
 Row = tuple[Measured, ...]
 
@@ -35,10 +45,11 @@ Row = tuple[Measured, ...]
 def table1b(context: Context) -> Result:
     """K&C Table 1b: settings S1 to S4 on generated low-resolution faces, and on native ones.
 
-    Where S3 and S4 go on from S2, another row is S2 after as many more steps.
+    Where S3 and S4 go on from S2, another row is S2 after as many more steps. Beyond the paper are
+    rows of a parametric camera in G1's place, and more faces.
     """
     tests, data_dir, networks = context.tests, context.data_dir, networks_of(context)
-    found: dict[str, list[tuple[Measured, Measured]]] = {name: [] for name in networks}
+    found: dict[str, list[tuple[Measured, ...]]] = {name: [] for name in networks}
     subsampled = []
     for one in context.seeded():
         predictors = {name: one.landmarks(setting) for name, setting in networks.items()}
@@ -47,14 +58,16 @@ def table1b(context: Context) -> Result:
         crops = small_faces(shape, tests.generated, data_dir, "generator", stage1)
         native_crops = small_faces(shape, tests.native, data_dir, "none")
         for name, predictor in predictors.items():
-            found[name].append(
-                (measure_small(predictor, crops), measure_small(predictor, native_crops))
-            )
+            small = [measure_small(predictor, faces) for faces in (crops, native_crops)]
+            others = [measure_photographs(predictor, s, data_dir, side) for s, side in tests.others]
+            found[name].append((*small, *others))
         subsampled.append(
             measure_degraded(predictors["S1"], tests.generated, data_dir, "subsample")
         )
-    generated = {name: tuple(first for first, _ in pairs) for name, pairs in found.items()}
-    native = {name: tuple(second for _, second in pairs) for name, pairs in found.items()}
+    generated, native, *others = (
+        {name: tuple(sets[i] for sets in seeds) for name, seeds in found.items()}
+        for i in range(2 + len(tests.others))
+    )
     curves = plots.ced_curves({n: _errors(m) for n, m in generated.items()}, "face size", 0.2)
     rows = [(name, draw.face_cells(m[0].images[:8], m[0].found[:8])) for name, m in native.items()]
     figures = [
@@ -74,6 +87,7 @@ def table1b(context: Context) -> Result:
         for name, setting in networks.items()
     }
     own = _summary(tuple(subsampled))["nrmse"]
+    everything = (generated, native, *others)
     notes = [
         context.departures("s4"),
         context.judged("the faces, which are paired"),
@@ -93,12 +107,17 @@ def table1b(context: Context) -> Result:
     return Result(
         title="Table 1b: what the degradation, and each critic, is worth",
         order=1.2,
-        tables=(_generated_table(generated, steps), _native_table(native)),
+        tables=(_generated_table(generated, steps), *map(_other_table, everything[1:])),
         figures=tuple(figures),
         notes=tuple(notes),
-        claims=_claims(generated, TABLE1B_NRMSE, "error on generated faces")
-        + _claims(native, {}, "error on native faces"),
-        data=f"{generated['S1'][0].data}; {native['S1'][0].data}",
+        claims=tuple(
+            claim
+            for one in everything
+            for claim in _claims(
+                one, TABLE1B_NRMSE if one is generated else {}, f"error on {one['S1'][0].label}"
+            )
+        ),
+        data="; ".join(one["S1"][0].data for one in everything),
     )
 
 
@@ -141,15 +160,25 @@ def _generated_table(last: dict[str, Row], steps: dict[str, int]) -> Table:
     )
 
 
-def _native_table(found: dict[str, Row]) -> Table:
+def _other_table(found: dict[str, Row]) -> Table:
     shown = ("nrmse", "median", "failure@0.08")
+    rows = {name: _summary(row) for name, row in found.items()}
+    rows[FLOOR] = _summary((_mean_face(found["S1"][0]),))
     return Table(
-        title="The same networks on native low-resolution faces",
+        title=f"The same networks on {found['S1'][0].label}",
         columns=("Setting", "NRMSE", "median", "failures at 0.08"),
-        rows=tuple((name, *map(_summary(m).get, shown)) for name, m in found.items()),
-        note="In percent of √(w·h) of the face box; no such table is in the paper.",
+        rows=tuple((name, *map(values.get, shown)) for name, values in rows.items()),
+        note=f"In percent of √(w·h) of the face box; not in the paper. `{FLOOR}`: the places that "
+        "points have in the mean of these very faces, in all of their boxes.",
         data=found["S1"][0].data,
     )
+
+
+def _mean_face(measured: Measured) -> Measured:
+    """Put the points of every face where they are in their mean, which looks at none of them."""
+    corner, sides = measured.boxes[:, None, :2], measured.boxes[:, None, 2:]
+    places = np.where(measured.visible[..., None], (measured.truth - corner) / sides, np.nan)
+    return dataclasses.replace(measured, predicted=corner + sides * np.nanmean(places, axis=0))
 
 
 def _small_print(steps: dict[str, int]) -> str:
@@ -158,7 +187,7 @@ def _small_print(steps: dict[str, int]) -> str:
     if LONGER in steps:
         return (
             f"{said} S3 and S4 go on from S2, as the control `{LONGER}` does, with which they are "
-            "compared."
+            f"compared; so does `{CAMERA_D3}`, with `{CAMERA_LONGER}`, from `{CAMERA}`."
         )
     if len(set(steps.values())) > 1:
         said += " All are as many epochs, of AFLW's faces for S1, and of 300W's, too, for the rest."
@@ -166,12 +195,15 @@ def _small_print(steps: dict[str, int]) -> str:
 
 
 def orders_of(rows: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Pairs of rows that the paper compares, that of the larger error first.
+    """Pairs of rows that are compared, that of the larger error first: the paper's, and ours.
 
-    What S3 and S4 are compared with is S2 after as many steps.
+    What S3 and S4 are compared with is S2 after as many steps; and so of the camera.
     """
-    second = LONGER if LONGER in rows else "S2"
-    return (("S1", "S2"), (second, "S3"), (second, "S4"), ("S4", "S3"))
+    second, camera = (LONGER, CAMERA_LONGER) if LONGER in rows else ("S2", CAMERA)
+    return (
+        *(("S1", "S2"), (second, "S3"), (second, "S4"), ("S4", "S3")),
+        *(("S1", CAMERA), (CAMERA, "S2"), (camera, "S4"), (camera, CAMERA_D3)),
+    )
 
 
 def _claims(found: dict[str, Row], paper: dict[str, float], where: str) -> tuple[Claim, ...]:

@@ -45,6 +45,7 @@ class TestSets:
     Attributes:
       generated: faces with points, tested after degradation by G1.
       native: native low-resolution faces with points.
+      others: further faces with points, and to which side they are shrunk, if they are.
       wild: native low-resolution faces to look at.
       sharp: test sets of HR-LD: name -> (its setting, faces).
       identities: dataset with the splits probe, gallery_match and distractors.
@@ -53,6 +54,7 @@ class TestSets:
 
     generated: str = "w300:full"
     native: str = "alrf:test"
+    others: tuple[tuple[str, float | None], ...] = ()
     wild: str = "wider_face_crops:lr"
     sharp: dict[str, tuple[str, str]] = dataclasses.field(
         default_factory=lambda: {name: ("hr68", spec) for name, spec in W300.items()}
@@ -61,15 +63,20 @@ class TestSets:
     shrunk: str = "synlr"
 
 
+SHRUNK: tuple[tuple[str, float | None], ...] = tuple(("w300:common", side) for side in (32, 20, 16))
+"""Faces that no network was trained on where AFLW is left out, at three sizes in pixels."""
+
 TESTS: dict[Size, TestSets] = {
     "paper": TestSets(
         generated="aflw:test",
         sharp={name: ("hr68", spec) for name, spec in W300.items()}
         | {"AFLW": ("hr", "aflw:test"), "AFLW frontal": ("hr", "aflw:frontal")},
     ),
-    "w300": TestSets(),
-    # What can be had without asking anybody.
-    "small": TestSets(sharp={"Common": ("hr68", "w300:common")}),
+    "w300": TestSets(others=SHRUNK),
+    # What can be had without asking anybody. MTFL's test faces are AFLW's.
+    "small": TestSets(
+        others=(("mtfl:test", None), *SHRUNK), sharp={"Common": ("hr68", "w300:common")}
+    ),
     "quick": TestSets(
         generated="synthetic_faces:hr_test",
         native="synthetic_faces:lr_test",
@@ -197,13 +204,14 @@ class Context:
             ("σ of the heatmaps", config.g2.sigma, "2"),
             ("faces are turned by up to ± degrees", config.augment.rotation, "30"),
             ("learning rate", config.optimizer.learning_rate, "0.0002"),
+            ("its schedule", config.optimizer.schedule, "halving"),
             ("share of training faces without a margin", config.augment.tight, "not said"),
         )
-        other = [
-            f"{name} {ours:g} (paper: {paper})"
+        shown = [
+            (name, ours if isinstance(ours, str) else f"{ours:g}", paper)
             for name, ours, paper in numbers
-            if f"{ours:g}" != paper
         ]
+        other = [f"{name} {ours} (paper: {paper})" for name, ours, paper in shown if ours != paper]
         return f"Training here: {'; '.join(other) or 'with all numbers of the paper'}."
 
     def figure(self, file: str, caption: str, content: bytes | np.ndarray) -> Figure:

@@ -199,7 +199,7 @@ def players(config: Any) -> set[str]:
 
 def test_what_has_critics_goes_on_from_s2_where_minutes_are_few() -> None:
     for setting in ("s3", "s4", "tinyface", "end_to_end"):
-        for size, steps in (("small", 200), ("quick", 60)):
+        for size, steps in (("small", 1000), ("quick", 60)):
             config = find_config(f"landmarks:{setting}-{size}")
             assert config.initial == f"landmarks:s2-{size}"
             assert config.train.steps == steps

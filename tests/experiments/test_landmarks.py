@@ -43,6 +43,7 @@ PAPER = ablation.TABLE1B_NRMSE
 
 def test_s2_for_as_long_as_s3_and_s4_is_a_row_and_what_they_are_compared_with() -> None:
     errors = {"S1": 5.0, "S2": 3.0, "S3": 1.0, "S4": 2.0, ablation.LONGER: 1.5}
+    errors |= {ablation.CAMERA: 4.0, ablation.CAMERA_LONGER: 1.0, ablation.CAMERA_D3: 1.0}
     found = {name: (measured(error),) for name, error in errors.items()}
     steps = {"S1": 600, "S2": 600, "S3": 800, "S4": 800, ablation.LONGER: 800}
     table = ablation._generated_table(found, steps)
@@ -54,13 +55,21 @@ def test_s2_for_as_long_as_s3_and_s4_is_a_row_and_what_they_are_compared_with() 
         ("S2, longer > S3", (4.23, 4.120), "held"),
         ("S2, longer > S4", (4.23, 4.123), "not held"),
         ("S4 > S3", (4.123, 4.120), "held"),
+        ("S1 > camera", (), "held"),
+        ("camera > S2", (), "held"),
+        ("camera, longer > S4", (), "not held"),
+        ("camera, longer > camera + D3", (), "not shown"),
     ]
 
 
 def test_where_all_learn_from_the_beginning_s2_is_compared_itself() -> None:
-    found = {name: (measured(1.0),) for name in ("S1", "S2", "S3", "S4")}
+    rows = ("S1", "S2", "S3", "S4", ablation.CAMERA, ablation.CAMERA_D3)
+    found = {name: (measured(1.0),) for name in rows}
     claims = ablation._claims(found, {}, "here")
-    assert [claim.statement for claim in claims] == ["S1 > S2", "S2 > S3", "S2 > S4", "S4 > S3"]
+    assert [claim.statement for claim in claims] == [
+        *("S1 > S2", "S2 > S3", "S2 > S4", "S4 > S3"),
+        *("S1 > camera", "camera > S2", "camera > S4", "camera > camera + D3"),
+    ]
     assert {(claim.verdict, claim.paper) for claim in claims} == {("not shown", ())}
     # S1 has AFLW's faces alone, and as many epochs of them.
     paper = {"S1": 118_750, "S2": 145_094, "S3": 145_094, "S4": 145_094}
@@ -82,7 +91,7 @@ def test_steps_are_counted_from_the_beginning(
 
     monkeypatch.setattr(ablation.LandmarkPredictor, "load", load)
     counted = [ablation._steps(context, f"landmarks:{s}-small") for s in ("s1", "s2", "s4")]
-    assert counted == [600, 600, 800]
+    assert counted == [2000, 2000, 3000]
 
 
 def test_faces_are_paired_and_seeds_averaged_over() -> None:
@@ -94,13 +103,32 @@ def test_faces_are_paired_and_seeds_averaged_over() -> None:
             "S2": (4.0, 1.0),
             "S3": (1.0, 1.0),
             "S4": (1.0, 2.0),
+            ablation.CAMERA: (1.0, 1.0),
+            ablation.CAMERA_D3: (1.0, 1.0),
         }.items()
     }
-    first, *_, last = ablation._claims(found, PAPER, "here")
+    first, _, _, last, *_ = ablation._claims(found, PAPER, "here")
     assert (first.ours, first.interval) == (pytest.approx((40, 25)), pytest.approx((15, 15)))
     assert (last.ours, last.interval) == (pytest.approx((15, 10)), pytest.approx((5, 5)))
     row = ablation._generated_table(found, dict.fromkeys(found, 1)).rows[0]
     assert row[2] == "40.00 ± 10.00"
+
+
+def test_the_floor_is_the_mean_of_the_faces_in_their_boxes() -> None:
+    one = measured(3.0)
+    floor = ablation._mean_face(one)
+    np.testing.assert_allclose(floor.predicted, np.tile(one.truth.mean(0), (2, 1, 1)))
+    moved = dataclasses.replace(
+        one,
+        truth=np.stack([one.truth[0], 2 * one.truth[0] + 5]),
+        boxes=np.array([[0.0, 0, 10, 10], [5, 5, 20, 20]]),
+    )
+    # Both are one face, moved and enlarged.
+    np.testing.assert_allclose(ablation._mean_face(moved).errors("face_size"), 0, atol=1e-12)
+    hidden = dataclasses.replace(one, visible=np.array([[True] * 5, [False] * 5]))
+    assert ablation._mean_face(hidden).errors("face_size")[0] == pytest.approx(0)
+    table = ablation._other_table({"S1": (one,)})
+    assert [row[0] for row in table.rows] == ["S1", "mean face"]
 
 
 def test_table_1a_has_the_paper_s_two_columns_and_ours(
@@ -139,6 +167,11 @@ def test_table_1a_has_the_paper_s_two_columns_and_ours(
 def test_what_is_not_the_paper_s_is_told_with_the_results(tmp_path: Path) -> None:
     small = Context.create("small", tmp_path, tmp_path, tmp_path).departures("s4")
     assert small == (
+        "Training here: learning rate 0.001 (paper: 0.0002); its schedule cosine (paper: halving); "
+        "share of training faces without a margin 0.5 (paper: not said)."
+    )
+    quick = Context.create("quick", tmp_path, tmp_path, tmp_path).departures("s4")
+    assert quick == (
         "Training here: σ of the heatmaps 3 (paper: 2); faces are turned by up to ± degrees 15 "
         "(paper: 30); learning rate 0.001 (paper: 0.0002); share of training faces without a "
         "margin 0.5 (paper: not said)."
