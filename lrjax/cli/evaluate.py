@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import click
+import numpy as np
 from matplotlib.figure import Figure
 
 from lrjax.cli.options import FILE, Click, DataDir, Which, command
 from lrjax.cli.results import command_line, save_result
 from lrjax.cli.say import put
 from lrjax.errors import InputError
+from lrjax.evaluation.groups import by_side, by_yaw
 from lrjax.evaluation.landmarks import risk_coverage, summary
 from lrjax.inference.landmarks import LandmarkPredictor, PredictConfig
 from lrjax.report.plots import ced_curves, risk_curves
@@ -29,6 +31,12 @@ NOTE = (
     "std is the population's. A failure is an error of at least 0.07 or 0.08. Surer half: NRMSE of "
     "the half of the faces with the higher confidence; AURC: the mean of such NRMSE over all "
     "shares, which is NRMSE if confidence says nothing."
+)
+
+KINDS = (
+    "By the first of the normalisers above. Sizes are sides √(w·h) of the annotated box. Turned: "
+    "how far the tip of the nose is from the middle of the eyes, along the line through both, over "
+    "their distance: 0 from the front, 0.5 where it is below an eye."
 )
 
 
@@ -81,9 +89,11 @@ def evaluate(
         found = [measure_degraded(predictor, spec, data_dir, degradation, stage1) for spec in specs]
     about = {"command": command_line(), "note": NOTE}
     table = error_table(found, f"Errors of {predictor.weights.path}", **about)
+    kinds = kinds_table(found)
     put(table.to_markdown())
+    put(kinds.to_markdown())
     if out is not None:
-        save_result(out, table, "; ".join(part.data for part in found), _curves(found))
+        save_result(out, [table, kinds], "; ".join(part.data for part in found), _curves(found))
 
 
 def error_table(found: Sequence[Measured], title: str, **about: Any) -> Table:
@@ -99,6 +109,21 @@ def error_table(found: Sequence[Measured], title: str, **about: Any) -> Table:
             rows.append((part.data, normaliser, *shown, *chosen, *counts))
     columns = ("data", "normaliser", *HEADINGS, "surer half", "AURC", "faces", "left out")
     return Table(title, columns, tuple(rows), digits=2, **about)
+
+
+def kinds_table(found: Sequence[Measured]) -> Table:
+    """Make a table of errors by size and pose, of those kinds of which there are faces."""
+    rows: list[tuple[Cell, ...]] = []
+    for part in found:
+        errors = part.errors(part.normalisers[0])
+        kinds = by_side(part.boxes) | by_yaw(part.truth, part.visible, part.scheme)
+        for kind, chosen in kinds.items():
+            if not np.isnan(errors[chosen]).all():
+                values = summary(errors[chosen])
+                figures = (values[name] for name in ("nrmse", "median", "failure@0.08"))
+                rows.append((part.data, kind, *figures, int(values["count"])))
+    columns = ("data", "faces that are", "NRMSE", "median", "failures@0.08", "faces")
+    return Table("The same by size and pose", columns, tuple(rows), digits=2, note=KINDS)
 
 
 def _curves(found: Sequence[Measured]) -> Iterator[tuple[str, str, Figure]]:

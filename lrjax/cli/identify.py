@@ -91,7 +91,7 @@ def identify_command(
     table = identification_table([row], f"Identification on {dataset}", command_line(), note)
     put(table.to_markdown())
     if out is not None:
-        save_result(out, table, f"{dataset}: {sizes}", _curves({encoder.name: found}))
+        save_result(out, [table], f"{dataset}: {sizes}", _curves({encoder.name: found}))
 
 
 def rank(

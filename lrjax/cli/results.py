@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ def command_line() -> str:
 
 
 def save_result(
-    out: Path, table: Table, data: str, curves: Iterable[tuple[str, str, Drawing]]
+    out: Path, tables: Sequence[Table], data: str, curves: Iterable[tuple[str, str, Drawing]]
 ) -> None:
-    """Write a table as a result, and its curves as SVG files beside it.
+    """Write tables as a result, and its curves as SVG files beside it.
 
     Args:
       out: the JSON file.
-      table: what was measured.
+      tables: what was measured, the one that names the result first.
       data: on which images, and how many.
       curves: (end of the file's name, caption, drawing) of each.
     """
@@ -53,10 +53,10 @@ def save_result(
         write_atomically(file, to_svg(drawing))
         figures.append(Figure(file.name, caption))
     Result(
-        title=table.title,
-        tables=(table,),
+        title=tables[0].title,
+        tables=tuple(tables),
         figures=tuple(figures),
-        command=table.command,
+        command=tables[0].command,
         data=data,
         hardware=jax.devices()[0].device_kind,
     ).save(out)

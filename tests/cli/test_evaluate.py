@@ -67,7 +67,13 @@ def test_a_table_and_curves(run, tmp_path: Path) -> None:
     done = run("w300:train", "alrf:test", "--no-flip", "--passes", "1", "--out", out)
     assert done.exit_code == 0, done.exception
     report = Report.load(out)
-    (table,) = report.tables
+    table, kinds = report.tables
+    # The points lie on circles of a radius of 40, and those of the eyes on one side of them.
+    assert {row[0] for row in kinds.rows} == {row[0] for row in table.rows}
+    by_kind = {(row[0][:4], row[1]): row[-1] for row in kinds.rows}
+    assert (by_kind["w300", "from 48 px"], by_kind["alrf", "from 24 to 32 px"]) == (COUNT, 1)
+    assert by_kind["alrf", "turned, not known"] == 1  # its nose is hidden
+    assert sum(count for (data, _), count in by_kind.items() if data == "w300") == 2 * COUNT
     assert [row[:2] for row in table.rows] == [
         (f"w300:train: {COUNT} faces in their photographs", "inter_ocular"),
         (f"w300:train: {COUNT} faces in their photographs", "inter_pupil"),
