@@ -88,6 +88,21 @@ def spatial_cross_entropy(
     return _visible_mean(entropy, visible, axis_name)
 
 
+def map_cross_entropy(logits: jax.Array, taught: jax.Array) -> jax.Array:
+    """Cross entropy between the softmax of each map over its pixels and that of a teacher's map.
+
+    Beyond the paper: a smaller network learns what a larger one finds (Hinton et al. 2015). The
+    smallest value is the teacher's entropy, not zero.
+
+    Args:
+        logits, taught: [B, H, W, N]; no gradient reaches the second.
+    """
+    axes = (1, 2)
+    chance = jax.nn.softmax(jax.lax.stop_gradient(taught.astype(jnp.float32)), axis=axes)
+    found = jax.nn.log_softmax(logits.astype(jnp.float32), axis=axes)
+    return -jnp.mean(jnp.sum(chance * found, axis=axes))
+
+
 def coordinate_error(
     points: jax.Array,
     target: jax.Array,

@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -27,12 +26,11 @@ from lrjax.data import augment
 from lrjax.data.pixels import to_bytes
 from lrjax.errors import InputError
 from lrjax.geometry import heatmaps
-from lrjax.geometry.points import FIVE, IBUG68, SCHEMES, convert
+from lrjax.geometry.points import SCHEMES
 from lrjax.losses import adversarial, began, regression
-from lrjax.models.registry import Network, build
+from lrjax.models.registry import build
 from lrjax.models.s2ld import CriticConfig, LandmarkConfig, UNetConfig
-from lrjax.models.weights import load_into, locate, read
-from lrjax.tasks import degradation, landmark_crops
+from lrjax.tasks import degradation, landmark_crops, landmark_weights
 from lrjax.training.nets import Nets
 from lrjax.training.optimizers import make_optimizer
 from lrjax.training.parallel import AXIS, mean
@@ -72,6 +70,9 @@ class LandmarksConfig:
     lambda_k: float = 0.001
     # Beyond the paper: agreement, on real faces, with the averaged network's own prediction.
     consistency: float = 0.0
+    # Beyond the paper: a larger network, of which G2 learns what it finds on the same faces.
+    teacher: str | None = None
+    taught: float = 1.0
     average: float | None = None  # decay of the moving average of G2's parameters
     augment: AugmentConfig = AugmentConfig()
     camera: CameraConfig = CameraConfig()
@@ -80,7 +81,7 @@ class LandmarksConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
 
-    needs: ClassVar[tuple[str, ...]] = ("stage1", "initial")
+    needs: ClassVar[tuple[str, ...]] = ("stage1", "initial", "teacher")
 
     @property
     def needs_real(self) -> bool:
@@ -124,6 +125,8 @@ class LandmarksConfig:
                 "Heatmaps of ibug68_five need labels of both for each face; set objective to "
                 "'integral'."
             )
+        if self.teacher is not None and self.objective != "integral":
+            raise InputError("A teacher's maps are distributions; set objective to 'integral'.")
         if self.consistency > 0 and self.average is None:
             raise InputError("The field consistency needs an averaged teacher; set average.")
 
@@ -139,7 +142,7 @@ def make(config: LandmarksConfig, steps: int) -> Task:
     g2 = build(config.g2, AXIS)
     image = g2.inputs[0]
     maps = (*image[:2], SCHEMES[config.scheme].count + 1)
-    start = {} if config.initial is None else _initial(config, g2)
+    start = {} if config.initial is None else landmark_weights.initial(config.initial, g2)
     players = {"g2": Player(g2, optimizer, start, config.average)}
     loss_state: dict[str, Any] = {}
     if "heatmap" in config.critics:
@@ -151,6 +154,8 @@ def make(config: LandmarksConfig, steps: int) -> Task:
     if config.degradation == "generator" and config.stage1 is not None:
         players["g1"] = degradation.player(config.stage1)
         degradation.check_fits(players["g1"], config.image_size, config.size, "stage1")
+    if config.teacher is not None:
+        players["teacher"] = landmark_weights.teacher(config.teacher, g2)
     sources = ("labelled", "real") if config.needs_real else ("labelled",)
     return Task(
         players=players,
@@ -161,30 +166,6 @@ def make(config: LandmarksConfig, steps: int) -> Task:
         loss_state=loss_state,
         best="nme",
     )
-
-
-def _initial(config: LandmarksConfig, g2: Network) -> dict[str, Any]:
-    """Load what G2 starts from.
-
-    Where that gives iBUG's 68 points and G2 people's five besides, the maps of the five start as
-    the means of those that they are read off otherwise.
-    """
-    source = str(config.initial)
-    _, about = read(locate(source, "g2", "last" if Path(source).is_dir() else None))
-    if config.g2.points != "ibug68_five" or about["network"].get("points") != "ibug68":
-        return load_into(source, "g2", g2, "initial")
-    smaller = build(dataclasses.replace(config.g2, points="ibug68"), AXIS)
-    start = load_into(source, "g2", smaller, "initial")
-
-    def grown(outputs: jax.Array) -> jax.Array:
-        maps, background = outputs[..., :-1], outputs[..., -1:]
-        columns = maps.reshape(-1, IBUG68.count).T
-        five, _ = convert(columns, jnp.ones(IBUG68.count, bool), IBUG68, FIVE)
-        five = five.T.reshape(*maps.shape[:-1], FIVE.count)
-        return jnp.concatenate([maps, five, background], axis=-1)
-
-    start["params"]["maps"] = jax.tree.map(grown, start["params"]["maps"])
-    return start
 
 
 def losses(
@@ -227,6 +208,11 @@ def losses(
         total["g2"] += config.c * conf
         metrics |= {"conf": conf, "conf_d": total["d3"]}
         metrics |= {"score_real": on_true.mean(), "score_fake": on_made.mean()}
+    if "teacher" in nets:
+        count = SCHEMES[config.scheme].count
+        taught = nets.fixed("teacher", images)[..., :count]
+        metrics["taught"] = regression.map_cross_entropy(made[..., :count], taught)
+        total["g2"] += config.taught * metrics["taught"]
     if config.consistency > 0:
         metrics["consistency"] = consistency_loss(
             config, nets, native, real_transforms, batch["real"]["images"]

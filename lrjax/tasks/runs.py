@@ -252,7 +252,8 @@ class Runs:
 
     def _owner(self, name: str) -> Runs:
         """Tell whose run of a configuration's name is meant."""
-        shared = self.first is not None and getattr(find_config(name), "teacher", None)
+        config = find_config(name)
+        shared = isinstance(config, recognition.RecognitionConfig) and config.teacher
         return self.first if self.first is not None and shared else self
 
     def _named(self, name: str) -> tuple[Config, Path]:

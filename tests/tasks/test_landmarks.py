@@ -324,6 +324,20 @@ def test_people_s_five_points_start_where_they_are_read_off_68(tmp_path: Path) -
     np.testing.assert_allclose(after[..., 68:73], means, atol=1e-5)
 
 
+def test_a_teacher_is_frozen_and_finds_what_is_to_be_found(tmp_path: Path) -> None:
+    config = tiny.shrunk(LandmarksConfig(degradation="subsample", objective="integral"))
+    wider = dataclasses.replace(config.g2, stem=config.g2.stem + 1)
+    variables = tiny.filled(build(wider).shapes(), seed=5)
+    weights.save(tmp_path / "last" / "g2.safetensors", wider, variables, {})
+    config = dataclasses.replace(config, teacher=str(tmp_path))
+    teacher = landmarks.make(config, 1).players["teacher"]
+    assert teacher.optimizer is None
+    assert tiny.same(teacher.variables, variables)
+    other = dataclasses.replace(config.g2, points="five")
+    with pytest.raises(InputError, match=r"finds ibug68 on 16 .* find five on 16 .* set teacher"):
+        landmarks.make(dataclasses.replace(config, g2=other), 1)
+
+
 def test_every_face_counts_alike_however_many_points_are_labelled() -> None:
     """The loss of a face with five labels and one with 68 is the mean of what each has alone."""
     config = LandmarksConfig(objective="integral", g2=LandmarkConfig(points="ibug68_five"))
@@ -357,6 +371,7 @@ def test_every_face_counts_alike_however_many_points_are_labelled() -> None:
             {"degradation": "camera", "critics": ("heatmap",), "objective": "integral"},
             "set objective to 'heatmap'",
         ),
+        ({"degradation": "camera", "teacher": "pretrained"}, "set objective to 'integral'"),
         ({"degradation": "camera", "consistency": 1.0}, "needs an averaged teacher; set average"),
         (
             {"degradation": "generator", "stage1": "/nowhere"},

@@ -248,13 +248,17 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def beyond_the_paper() -> Case:
-    """Maps as distributions, and agreement with the averaged network on native faces."""
+    """Maps as distributions, what a teacher finds, and agreement on native faces with the averaged
+    network.
+    """
     config = landmarks.LandmarksConfig(
         image_size=SIZE,
         degradation="none",
         g2=LandmarkConfig(points="five", size=SIZE, sigma=SIGMA, decoder="soft"),
         a=1.5,
         objective="integral",
+        teacher="theirs",
+        taught=0.4,
         consistency=0.6,
         average=0.9,
         augment=OFF,
@@ -295,15 +299,19 @@ def beyond_the_paper() -> Case:
         sure = taught[..., :5].max((1, 2))
         assert sure.sum() > 1
         away = far(expected(softmax(peaked(p, unit(native, SIZE)))), expected(taught))
-        return {"g2": 1.5 * supervised + 0.6 * (sure * away).sum() / sure.sum()}, {}
+        theirs = softmax(peaked(params["teacher"]["p"], unit(faces, SIZE)))[..., :5]
+        learnt = -(theirs * np.log(chance[..., :5])).sum((1, 2)).mean()
+        steady = (sure * away).sum() / sure.sum()
+        return {"g2": 1.5 * supervised + 0.4 * learnt + 0.6 * steady}, {}
 
     return Case(
         losses=partial(landmarks.losses, config),
-        formulas={"g2": peaked},
-        params={"g2": number(0.8)},
+        formulas={"g2": peaked, "teacher": peaked},
+        params={"g2": number(0.8), "teacher": number(1.1)},
         batch={"labelled": part(faces, points=points, visible=visible), "real": part(native)},
         paper=paper,
         state={},
+        frozen=frozenset({"teacher"}),
         average={"g2": number(1.4)},
     )
 
