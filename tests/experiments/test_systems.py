@@ -6,6 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pytest
+
 from lrjax.experiments import csri, recognition, runner, systems
 from lrjax.experiments.context import TESTS
 from lrjax.report.page import render_page
@@ -13,7 +15,9 @@ from lrjax.report.results import Result
 from lrjax.report.tables import Table
 from lrjax.tasks.runs import find_config
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results.md"
+ROOT = Path(__file__).parents[2]
+README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"
+MEASURED = ROOT / "experiments" / "results"
 
 
 def test_every_system_can_be_trained_and_is_measured_by_an_experiment() -> None:
@@ -44,6 +48,25 @@ def test_the_docs_list_them_all() -> None:
         [one.name, one.paper, one.config, one.experiment, systems.state(one)]
         for one in systems.SYSTEMS
     ]
+
+
+def verdicts(names: tuple[str, ...]) -> list[list[str]]:
+    """Rows of README: each order, and by kind of faces whether it held, and the interval."""
+    claims = [claim for name in names for claim in Result.load(MEASURED / f"{name}.json").claims]
+    kinds = list(dict.fromkeys(claim.where for claim in claims))
+    rows: dict[str, dict[str, str]] = {}
+    for claim in claims:
+        bounds = " to ".join(f"{bound:.2f}" for bound in claim.interval or ())
+        said = f"{claim.verdict}: {bounds}".replace("-", "−")
+        rows.setdefault(claim.statement, {})[claim.where] = said
+    return [[order, *(found.get(kind, "") for kind in kinds)] for order, found in rows.items()]
+
+
+@pytest.mark.parametrize("names", [("csri_table6", "csri_table7")])
+def test_the_readme_says_which_orders_held(names: tuple[str, ...]) -> None:
+    shown = README.read_text().split(f"<!-- {names[0]} -->")[1].split("<!-- /")[0]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.split("\n")[3:]]
+    assert [row for row in cells if row != [""]] == verdicts(names)
 
 
 def test_the_state_is_what_the_row_of_a_result_says(tmp_path: Path) -> None:
