@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -36,6 +36,7 @@ from lrjax.training.task import Task
 FOREVER = 10**9  # steps that no measurement reaches
 
 Config = LandmarksConfig | RecognitionConfig
+AnyConfig = TypeVar("AnyConfig", bound=runs.Config)
 Parts = Mapping[str, Mapping[str, Any]]
 
 
@@ -60,6 +61,9 @@ PICTURES = {
 
 # Fields that name a run -> field of that run's configuration that describes the network needed.
 NETWORK_OF = {"stage1": "g1", "alignment.landmarks": "g2", "alignment.upsample": "network"}
+
+# Fields that name the run which networks start from; without it they are drawn at random.
+INITIAL = ("initial", "initial_refiner", "initial_encoder")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +112,12 @@ def prepare(config: Config, count: int, folder: Path) -> Workload:
     return Workload(config, task, init_state(task, jax.random.key(config.train.seed)), fed)
 
 
-def without_runs(config: Config, folder: Path) -> Config:
+def without_runs(config: AnyConfig, folder: Path) -> AnyConfig:
     """Put files of random networks into `folder`, and their names in the place of runs' names."""
-    if config.initial is not None and runs.names_run(config.initial):
-        config = dataclasses.replace(config, initial=None)
+    drawn: dict[str, Any] = {
+        field: None for field in INITIAL if runs.names_run(getattr(config, field, None) or "")
+    }
+    config = dataclasses.replace(config, **drawn)
     for field, network in NETWORK_OF.items():
         value: Any = config
         for name in field.split("."):
@@ -191,19 +197,42 @@ def random_identities(config: RecognitionConfig, count: int) -> Identities:
 def random_faces(config: LandmarksConfig, count: int) -> dict[str, dict[str, np.ndarray]]:
     """Draw `count` faces for each part of a batch, as a run loads them."""
     random = np.random.default_rng(0)
-    points = SCHEMES[config.scheme].count
 
     def faces(size: int) -> dict[str, np.ndarray]:
-        frame = round(size * FRAME)
-        margin = (frame - size) / 2
-        where = random.uniform(margin, margin + size - 1, (count, points, 2))
+        images, points, visible = face_shapes(size, config.scheme).values()
+        margin = (images.shape[0] - size) / 2
+        where = random.uniform(margin, margin + size - 1, (count, *points.shape))
         return {
-            "images": random.integers(0, 256, (count, frame, frame, 3), dtype=np.uint8),
+            "images": random.integers(0, 256, (count, *images.shape), dtype=np.uint8),
             "points": where.astype(np.float32),
-            "visible": np.ones((count, points), bool),
+            "visible": np.ones((count, *visible.shape), bool),
         }
 
     parts = {"labelled": faces(config.image_size)}
     if config.needs_real:
         parts["real"] = faces(config.size)
     return parts
+
+
+def face_shapes(size: int, scheme: str) -> dict[str, jax.ShapeDtypeStruct]:
+    """Give shape and type of each field of a face with landmarks, for views of `size` pixels."""
+    frame, points = round(size * FRAME), SCHEMES[scheme].count
+    return {
+        "images": jax.ShapeDtypeStruct((frame, frame, 3), np.uint8),
+        "points": jax.ShapeDtypeStruct((points, 2), np.float32),
+        "visible": jax.ShapeDtypeStruct((points,), np.bool_),
+    }
+
+
+def person_shapes(config: RecognitionConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """Give shape and type of each field of an aligned face, from which crops are taken.
+
+    Raises:
+      InputError: there is a teacher, and the configuration does not say how long its features are.
+    """
+    template, edge = config.template, 2 * config.border
+    images = (template.height + edge, template.width + edge, 3)
+    known = {"label": jax.ShapeDtypeStruct((), np.int32)}
+    if config.teacher is not None:
+        known = {"teacher": jax.ShapeDtypeStruct((config.known_classes,), np.float32)}
+    return {"images": jax.ShapeDtypeStruct(images, np.uint8)} | known

@@ -12,6 +12,10 @@ import jax
 from lrjax.rng import drop_by_example
 from lrjax.training.state import Net
 
+LEARNING = "learning_"
+"""What the scope of a learning network's operations is called, in profiles and programs, before
+the network's own name."""
+
 
 class Nets:
     """The networks in one pass over a batch: applies them, and gathers their new statistics.
@@ -66,11 +70,12 @@ class Nets:
             mutable=list(stats),
             **options,
         )
-        if dropout is None:
-            out, new = apply()
-        else:
-            with nn.intercept_methods(partial(drop_by_example, dropout)):
+        with jax.named_scope(LEARNING + name):
+            if dropout is None:
                 out, new = apply()
+            else:
+                with nn.intercept_methods(partial(drop_by_example, dropout)):
+                    out, new = apply()
         self._stats.setdefault(name, []).append(new)
         return out
 

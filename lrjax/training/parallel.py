@@ -21,6 +21,8 @@ from lrjax.errors import InputError
 from lrjax.training.state import State
 
 AXIS = "data"
+GRADIENTS = "mean_gradients"
+"""The scope, in profiles and compiled programs, in which devices exchange gradients."""
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -112,6 +114,7 @@ def mean(values: Any) -> Any:
     return jax.lax.pmean(jax.lax.stop_gradient(values), AXIS)
 
 
+@jax.named_scope(GRADIENTS)
 def mean_gradients(gradients: Any, split: Collection[str]) -> Any:
     """Gradients {network: tree} of this device's mean as those of the mean over all devices.
 

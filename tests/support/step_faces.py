@@ -1,9 +1,11 @@
 """FOLDER CONFIG: one step of plain gradient descent on noise, on one device and on four.
 
-What it changed, and what it logs, is in FOLDER/DEVICES-PARALLEL.npz, by its path.
+What it changed, and what it logs, is in FOLDER/DEVICES-PARALLEL.npz, by its path; what the program
+for a mesh is read as, in FOLDER/program.json.
 """
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import jax
 import numpy as np
 import optax
 import tiny
+from step_programs import about
 
+from lrjax.benchmark import program
 from lrjax.tasks import degradation, landmarks, runs, super_resolution
 from lrjax.training import loop, parallel
 
@@ -33,7 +37,12 @@ def main(folder: Path, name: str) -> None:
     for devices, mode in ((1, "pmap"), (4, "pmap"), (4, "mesh")):
         mesh = parallel.make_mesh(jax.devices()[:devices])
         step = loop.compile_step(task, dataclasses.replace(config.train, parallel=mode), mesh)
-        new, metrics = step(parallel.replicate(state, mesh), parallel.replicate(data, mesh))
+        inputs = parallel.replicate(state, mesh), parallel.replicate(data, mesh)
+        if mode == "mesh":
+            step = step.lower(*inputs).compile()
+            found = program.read(step, devices, sum(task.batch.values()))
+            (folder / "program.json").write_text(json.dumps(about(task, found)))
+        new, metrics = step(*inputs)
         nets, old = (
             {name: (net.params, net.stats) for name, net in jax.device_get(nets).items()}
             for nets in (new.nets, state.nets)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import child
 import numpy as np
 import pytest
+import step_programs
 
 from lrjax.configs.landmarks import get_config
 from lrjax.tasks.degradation import DegradationConfig
@@ -17,6 +19,14 @@ LEARNERS = {
     "landmarks:pretrained": {"g2"},
     "degradation": {"g1", "d1"},
     "super_resolution:esrgan-small": {"upsampler", "discriminator"},
+}
+
+# See `step_programs.check`. The critics' own losses follow G2's, which go back through them.
+PASSES = {
+    "landmarks:s4": {"g2": 2, "d2": 3},
+    "landmarks:pretrained": {"g2": 2},
+    "degradation": {"g1": 2},
+    "super_resolution:esrgan-small": {"discriminator": 5},
 }
 
 
@@ -55,6 +65,12 @@ def test_gradients_of_four_devices_are_those_of_one(way: str, steps: tuple[str, 
         # What hardly moves a parameter near 1 may round it to a neighbour, on either side.
         atol = 1e-4 * scale + 2.5e-7
         np.testing.assert_allclose(four[path], value, atol=atol, err_msg=path)
+
+
+def test_examples_stay_where_they_are(steps: tuple[str, Path]) -> None:
+    """Devices take their examples out of what all of them hold, and exchange none."""
+    name, folder = steps
+    step_programs.check(json.loads((folder / "program.json").read_text()), PASSES[name])
 
 
 @pytest.mark.parametrize("steps", ["landmarks:s4"], indirect=True)

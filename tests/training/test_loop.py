@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,46 @@ def test_the_step_is_traced_once(mode: str, tmp_path: Path) -> None:
     assert len(traces) == 1
     fit(tmp_path, 6, config, task=counted)  # resumed: a new program, traced once again
     assert len(traces) == 2
+
+
+@pytest.mark.parametrize("feed", ["device", "host"])
+@pytest.mark.parametrize("mode", ["pmap", "mesh"])
+def test_between_logs_steps_follow_each_other_without_the_host(
+    mode: str, feed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its first step nothing is compiled, sent unasked, or read but metrics to be logged."""
+    fed, get, read, compiled = loop.feed, jax.device_get, [], []
+    guard = ExitStack()  # of this thread: those that read ahead compute on the host
+
+    def watched(*arguments: Any) -> Any:
+        for number, batch in enumerate(fed(*arguments), 1):
+            if number == 2:
+                guard.enter_context(jax.transfer_guard_host_to_device("disallow"))
+                jax.monitoring.register_event_duration_secs_listener(heard)
+            yield batch
+
+    def heard(event: str, duration: float, **about: Any) -> None:
+        if "compile" in event:
+            compiled.append(event)
+
+    def noted(tree: Any) -> Any:
+        read.append(set(tree))
+        return get(tree)
+
+    monkeypatch.setattr(loop, "feed", watched)
+    monkeypatch.setattr(jax, "device_get", noted)
+    rare = {"log_every": 4, "evaluate_every": 50, "checkpoint_every": 50, "samples": 0}
+    config = dataclasses.replace(CONFIG, parallel=mode, feed=feed, **rare)
+    try:
+        with guard:
+            fit(tmp_path, 10, config, held_out=None)
+            with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device"):
+                jnp.zeros(3) + np.ones(3, np.float32)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)
+    assert compiled == []
+    # The metrics of the first step, of the fourth and the eighth, and, twice, those of the last.
+    assert read == 5 * [{"fit", "length", "update/line"}]
 
 
 def test_best_weights_are_those_of_the_least_error_also_after_resuming(tmp_path: Path) -> None:
