@@ -96,7 +96,7 @@ PASSES = {  # see `step_programs.check`
     "landmarks-s4-consistency": {"g2": 4, "d2": 3},
     # Real and made faces are judged apart, once for each player.
     "super_resolution-esrgan": {"discriminator": 5},
-    "super_resolution-drrn": {"upsampler": 2},
+    "super_resolution-mse": {"upsampler": 2},
 }
 
 

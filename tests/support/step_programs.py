@@ -45,7 +45,7 @@ def main(folder: Path, names: list[str]) -> None:
         fields = program.sources(config)
         found = jax.tree.map(lambda x: (x.shape, x.dtype), fields)
         expected = jax.tree.map(lambda x: (x.shape[1:], x.dtype), data)
-        assert found == expected, (found, expected)
+        assert found == expected
         text = json.dumps(about(task, program.of_task(task, fields, make_mesh())))
         (folder / f"{name}.json").write_text(text)
 
