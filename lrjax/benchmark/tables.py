@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lrjax.benchmark import identification, training
+from lrjax.benchmark import identification, program, training
 from lrjax.benchmark.timing import Times, speedup
 from lrjax.report.results import Result
 from lrjax.report.tables import Cell, Table
@@ -49,6 +49,18 @@ def identification_result(found: identification.Measurements, command: str) -> R
         tables=(protocol_table(found), memory_table(found)),
         command=command,
         data="random embeddings in memory",
+        hardware=hardware(found.machine),
+    )
+
+
+def program_result(found: program.Program, name: str, command: str) -> Result:
+    """Show what the compiled step of the configuration called `name` takes."""
+    return Result(
+        title=f"Compiled step of {name}",
+        order=93,
+        tables=(step_memory_table(found), collectives_table(found)),
+        command=command,
+        data="none: it was compiled for shapes",
         hardware=hardware(found.machine),
     )
 
@@ -173,6 +185,48 @@ def memory_table(found: identification.Measurements) -> Table:
     )
     columns = ("Entries", "their size, MB", "peak, MB", "more than the first, MB")
     return Table("Memory by size of the gallery", columns, rows, note, digits=1)
+
+
+def step_memory_table(found: program.Program) -> Table:
+    """Give what a step takes on each device."""
+    memory = found.memory
+    quantities = {
+        "arguments: state and examples": memory.arguments,
+        "outputs: next state and metrics": memory.outputs,
+        "outputs in place of arguments": memory.aliased,
+        "temporaries": memory.temporaries,
+        "together": memory.peak,
+    }
+    rows = tuple((name, count / 1e6) for name, count in quantities.items())
+    note = (
+        f"A step takes {found.examples} images on {found.devices} devices, streamed from the host; "
+        "as counted by the compiler for this kind of device."
+    )
+    return Table("Memory of a step, on each device", ("", "MB"), rows, note, digits=1)
+
+
+def collectives_table(found: program.Program) -> Table:
+    """Give what devices tell each other in a step."""
+    by_kind: dict[tuple[str, str], list[program.Collective]] = {}
+    for purpose in program.PURPOSES:
+        for one in found.collectives:
+            if one.purpose == purpose:
+                by_kind.setdefault((one.kind, purpose), []).append(one)
+    rows = tuple(
+        (
+            f"{kind} of {purpose}",
+            len(group),
+            sum(len(one.arrays) for one in group),
+            sum(one.bytes for one in group) / 1e6,
+        )
+        for (kind, purpose), group in by_kind.items()
+    )
+    note = (
+        "Bytes are those of the results on each device. Instructions that exchange something with "
+        f"the host: {len(found.host)}."
+    )
+    columns = ("Exchanged in a step", "operations", "arrays", "MB")
+    return Table("What devices exchange", columns, rows, note)
 
 
 def _spread(times: Times) -> tuple[float, float, float]:

@@ -13,6 +13,7 @@ import jax
 from tqdm import tqdm
 
 from lrjax.benchmark import identification, tables, training
+from lrjax.benchmark import program as programs
 from lrjax.benchmark.timing import Announce
 from lrjax.cli.options import FOLDER, Click, Settings, choice, command
 from lrjax.config import override
@@ -23,6 +24,7 @@ from lrjax.report.results import Result
 from lrjax.tasks import runs
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.tasks.recognition import RecognitionConfig
+from lrjax.training.parallel import make_mesh
 
 # Task -> name of its result's file.
 MEASURED = {"landmarks": "benchmark", "recognition": "benchmark-recognition"}
@@ -40,6 +42,8 @@ MEASURED = {"landmarks": "benchmark", "recognition": "benchmark-recognition"}
     "ranked in.",
     largest="Of identification: distractors streamed for the measurement of memory.",
     profile="Write a trace of five steps here, for TensorBoard or Perfetto.",
+    program="Of any task: only compile the step, and show the memory that it takes on each device "
+    "and what devices exchange. XLA_FLAGS=--xla_force_host_platform_device_count=8 emulates eight.",
     results_dir="Where results go, such as benchmark.json, for `lrjax report`, and all samples.",
 )
 def benchmark(
@@ -58,6 +62,7 @@ def benchmark(
     ),
     largest: Annotated[int, Click(type=click.IntRange(min=4))] = 1_000_000,
     profile: Annotated[Path, FOLDER] | None = None,
+    program: bool = False,
     results_dir: Annotated[Path, FOLDER] = Path("results"),
 ) -> None:
     """Measure the training step and G2's forward pass, on random faces: no data is needed.
@@ -72,12 +77,16 @@ def benchmark(
     `lrjax benchmark identification` measures how long TinyFace's protocol takes on random
     embeddings, beside the bare product of matrices and, where it is installed, faiss's flat
     search; and what memory galleries of growing size take.
+
+    With --program, a configuration of any task is compiled and nothing is run: for what it takes on
+    devices that are not there, a CPU can stand for as many as wanted.
     """
     with tqdm(unit="turn", leave=False) as bar:
         if name == "identification":
-            if size or settings or with_torch is not None or profile:
+            if size or settings or with_torch is not None or profile or program:
                 raise InputError(
-                    "--size, --set, --torch and --profile are of training; leave them out."
+                    "--size, --set, --torch, --profile and --program are of training; leave them "
+                    "out."
                 )
             sizes = identification.Sizes(distractors=distractors)
             ranked = identification.run(sizes, largest, rounds, seconds, _announcer(bar))
@@ -90,6 +99,15 @@ def benchmark(
         if jax.default_backend() == "cpu":
             effort = dataclasses.replace(effort, product=2048)
         config = override(runs.find_config(name), settings)
+        command = " ".join(["lrjax benchmark", name, *(f"--set {one}" for one in settings)])
+        if program:
+            if with_torch or profile:
+                raise InputError("--program runs no step; leave out --torch and --profile.")
+            with tempfile.TemporaryDirectory() as folder:
+                compiled = programs.of_config(config, make_mesh(), Path(folder))
+            result = tables.program_result(compiled, name, f"{command} --program")
+            _save(result, compiled, "program", results_dir)
+            return
         if not isinstance(config, LandmarksConfig | RecognitionConfig):
             raise InputError(
                 "Only configurations of landmarks and recognition can be measured, not "
@@ -109,7 +127,6 @@ def benchmark(
                 profile=profile,
                 announce=_announcer(bar),
             )
-    command = " ".join(["lrjax benchmark", name, *(f"--set {setting}" for setting in settings)])
     result = tables.training_result(trained, name, command)
     _save(result, trained, MEASURED[name.partition(":")[0]], results_dir)
 
@@ -139,7 +156,7 @@ def _announcer(bar: tqdm) -> Announce:
 
 def _save(
     result: Result,
-    found: training.Measurements | identification.Measurements,
+    found: training.Measurements | identification.Measurements | programs.Program,
     name: str,
     results_dir: Path,
 ) -> None:

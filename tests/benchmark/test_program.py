@@ -93,7 +93,7 @@ PASSES = {  # see `step_programs.check`
     "landmarks-integral": {"g2": 2},
     "recognition-bias": {"encoder": 2},
     # G2's loss goes back through the critic, whose own loss follows.
-    "landmarks-s4-consistency": {"g2": 4, "d2": 3},
+    "landmarks-s4-consistency": {"g2": 2, "d2": 3},
     # Real and made faces are judged apart, once for each player.
     "super_resolution-esrgan": {"discriminator": 5},
     "super_resolution-mse": {"upsampler": 2},

@@ -2,7 +2,8 @@ import pytest
 from measured import RANKED
 
 from lrjax.benchmark import training
-from lrjax.benchmark.tables import identification_result, training_result
+from lrjax.benchmark.program import GRADIENTS, METRICS, STATISTICS, Collective, Memory, Program
+from lrjax.benchmark.tables import identification_result, program_result, training_result
 from lrjax.benchmark.timing import Times
 
 
@@ -48,4 +49,28 @@ def test_tables_of_training_by_hand() -> None:
         *("training step", 2000.0),
         *(5000.0, 2.0, "2.00-2.50"),
         *(1000.0, 0.5, "0.50-1.00"),
+    )
+
+
+def test_tables_of_a_program_by_hand() -> None:
+    found = Program(
+        devices=4,
+        examples=64,
+        memory=Memory(arguments=9_000_000, outputs=8_000_000, aliased=7_000_000, temporaries=10**6),
+        collectives=(
+            Collective("all-reduce", (("f32", (2, 500)),), STATISTICS),
+            Collective("all-reduce", (("f32", (250,)), ("f32", (3, 250))), GRADIENTS),
+            Collective("all-reduce", (("f32", ()),), METRICS),
+            Collective("all-reduce", (("bf16", (2, 500)),), STATISTICS),
+        ),
+        host=(),
+        machine={"device": "cpu", "devices": 4, "cores": 2, "jax": "0"},
+    )
+    memory, exchanged = program_result(found, "landmarks:s4", "command").tables
+    assert [value for _, value in memory.rows] == [9, 8, 7, 1, 11]
+    assert "64 images on 4 devices" in memory.note
+    assert exchanged.rows == (
+        ("all-reduce of gradients", 1, 2, 0.004),
+        ("all-reduce of batch statistics", 2, 2, 0.006),
+        ("all-reduce of scalars of losses and metrics", 1, 1, 4e-6),
     )

@@ -136,3 +136,32 @@ def test_the_command_writes_what_was_measured(
 def test_what_belongs_to_training_is_refused() -> None:
     with pytest.raises(InputError, match="of training"):
         CliRunner().invoke(benchmark, ["identification", "--size=quick"], catch_exceptions=False)
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_a_step_of_any_task_is_compiled_and_shown(tmp_path: Path) -> None:
+    people.use_small()
+    tiny = ("network=small", "refiner.width=4", "refiner.layers=3", "train.batch_size=2")
+    settings = [f"--set={s}" for s in tiny]
+    arguments = ["csri:joint", "--program", *settings, f"--results-dir={tmp_path}"]
+    result = CliRunner().invoke(benchmark, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "all-reduce of gradients" in result.output
+    saved = Result.load(tmp_path / "program.json")
+    assert saved.title == "Compiled step of csri:joint"
+    assert (
+        saved.command
+        == f"lrjax benchmark csri:joint {' '.join(f'--set {s}' for s in tiny)} --program"
+    )
+    raw = json.loads((tmp_path / "program-measurements.json").read_text())
+    assert raw["examples"] == 2
+    assert raw["host"] == []
+
+
+def test_a_program_is_of_training_and_runs_nothing() -> None:
+    for arguments, words in (
+        (["identification", "--program"], "--program are of training"),
+        (["csri:joint", "--program", "--torch"], "--program runs no step"),
+    ):
+        with pytest.raises(InputError, match=words):
+            CliRunner().invoke(benchmark, arguments, catch_exceptions=False)

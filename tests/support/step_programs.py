@@ -61,7 +61,10 @@ def about(task: Task, found: program.Program) -> dict[str, Any]:
 
     return {
         "program": dataclasses.asdict(found),
-        "parameters": {n: sum(x.size for x in jax.tree.leaves(nets[n].params)) for n in nets},
+        # But for single numbers, which travel with metrics.
+        "parameters": {
+            n: sum(x.size for x in jax.tree.leaves(nets[n].params) if x.ndim) for n in nets
+        },
         "channels": {n: channels(nets[n]) for n in nets},
         "state": sum(_bytes_of(leaf) for leaf in jax.tree.leaves(state)),
     }
