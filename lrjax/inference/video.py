@@ -28,6 +28,18 @@ from lrjax.inference.tracks import Tracks
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 """Files that count as videos, in lower case."""
 
+_TURNS = {
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+}
+# (a, b, c, d) of a display matrix, by which the pixel (x, y) is shown at (ax + cy, bx + dy), y
+# downwards -> what Pillow calls it, whose turns go the other way round.
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
@@ -36,7 +48,7 @@ class Frame:
     Attributes:
       number: from 0.
       time: in seconds from the first one.
-      photo: RGB, in the pixels in which it is stored.
+      photo: RGB, turned and mirrored as players show it.
     """
 
     number: int
@@ -98,7 +110,7 @@ class Video:
                         f"The frames of the video {self.path} have {frame.width}x{frame.height} "
                         f"pixels, which is more than {MAX_PIXELS:,}; make it smaller first."
                     )
-                yield Frame(number, time - first, frame.to_image())
+                yield Frame(number, time - first, _as_shown(frame))
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
@@ -117,6 +129,19 @@ class Video:
             raise InputError(
                 f"The video {self.path} cannot be decoded ({reason}); replace the file."
             ) from error
+
+
+def _as_shown(frame: Any) -> Image.Image:
+    """A decoded frame as RGB; what a telephone has filmed on its side is put upright."""
+    photo: Image.Image = frame.to_image()
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return photo
+    numbers = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]]
+    shares = numbers / max(1, abs(numbers).max())
+    # Players turn by other angles, too, which no camera asks for: such frames stay as they are.
+    turn = _TURNS.get(tuple(np.rint(shares).astype(int).tolist()))
+    return photo if turn is None else photo.transpose(turn)
 
 
 def follow_faces(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -112,6 +113,16 @@ def test_memory_does_not_grow_with_the_video(frames, find_dots) -> None:
     assert most <= 3
 
 
+def turn_video(path: Path, matrix: tuple[float, ...]) -> None:
+    """Write (a, b, c, d) into the header of an MP4 file's track, as ISO 14496-12 has it there."""
+    data = bytearray(path.read_bytes())
+    header = data.index(b"tkhd") + 4
+    assert data[header] == 0  # the version, whose times take four bytes
+    a, b, c, d = (round(value * 65536) for value in matrix)
+    struct.pack_into(">9i", data, header + 40, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
 def test_videos_are_known_by_their_names() -> None:
     assert is_video(Path("a/b.MP4"))
     assert is_video(Path("c.webm"))
@@ -153,6 +164,44 @@ class TestWithPyAV:
             assert frame.photo.size == (104, 64)
             light = np.asarray(frame.photo).astype(float).mean(-1)
             assert abs(light - picture[:64, :104].mean(-1)).mean() < 12
+
+    @pytest.mark.parametrize(
+        ("matrix", "shown"),
+        [
+            ((1, 0, 0, 1), "RG/BK"),
+            ((0, 1, -1, 0), "BR/KG"),  # by a quarter, clockwise: a telephone held upright
+            ((-1, 0, 0, -1), "KB/GR"),
+            ((0, -1, 1, 0), "GK/RB"),
+            ((-1, 0, 0, 1), "GR/KB"),
+            ((1, 0, 0, -1), "BK/RG"),
+            ((0, 1, 1, 0), "RB/GK"),
+            ((0, -1, -1, 0), "KG/BR"),
+            ((0, 2, -2, 0), "BR/KG"),  # larger, too, which pixels are not
+            ((0.7, 0.7, -0.7, 0.7), "RG/BK"),
+            ((0, 0, 0, 0), "RG/BK"),
+        ],
+    )
+    def test_frames_are_upright(
+        self, tmp_path: Path, matrix: tuple[float, ...], shown: str
+    ) -> None:
+        """A picture of four colours, whose file says how it is to be turned.
+
+        Its corner of first column and row is red; the next, to the right, green; below, blue and
+        black.
+        """
+        colours = {"R": (255, 0, 0), "G": (0, 255, 0), "B": (0, 0, 255), "K": (0, 0, 0)}
+        corners = np.array([[colours[name] for name in row] for row in ("RG", "BK")], np.uint8)
+        writer = VideoWriter(tmp_path / "a.mp4", Fraction(10))
+        for k in range(2):
+            writer.add(corners.repeat(32, 0).repeat(48, 1), k / 10)
+        writer.close()
+        turn_video(writer.path, matrix)
+        for frame in Video(writer.path):
+            sideways = matrix[0] == 0 and any(matrix)
+            assert frame.photo.size == ((64, 96) if sideways else (96, 64))
+            small = np.asarray(frame.photo.resize((2, 2), Image.Resampling.BOX)).astype(int)
+            expected = [[colours[name] for name in row] for row in shown.split("/")]
+            assert abs(small - expected).max() < 40
 
     def test_what_is_stopped_leaves_nothing(self, tmp_path: Path) -> None:
         writer = VideoWriter(tmp_path / "a.mp4", Fraction(10))
