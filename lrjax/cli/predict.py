@@ -81,7 +81,8 @@ def predict(
 
     A video (--images a.mp4; needs PyAV: pip install 'lrjax[video]') has a row for each face of each
     frame, with the columns frame, time and track after the file: faces are followed, and their
-    points smoothed, without lag where they move fast. --draw writes it with the faces drawn in.
+    points smoothed, without lag where they move fast. --draw writes it with the faces drawn in;
+    --report has one line and one picture for each track.
 
     A row that cannot be used, or an image without a face, keeps its place, with empty cells,
     and is named at the end, as is a picture that cannot be written; the exit status is then 1.
@@ -93,11 +94,11 @@ def predict(
     if draw is not None:
         refuse_within(draw, images, "--draw")
     of_video = is_video(images)
-    if of_video and (boxes is not None or crops or report is not None):
-        raise InputError(f"{images} is a video; leave out --boxes, --crops and --report.")
+    if of_video and (boxes is not None or crops):
+        raise InputError(f"{images} is a video; leave out --boxes and --crops.")
     predictor = LandmarkPredictor.load(weights, options, which)
     if of_video:
-        predict_video(images, predictor, points, target, draw, every=every, smooth=smooth)
+        predict_video(images, predictor, points, target, draw, report, every=every, smooth=smooth)
         return
     scheme = predictor.scheme_of(points)
     rows = asked_rows(images, boxes, crops, allow_outside)

@@ -89,10 +89,11 @@ def coco_text(rows: Sequence[Row], found: Sequence[Found], scheme: Scheme) -> st
     """JSON text as COCO's keypoint annotations are, each with its confidence as its score.
 
     An image whose size is not known, as it could not be read, is left out, as is a row without
-    points. A point beyond its image is labelled, and not visible (v = 1).
+    points. A point beyond its image is labelled, and not visible (v = 1). Images are frames of a
+    video where rows are (`Row.picture`), and faces have the number of their track.
     """
-    sizes = {row.file: row.size for row in rows if row.size is not None}
-    ids = {file: number for number, file in enumerate(sizes, start=1)}
+    images = {row.picture: row for row in rows if row.size is not None}
+    ids = {picture: number for number, picture in enumerate(images, start=1)}
     annotations: list[dict[str, Any]] = []
     for row, place in zip(rows, found, strict=True):
         if place is None or row.size is None:
@@ -106,7 +107,7 @@ def coco_text(rows: Sequence[Row], found: Sequence[Found], scheme: Scheme) -> st
         annotations.append(
             {
                 "id": len(annotations) + 1,
-                "image_id": ids[row.file],
+                "image_id": ids[row.picture],
                 "category_id": 1,
                 "bbox": box,
                 "area": round(box[2] * box[3], 2),
@@ -114,18 +115,26 @@ def coco_text(rows: Sequence[Row], found: Sequence[Found], scheme: Scheme) -> st
                 "keypoints": [value for point in labelled for value in point],
                 "num_keypoints": len(labelled),
                 "score": round(float(faces.confidence[i]), 4),
+                **{name: row.more[name] for name in ("track",) if name in row.more},
             }
         )
-    images = [
-        {"id": ids[file], "file_name": file, "width": size[0], "height": size[1]}
-        for file, size in sizes.items()
+    listed = [
+        {
+            "id": ids[picture],
+            "file_name": picture,
+            "width": size[0],
+            "height": size[1],
+            **{name: row.more[name] for name in ("frame", "time") if name in row.more},
+        }
+        for picture, row in images.items()
+        if (size := row.size) is not None
     ]
     face = {"id": 1, "name": "face", "supercategory": "person", "keypoints": [*scheme.names]}
     face["skeleton"] = [[a + 1, b + 1] for a, b in scheme.lines]  # COCO counts points from 1
     sections = {
         "info": {"description": f"{scheme.name} landmarks of faces, found by lrjax"},
         "licenses": [],
-        "images": images,
+        "images": listed,
         "categories": [face],
         "annotations": annotations,
     }

@@ -52,6 +52,11 @@ class Row:
     def file(self) -> str:
         return self.cells[0]
 
+    @property
+    def picture(self) -> str:
+        """Name the picture: the file, and of a video the frame, as in film.mp4#000012."""
+        return f"{self.file}#{self.more['frame']:06d}" if "frame" in self.more else self.file
+
 
 def image_rows(names: Iterable[str]) -> list[Row]:
     """One row for each image: each is one face crop."""

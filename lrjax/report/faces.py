@@ -139,11 +139,16 @@ class FaceSheets:
     ) -> None:
         """Add the faces of an image; for the arrays see `photo_picture`."""
         for number, (box, face, sure) in enumerate(zip(boxes, points, confidence, strict=True), 1):
-            colour = colour_of(sure)
-            self._tiles.append(face_tile(photo, box, face, colour, SHEET_TILE))
-            self._captions.append([(_caption(number, sure), colour), (file, _SOFT)])
-            if len(self._tiles) == SHEET_FACES:
-                self.finish()
+            tile = face_tile(photo, box, face, colour_of(sure), SHEET_TILE)
+            self.add_tile(number, file, tile, sure)
+
+    def add_tile(self, number: int, text: str, tile: Picture, confidence: float) -> None:
+        """Add a face that is drawn already (`face_tile`, of side `SHEET_TILE`), with a text."""
+        caption = _caption(number, confidence), colour_of(confidence)
+        self._tiles.append(tile)
+        self._captions.append([caption, (text, _SOFT)])
+        if len(self._tiles) == SHEET_FACES:
+            self.finish()
 
     def finish(self) -> list[bytes]:
         """Lay out the faces that are left, and return all sheets."""

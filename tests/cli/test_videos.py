@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import drawn
 import numpy as np
@@ -13,9 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from lrjax.cli import videos
 from lrjax.cli.predict import predict
 from lrjax.errors import InputError
-from lrjax.inference.video import Video, VideoWriter
+from lrjax.inference.video import FrameFaces, Video, VideoWriter
 
 COUNT = 7
 
@@ -108,17 +112,67 @@ def test_a_damaged_video_leaves_no_rows(video: Path, tmp_path: Path, tiny_weight
     assert [*(tmp_path / "drawn").iterdir()] == []
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--out", "-", "--crops"], "is a video; leave out --boxes, --crops and --report"),
-        (["--out", "-", "--report", "a.html"], "leave out --boxes, --crops and --report"),
-        (["--out", "a.coco.json"], "COCO describes images; for a video name a file .csv or .json"),
-    ],
-)
-def test_what_cannot_be_done_with_a_video(
-    video: Path, tiny_weights: Path, words: list[str], message: str
+def test_frames_are_the_images_of_coco(
+    video: Path, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run(tiny_weights, "--images", video, *words)
+    """Those without a face, too, as from the third one on here; faces keep their tracks."""
+    follow = videos.follow_faces
+
+    def first_two(*arguments: Any, **options: Any) -> Iterator[FrameFaces]:
+        for part in follow(*arguments, **options):
+            some = range(3 if part.frame.number < 2 else 0)
+            nobody = part.prediction.take(np.array(some, int))
+            yield FrameFaces(part.frame, nobody, [part.tracks[i] for i in some])
+
+    monkeypatch.setattr(videos, "follow_faces", first_two)
+    words = ("--images", video, "--points", "five", "--passes", 1, "--every", COUNT)
+    for name in ("out.coco.json", "out.json"):
+        assert run(tiny_weights, *words, "--out", tmp_path / name).exit_code == 0
+    data = json.loads((tmp_path / "out.coco.json").read_text())
+    width, height = next(iter(Video(video))).photo.size
+    for k, image in enumerate(data["images"]):
+        assert image.pop("time") == pytest.approx(k / 25, abs=1e-3)
+        name = f"crowd.mp4#00000{k}"
+        rest = {"id": k + 1, "file_name": name, "width": width, "height": height, "frame": k}
+        assert image == rest
+    assert len(data["images"]) == COUNT
+    faces = json.loads((tmp_path / "out.json").read_text())
+    assert len(data["annotations"]) == len(faces) == 6
+    for i, (one, face) in enumerate(zip(data["annotations"], faces, strict=True)):
+        assert (one["image_id"], one["track"]) == (1 + i // 3, 1 + i % 3)
+        assert (face["frame"], face["track"]) == (i // 3, 1 + i % 3)
+        assert one["bbox"] == face["box"]
+        assert one["keypoints"][0::3] == [x for x, _ in face["landmarks"].values()]
+        assert one["score"] == face["confidence"]
+
+
+def test_the_page_has_a_line_for_each_track(
+    video: Path, tmp_path: Path, tiny_weights: Path
+) -> None:
+    words = ("--images", video, "--points", "five", "--passes", 1, "--every", COUNT)
+    out, page = tmp_path / "out.csv", tmp_path / "page.html"
+    done = run(tiny_weights, *words, "--out", out, "--report", page)
+    assert done.exit_code == 0, done.output
+    html = page.read_text()
+    assert f"3 tracks in {COUNT} frames" in html
+    assert html.count("data:image/jpeg") == 1
+    cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", html[html.index("<tbody>") :])
+    lines = [*csv.DictReader(out.read_text().splitlines())]
+    for track, first in enumerate(range(0, len(cells), 7), start=1):
+        sure = [float(row["confidence"]) for row in lines if row["track"] == str(track)]
+        note = "may be none" if np.mean(sure) < 0.5 else ""
+        number, begin, end, frames, mean, best, said = cells[first : first + 7]
+        assert (number, begin, end, frames) == (str(track), "0.00", "0.24", str(COUNT))
+        assert float(mean) == pytest.approx(np.mean(sure), abs=0.006)
+        assert float(best) == pytest.approx(max(sure), abs=0.006)
+        assert said == note
+    assert len(cells) == 21
+
+
+@pytest.mark.parametrize("words", [["--crops"], ["--boxes", "a.csv"]])
+def test_what_cannot_be_done_with_a_video(
+    video: Path, tiny_weights: Path, words: list[str]
+) -> None:
+    done = run(tiny_weights, "--images", video, "--out", "-", *words)
     assert isinstance(done.exception, InputError)
-    assert message in str(done.exception)
+    assert "is a video; leave out --boxes and --crops" in str(done.exception)
