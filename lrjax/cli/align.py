@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from tqdm import tqdm
 
 from lrjax.cli.faces import (
     detected_rows,
+    face_request,
     note_large,
     output_file,
     refuse_outside,
@@ -31,9 +32,9 @@ from lrjax.geometry.templates import TEMPLATES
 from lrjax.inference.aligner import Aligner
 from lrjax.inference.alignment import open_identity
 from lrjax.inference.files import AlignedFace, FaceRequest, align_files
-from lrjax.inference.images import list_images, open_image
+from lrjax.inference.images import list_images
 from lrjax.inference.landmarks import PredictConfig
-from lrjax.inference.tables import Row, csv_text, image_rows, read_points
+from lrjax.inference.tables import csv_text, image_rows, read_points
 
 TABLE = "aligned.csv"
 """Written beside the crops: which face is where, its points, and whether it was aligned."""
@@ -133,13 +134,7 @@ def _requests(
         return _from_split(place, data_dir)
     root, names = place
     rows = image_rows(names) if crops else detected_rows(names, root)
-    return [_of_row(root, row) for row in rows]
-
-
-def _of_row(root: Path, row: Row, **more: Any) -> FaceRequest:
-    path, box = root / row.file, None if row.box is None else np.array(row.box)
-    fields = {"box": box, "problem": row.problem} | more
-    return FaceRequest(row.file, str(path), partial(open_image, path), **fields)
+    return [face_request(root, row) for row in rows]
 
 
 def _from_split(spec: str, data_dir: Path) -> list[FaceRequest]:
@@ -169,7 +164,7 @@ def _from_table(table: Path, sources: Sequence[str], allow_outside: bool) -> lis
             problem = problem or f"the image given is {path.name}"
         if problem is not None:
             problem = f"{table} line {row.line}: {problem}"
-        requests.append(_of_row(root, row, points=own, visible=seen, problem=problem))
+        requests.append(face_request(root, row, points=own, visible=seen, problem=problem))
     return requests
 
 

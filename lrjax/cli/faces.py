@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,8 +16,8 @@ from lrjax.cli.say import put, say
 from lrjax.errors import InputError
 from lrjax.files import read_bytes, write_atomically
 from lrjax.inference.detector import FaceDetector
-from lrjax.inference.files import FileDetection, FilePrediction, detect_files
-from lrjax.inference.images import list_images
+from lrjax.inference.files import FaceRequest, FileDetection, FilePrediction, detect_files
+from lrjax.inference.images import list_images, open_image
 from lrjax.inference.landmarks import DOUBTFUL
 from lrjax.inference.tables import Row, face_rows, image_rows, read_rows
 from lrjax.report.draw import save_png
@@ -137,6 +139,13 @@ def rows_of(part: FileDetection) -> list[Row]:
         return [Row((part.file, "", "", "", ""), problem=part.problem)]
     rows = face_rows(part.file, part.detection.boxes)
     return [dataclasses.replace(row, size=part.photo.size) for row in rows]
+
+
+def face_request(root: Path, row: Row, **more: Any) -> FaceRequest:
+    """Ask for the face of a row to be aligned; `more` are further fields."""
+    path, box = root / row.file, None if row.box is None else np.array(row.box)
+    fields = {"box": box, "problem": row.problem} | more
+    return FaceRequest(row.file, str(path), partial(open_image, path), **fields)
 
 
 def table_target(out: str) -> Path | None:

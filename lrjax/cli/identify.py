@@ -10,7 +10,9 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Which, command
+from lrjax.cli.faces import report_problems
+from lrjax.cli.options import FILE, FOLDER, Click, DataDir, Flag, Which, command
+from lrjax.cli.people import People, known_people, load_people, people_table
 from lrjax.cli.results import command_line, save_result
 from lrjax.cli.say import put
 from lrjax.config import AlignmentConfig
@@ -32,6 +34,11 @@ NOTE = (
     "the earlier entry, the matched gallery before the distractors."
 )
 
+PEOPLE_NOTE: dict[Metric, str] = {
+    "euclidean": "Distances are Euclidean, in the encoder's own units.",
+    "cosine": "Distances are 1 minus the cosine, from 0 to 2.",
+}
+
 
 @command(
     distractors="Put the pictures of nobody into the gallery.",
@@ -39,13 +46,21 @@ NOTE = (
     mirror="What becomes of the features of a face and of its mirror image: those of the face "
     "alone, as the official script takes them, or both in one of three ways.",
     halves="Share each person's pictures out by chance, one half probes, instead of officially.",
+    probes="Instead of DATASET: folder of pictures, PERSON/PICTURE where it is known who it is.",
+    gallery="Folder of the people among whom they are looked for: PERSON/PICTURE.",
+    crops="Each picture of these folders is one face; without it the largest face found counts.",
+    top="How many people are listed for each probe.",
     batch="Faces in one forward pass.",
     cache="Where aligned faces and features are kept, so that they are made once.",
 )
 def identify_command(
     network: Annotated[str, Click(metavar="ENCODER")],
-    dataset: str,
+    dataset: str | None = None,
     *,
+    probes: Annotated[Path, FOLDER] | None = None,
+    gallery: Annotated[Path, FOLDER] | None = None,
+    crops: Flag = False,
+    top: Annotated[int, Click(type=click.IntRange(min=1))] = 3,
     which: Which = None,
     alignment: AlignmentConfig,
     distractors: bool = True,
@@ -68,8 +83,33 @@ def identify_command(
     a folder of Arrow files, such as CVLface's tinyface_aligned_pad_0.1, whose pictures are aligned
     already: --landmarks resize leaves them so. All faces are aligned in the same way to what the
     encoder has learned with.
+
+    Of your own photographs: --probes and --gallery name two folders, in which each person's
+    pictures are in a folder of that person's name; a probe that is in no folder is of nobody knows
+    whom. The faces are found as by `lrjax detect`; of several in a picture the largest is taken.
+    For each probe the nearest people are listed, each as far away as the nearest picture of that
+    person. A picture without a face is named at the end; the exit status is then 1.
     """
+    if dataset is None or probes is not None or gallery is not None:
+        if dataset is not None or probes is None or gallery is None:
+            raise InputError("Name a DATASET, or folders with --probes and --gallery; not both.")
+        if halves is not None or not distractors or alignment.landmarks == "points":
+            raise InputError(
+                "--halves, --no-distractors and --landmarks points are for a DATASET; leave them "
+                "out with --probes."
+            )
+    elif crops:
+        raise InputError("--crops is for the folders of --probes and --gallery; leave it out.")
     encoder = FaceEncoder.load(network, which)
+    if dataset is None and probes is not None and gallery is not None:
+        aligner = Aligner.load(alignment, encoder.template)
+        who, among = (
+            load_people(folder, crops, encoder, aligner, mirror, batch)
+            for folder in (probes, known_people(gallery))
+        )
+        _identify_people(who, among, metric, top, aligner, out)
+        return
+    assert dataset is not None
     identities = _load_splits(dataset, data_dir, distractors)
     aligner = Aligner.load(alignment, encoder.template)
     features = {
@@ -92,6 +132,24 @@ def identify_command(
     put(table.to_markdown())
     if out is not None:
         save_result(out, [table], f"{dataset}: {sizes}", _curves({encoder.name: found}))
+
+
+def _identify_people(
+    probes: People, gallery: People, metric: Metric, top: int, aligner: Aligner, out: Path | None
+) -> None:
+    """Write the table of who is nearest, and name the pictures without a face."""
+    both = (probes, gallery)
+    note = f"{PEOPLE_NOTE[metric]} {aligner.note(np.concatenate([part.aligned for part in both]))}."
+    if several := sum(part.several for part in both):
+        note += f" {several} pictures show several faces, of which the largest was taken."
+    table, text = people_table(probes, gallery, metric, top, command_line(), note)
+    put(table.to_markdown())
+    put(text)
+    if out is not None:
+        save_result(out, table, text, ())
+    problems = [problem for part in both for problem in part.problems]
+    total = sum(part.total for part in both)
+    report_problems((problems, total, "pictures have no face that can be used"))
 
 
 def rank(
