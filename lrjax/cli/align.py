@@ -14,6 +14,8 @@ from tqdm import tqdm
 from lrjax.cli.faces import (
     detected_rows,
     face_request,
+    image_names,
+    is_list,
     note_large,
     output_file,
     refuse_outside,
@@ -35,6 +37,7 @@ from lrjax.inference.files import AlignedFace, FaceRequest, align_files
 from lrjax.inference.images import list_images
 from lrjax.inference.landmarks import PredictConfig
 from lrjax.inference.tables import csv_text, image_rows, read_points
+from lrjax.inference.video import is_video
 
 TABLE = "aligned.csv"
 """Written beside the crops: which face is where, its points, and whether it was aligned."""
@@ -52,7 +55,7 @@ _NO_POINTS = (
     crops="Each image is one face crop.",
 )
 def align(
-    sources: Annotated[tuple[str, ...], Click(metavar="IMAGE|FOLDER|DATASET:SPLIT...")],
+    sources: Annotated[tuple[str, ...], Click(metavar="IMAGE|FOLDER|LIST|DATASET:SPLIT...")],
     *,
     out: Annotated[Path, FOLDER],
     template: Annotated[str, choice(TEMPLATES)] = "arcface112",
@@ -66,10 +69,10 @@ def align(
 ) -> None:
     """Lay faces onto a template, one PNG file each, and list them in aligned.csv.
 
-    The faces of images and folders (with all that is in them) are found as by `lrjax detect`,
-    unless --points names them, or --crops says that each image is one. Prepared data, one face per
-    image, are named as DATASET:SPLIT. Folders keep their structure. Where the points cannot be used
-    the face is resized, and counted.
+    The faces of images, folders (with all that is in them) and lists (text files .txt with the name
+    of an image a line) are found as by `lrjax detect`, unless --points names them, or --crops says
+    that each image is one. Prepared data, one face per image, are named as DATASET:SPLIT. Folders
+    keep their structure. Where the points cannot be used the face is resized, and counted.
 
     An image that cannot be used, or has no face, is named at the end; the exit status is then 1.
     """
@@ -79,9 +82,9 @@ def align(
         if alignment.landmarks != AlignmentConfig.landmarks:
             raise InputError("--points says where the points are; leave it out, or --landmarks.")
         alignment = dataclasses.replace(alignment, landmarks="points")
-        requests = _from_table(points, sources, allow_outside)
+        requests = _from_table(points, sources, allow_outside, out)
     else:
-        places = _places(sources, out)
+        places = _places(sources, allow_outside, out)
     # What cannot be used is refused before faces are found.
     aligner = Aligner.load(alignment, template, which=which, options=options)
     if points is None:
@@ -105,7 +108,9 @@ def align(
     report_problems((named, len(requests), "faces have no aligned image"))
 
 
-def _places(sources: Sequence[str], out: Path) -> list[tuple[Path, list[str]] | str]:
+def _places(
+    sources: Sequence[str], allow_outside: bool, out: Path
+) -> list[tuple[Path, list[str]] | str]:
     """Where the faces are: folders with the names of images in them, and splits of prepared data.
 
     Images of one folder that follow each other are together.
@@ -120,6 +125,10 @@ def _places(sources: Sequence[str], out: Path) -> list[tuple[Path, list[str]] | 
         if path.is_dir():
             refuse_within(out, path, "--out")
             root, names = path, list_images(path)
+        elif is_list(path):
+            root, names = image_names(path, allow_outside)
+        elif is_video(path):
+            raise InputError(f"{path} is a video; save the frames that you want as images first.")
         if places and not isinstance(places[-1], str) and places[-1][0] == root:
             places[-1][1].extend(names)
         else:
@@ -149,12 +158,17 @@ def _from_split(spec: str, data_dir: Path) -> list[FaceRequest]:
     return [dataclasses.replace(face, points=p, visible=v) for face, p, v in own]
 
 
-def _from_table(table: Path, sources: Sequence[str], allow_outside: bool) -> list[FaceRequest]:
+def _from_table(
+    table: Path, sources: Sequence[str], allow_outside: bool, out: Path
+) -> list[FaceRequest]:
     if len(sources) != 1:
         raise InputError("With --points name one folder, or one image, that its files are in.")
     path = Path(sources[0])
     if not path.exists():
         raise InputError(f"There are no images in {path}, which does not exist; check its name.")
+    if is_list(path):
+        raise InputError(f"--points names the images; give their folder, not the list {path}.")
+    refuse_within(out, path, "--out")
     root = path.parent if path.is_file() else path
     rows, points, visible = read_points(table)
     requests = []

@@ -96,6 +96,37 @@ def test_faces_of_photographs_are_found(tmp_path: Path) -> None:
     assert "1 of 1 face boxes are most of a large picture" in result.output
 
 
+def test_the_faces_of_a_list(photos: Path, tmp_path: Path) -> None:
+    """Of images in any folder below it, in its order; beyond it when that is allowed."""
+    words = ("--crops", "--landmarks", "resize", "--template", "face32")
+    (photos / "some.txt").write_text("a/b/2.bmp\n\na/1.png\n")
+    assert run(photos / "some.txt", *words, "--out", tmp_path / "one").exit_code == 0
+    assert [row["file"] for row in table(tmp_path / "one")] == ["a/b/2.bmp", "a/1.png"]
+    run(photos, *words, "--out", tmp_path / "all")
+    for name in ("a/b/2.png", "a/1.png"):
+        np.testing.assert_array_equal(
+            pixels(tmp_path / "one" / name), pixels(tmp_path / "all" / name)
+        )
+    (photos / "a" / "up.txt").write_text("../a/1.png\n")
+    refused = run(photos / "a/up.txt", *words, "--out", tmp_path / "up").exception
+    assert "which is not in its folder; --allow-outside allows that" in str(refused)
+    done = run(photos / "a/up.txt", *words, "--out", tmp_path / "up", "--allow-outside")
+    assert done.exit_code == 0, done.output
+    assert [row["image"] for row in table(tmp_path / "up")] == ["a/1.png"]
+
+
+def test_what_is_no_image_is_said_first(photos: Path, tmp_path: Path) -> None:
+    file = points_table(tmp_path / "points.csv", [("a/1.png", [0, 0, 9, 9], FACE32.points)])
+    (photos / "some.txt").write_text("a/1.png\n")
+    for words, message in (
+        ((photos / "some.txt", "--points", file), "give their folder, not the list"),
+        ((photos, "--points", file, "--out", photos / "out"), "is in the folder .* of images"),
+        ((photos / "film.mp4",), "film.mp4 is a video; save the frames"),
+    ):
+        with pytest.raises(InputError, match=message):
+            raise run("--out", tmp_path / "out", *words).exception
+
+
 def test_equal_names_are_told_apart(photos: Path, tmp_path: Path) -> None:
     """Of two sources, and of two formats."""
     other = tmp_path / "other"
