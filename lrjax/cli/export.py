@@ -39,7 +39,8 @@ _PEOPLE, _PICTURES, _SIDE = 4, 2, 60
     out="The file to write: .safetensors for lrjax, .stablehlo for JAX anywhere, or .onnx.",
     half="Of .safetensors: store parameters in 16 bits: half the size.",
     flip="Of landmark networks: average with the prediction for the mirror image.",
-    images="Folder of pictures of faces that the export is checked on.  [default: drawn ones]",
+    images="Folder of pictures, each one face, that the export is checked on.  [default: drawn "
+    "ones]",
 )
 def export(
     weights: Annotated[Path, Click(metavar="WEIGHTS")],

@@ -38,6 +38,9 @@ TOLERANCE = 1e-4
 ranges over: a side of the picture for points, 1 for confidences, 255 for pixels, and the longest
 feature's length for features."""
 
+CHECKED = 64
+"""Faces on which a program is compared at a time."""
+
 INPUT = "faces"
 
 _OPSET = 23
@@ -291,8 +294,8 @@ def differences(program: Program, run: Run, faces: np.ndarray) -> dict[str, floa
     Args:
       program: the network.
       run: the exported one.
-      faces: uint8 [n, H, W, 3]. They are looked at together, and the first one alone, too, since a
-        batch may have any size.
+      faces: uint8 [n, H, W, 3]. They are looked at together, or if there are many, `CHECKED` at a
+        time; and the first one alone, too, since a batch may have any size.
 
     Returns:
       output -> largest difference, as a share of what the values range over; infinite where one is
@@ -303,7 +306,8 @@ def differences(program: Program, run: Run, faces: np.ndarray) -> dict[str, floa
     """
     original = jax.jit(program.function)
     found = dict.fromkeys((output.name for output in program.outputs), 0.0)
-    for some in (faces, faces[:1]):
+    parts = [faces[start : start + CHECKED] for start in range(0, len(faces), CHECKED)]
+    for some in (*parts, faces[:1]):
         pairs = zip(program.outputs, jax.device_get(original(some)), run(some), strict=True)
         for output, ours, theirs in pairs:
             if ours.shape != theirs.shape:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import chex
+import drawn
 import jax
 import jax.export
 import numpy as np
@@ -15,10 +16,13 @@ from lrjax.cli.export import export
 from lrjax.errors import InputError
 from lrjax.files import read_json
 from lrjax.inference import export as programs
+from lrjax.inference.encoder import FaceEncoder
 from lrjax.inference.landmarks import LandmarkPredictor
+from lrjax.inference.upsampler import Upsampler
 from lrjax.models import weights
 from lrjax.models.encoders import EncoderConfig
 from lrjax.models.registry import build
+from lrjax.models.upsamplers import SRResNetConfig
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -69,14 +73,69 @@ def test_a_program_is_checked_and_described(tiny_weights: Path, tmp_path: Path) 
     np.testing.assert_allclose(points, expected, atol=1e-3)
 
 
-def test_it_is_checked_on_given_pictures(tiny_weights: Path, tmp_path: Path) -> None:
-    faces = tmp_path / "faces"
-    faces.mkdir()
-    for number in range(3):
-        Image.new("RGB", (40, 30 + number), (80 * number, 90, 10)).save(faces / f"{number}.png")
-    output = exported(tiny_weights, "--out", tmp_path / "g2.stablehlo", "--images", faces)
+@pytest.fixture
+def drawn_faces(tmp_path: Path) -> Path:
+    """A folder of three drawn faces of several sizes, one of them a folder deeper."""
+    photo, boxes = drawn.crowd()
+    for number, (x, y, w, h) in enumerate(np.round(boxes)):
+        path = tmp_path / "faces" / ("" if number else "deep") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo.crop((x, y, x + w, y + h)).resize((40, 30 + number)).save(path)
+    return tmp_path / "faces"
+
+
+def shown(folder: Path, size: tuple[int, int]) -> np.ndarray:
+    """Those faces, (width, height) pixels large."""
+    photos = [Image.open(folder / name) for name in ("1.png", "2.png", "deep/0.png")]
+    return np.stack([np.asarray(p.resize(size, Image.Resampling.BICUBIC)) for p in photos])
+
+
+def run_file(path: Path, faces: np.ndarray) -> list[np.ndarray]:
+    """What a written program makes of faces, run as its users run it."""
+    if path.suffix == ".stablehlo":
+        return [*map(np.asarray, jax.export.deserialize(bytearray(path.read_bytes())).call(faces))]
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX is an extra")
+    return runtime.InferenceSession(path).run(None, {"faces": faces})
+
+
+@pytest.mark.parametrize("suffix", [".stablehlo", ".onnx"])
+@pytest.mark.parametrize("kind", ["landmarks", "encoder", "upsampler"])
+def test_it_is_checked_on_given_pictures(
+    tiny_weights: Path, tmp_path: Path, drawn_faces: Path, kind: str, suffix: str
+) -> None:
+    """What the file holds gives, on those faces, what lrjax does."""
+    if suffix == ".onnx":
+        pytest.importorskip("jax2onnx", reason="ONNX is an extra")
+        pytest.importorskip("onnxruntime", reason="ONNX is an extra")
+    source = tiny_weights
+    if kind != "landmarks":
+        encoder = EncoderConfig("deepid2", width=0.25)
+        enlarging = SRResNetConfig(width=4, blocks=1, size=(8, 8), image_size=(16, 16))
+        config = encoder if kind == "encoder" else enlarging
+        source = tmp_path / f"{kind}.safetensors"
+        weights.save(source, config, build(config).init(jax.random.key(2)), {"step": 3})
+    out = tmp_path / f"program{suffix}"
+    output = exported(source, "--out", out, "--images", drawn_faces)
     assert "checked on 3 faces" in output
-    assert not read_json(tmp_path / "g2.stablehlo.json", "")["check"]["drawn"]
+    check = read_json(tmp_path / f"{out.name}.json", "")["check"]
+    assert (check["faces"], check["drawn"]) == (3, False)
+    assert 0 <= max(check["largest_difference"].values()) < 1e-4
+    if kind == "landmarks":
+        faces = shown(drawn_faces, (32, 32))
+        points, sure = run_file(out, faces)
+        expected, confidence = LandmarkPredictor.load(source).predict_crops(faces)
+        np.testing.assert_allclose(points, expected, atol=32e-4)
+        np.testing.assert_allclose(sure, confidence, atol=1e-4)
+    elif kind == "encoder":
+        found = FaceEncoder.load(source)
+        faces = shown(drawn_faces, (found.template.width, found.template.height))
+        (features,) = run_file(out, faces)
+        expected = found.embed(faces, flip="none", batch=3)
+        assert np.abs(features - expected).max() < 1e-4 * np.linalg.norm(expected, axis=1).max()
+    else:
+        faces = shown(drawn_faces, (8, 8))
+        (large,) = run_file(out, faces)
+        assert np.abs(large - Upsampler.load(source).upsample_crops(faces)).max() <= 0.5 + 1e-2
 
 
 def test_what_differs_is_not_written(

@@ -101,6 +101,24 @@ def test_onnx_carries_its_description() -> None:
     assert [output.name for output in session.get_outputs()] == ["points", "confidence"]
 
 
+def test_many_faces_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven faces, three at a time, and one alone; what is off in the last part is seen."""
+    monkeypatch.setattr(export, "CHECKED", 3)
+    program = export.landmark_program(untrained(LandmarkConfig(stem=4, widths=(4,))), False)
+    exact = jax.jit(program.function)
+    faces, seen = noise((32, 32), 7), []
+
+    def last_off(some: np.ndarray) -> list[np.ndarray]:
+        seen.append(len(some))
+        points, sure = (np.array(part) for part in exact(some))
+        points[(some == faces[6]).all((1, 2, 3))] += 3.2
+        return [points, sure]
+
+    found = export.differences(program, last_off, faces)
+    assert seen == [3, 3, 1, 1]
+    assert found["points"] == pytest.approx(0.1, rel=1e-3)
+
+
 def test_a_difference_is_measured_in_shares_of_the_range() -> None:
     """By hand: the second face's points are off by 0.32 of 32 pixels, in one of two batches."""
     program = export.landmark_program(untrained(LandmarkConfig(stem=4, widths=(4,))), False)
