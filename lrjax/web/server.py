@@ -1,11 +1,13 @@
 """A server of one page and what it asks for, which lets in those who have its address.
 
-Every request must carry the token and one of the server's own names, and be of bounded length; what
-is left of its path is looked up among the routes, and is never the name of a file.
+Every request must carry the token and one of the server's own names, come from no other site's
+page, and be of bounded length; what is left of its path is looked up among the routes, and is never
+the name of a file.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import ipaddress
@@ -15,18 +17,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lrjax.errors import InputError
 
 CONNECTIONS = 64
 """At most so many at a time; others are answered with status 503."""
+
+PATIENCE = 60.0
+"""Seconds, twice as many at most, that a client may take to send a request, or take its answer."""
+
+FAREWELL = 3
+"""Seconds that requests which are being answered have left after Ctrl-C."""
 
 SCRIPT, STYLE, HTML = "text/javascript", "text/css", "text/html"
 
@@ -39,6 +49,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+NOTHING = "There is nothing here."
 
 Refuse = Callable[[str, int], Response]
 """Makes the answer that is a sentence, with this status."""
@@ -76,7 +88,9 @@ def make_app(site: Site, token: str, hosts: Sequence[str]) -> ASGIApp:
 
     async def not_done(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        answer = site.refuse(error.detail, error.status_code)
+        # Starlette's own are no sentences.
+        own = {"Not Found": NOTHING, "Method Not Allowed": "This method is none of those allowed."}
+        answer = site.refuse(own.get(error.detail, error.detail), error.status_code)
         answer.headers.update(error.headers or {})
         return answer
 
@@ -114,13 +128,16 @@ async def read_body(request: Request, largest: int) -> bytes:
     """Read the body, which may be sent in parts without a length.
 
     Raises:
-      HTTPException: it is longer than `largest` bytes.
+      HTTPException: it is longer than `largest` bytes, or broken off.
     """
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > largest:
-            raise HTTPException(413, _too_long(largest))
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > largest:
+                raise HTTPException(413, _too_long(largest))
+    except ClientDisconnect as error:  # as when a page is left while it sends a picture
+        raise HTTPException(400, "The request was broken off; send it again.") from error
     return bytes(body)
 
 
@@ -177,6 +194,8 @@ def serve(site: Site, host: str, server: socket.socket, token: str) -> None:
         proxy_headers=False,
         server_header=False,
         limit_concurrency=CONNECTIONS,
+        http=_Impatient,
+        timeout_graceful_shutdown=FAREWELL,
     )
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[server])
@@ -193,12 +212,39 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host.lower()}:{port}"
 
 
+class _Impatient(H11Protocol):
+    """Ends connections that would be kept by whoever sends, or takes, nothing.
+
+    Without it so many as `CONNECTIONS` of them would shut out all others.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look, every `PATIENCE` seconds, whether it still goes on."""
+        super().connection_made(transport)
+        self._look(waited=False, cycle=None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        self._next.cancel()
+        super().connection_lost(exc)
+
+    def _look(self, waited: bool, cycle: object) -> None:
+        received = self.conn.their_state not in (h11.IDLE, h11.SEND_BODY)
+        waits = self.flow.write_paused or not received
+        # For the same one as the last time.
+        if waits and waited and cycle is self.cycle:
+            self.transport.abort()
+        else:
+            self._next = self.loop.call_later(PATIENCE, self._look, waits, self.cycle)
+
+
 class _Door:
-    """Lets in requests to one of our names, with the token, of bounded length."""
+    """Lets in requests to one of our names, with the token, from our pages, of bounded length."""
 
     def __init__(self, app: ASGIApp, site: Site, token: str, hosts: Sequence[str]) -> None:
         self.app, self.site = app, site
         self.token, self.hosts = token.encode(), {host.encode() for host in hosts}
+        self.origins = {f"http://{host}".encode() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -206,6 +252,7 @@ class _Door:
             return
         headers, largest, refuse = scope["headers"], self.site.largest, self.site.refuse
         names = [value.lower() for name, value in headers if name == b"host"]
+        origins = [value.lower() for name, value in headers if name == b"origin"]
         lengths = [value for name, value in headers if name == b"content-length"]
         given, slash, rest = scope["path"].removeprefix("/").partition("/")
 
@@ -219,7 +266,9 @@ class _Door:
         if len(names) != 1 or names[0] not in self.hosts:
             answer = refuse("This page has another address.", 421)
         elif not secrets.compare_digest(given.encode("utf-8", "replace"), self.token) or not slash:
-            answer = refuse("There is nothing here.", 404)
+            answer = refuse(NOTHING, 404)
+        elif not self.origins.issuperset(origins):
+            answer = refuse("Pages of other sites may ask for nothing here.", 403)
         elif any(not value.isdigit() or int(value[:20]) > largest for value in lengths):
             answer = refuse(_too_long(largest), 413)
         else:

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -43,6 +51,81 @@ def site(asked: list[bytes]) -> server.Site:
 @pytest.fixture
 def client(site: server.Site) -> TestClient:
     return TestClient(server.make_app(site, TOKEN, [HOST]), base_url=f"http://{HOST}")
+
+
+PROGRAM = """
+import os, signal, sys, threading
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from lrjax.web import server
+
+async def echo(request):
+    body = await server.read_body(request, 1000)
+    if body == b"big":
+        return PlainTextResponse(b" " * 50_000_000)
+    return PlainTextResponse(body)
+
+server.PATIENCE, server.CONNECTIONS, server.FAREWELL = 0.4, 4, 1
+site = server.Site([Route("/echo", echo, methods=["PUT", "GET"])], 1000)
+with server.listen("127.0.0.1", 0) as there:
+    print(there.getsockname()[1], flush=True)
+    server.serve(site, "127.0.0.1", there, "t")
+print("done")
+"""
+
+
+@dataclasses.dataclass
+class Live:
+    """A server in a process of its own, and raw connections to it."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    def send(self, data: bytes) -> socket.socket:
+        """Connect, and send what need be no request."""
+        there = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        there.sendall(data)
+        return there
+
+    def head(self, method: str, path: str, *headers: str) -> bytes:
+        """The first lines of a request."""
+        lines = (f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", *headers, "", "")
+        return "\r\n".join(lines).encode()
+
+    def ask(self, data: bytes) -> bytes:
+        """What is answered, without what comes after."""
+        answer = b""
+        with self.send(data) as there:
+            while part := there.recv(1024):
+                answer += part
+                head, end, body = answer.partition(b"\r\n\r\n")
+                length = re.search(rb"content-length: (\d+)", head)
+                if end and length and len(body) >= int(length[1]):
+                    break
+        return answer
+
+    def stop(self) -> tuple[str, str]:
+        """End it as Ctrl-C does: what it has said."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        text=True,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as one:
+        live = Live(one, int(one.stdout.readline()))
+        limit = time.monotonic() + 20
+        while not live.ask(live.head("GET", "/t/echo")).startswith(b"HTTP/1.1 200"):
+            assert time.monotonic() < limit
+        yield live
+        one.kill()
 
 
 def at(path: str) -> str:
@@ -180,3 +263,87 @@ def test_the_shortest_form_of_an_address_is_a_host(
 def test_addresses_are_written_as_hosts_are() -> None:
     assert server.authority("LocalHost", 80) == "localhost:80"
     assert server.authority("::1", 80) == "[::1]:80"
+
+
+def test_pages_of_other_sites_are_refused(client: TestClient, asked: list[bytes]) -> None:
+    for origin in ("http://evil.example", "null", f"https://{HOST}", "http://127.0.0.1", ""):
+        for method in ("GET", "PUT"):
+            answer = client.request(method, at("faces"), headers={"origin": origin})
+            assert (answer.status_code, answer.text.startswith("Pages of other")) == (403, True)
+    assert client.put(at("faces"), headers=[("origin", f"http://{HOST}")] * 2).status_code == 200
+    both = [("origin", f"http://{HOST}"), ("origin", "http://evil.example")]
+    assert client.put(at("faces"), headers=both).status_code == 403
+    # Who has no token is not told more.
+    assert client.get("/", headers={"origin": "null"}).status_code == 404
+    assert asked == [b""]
+
+
+def test_paths_are_looked_up_and_never_files(live: Live) -> None:
+    up = "../x", "..%2f..%2fetc/passwd", "%2e%2e/%2e%2e/etc/passwd", "echo/../echo", "echo/.."
+    for path in (*up, "/etc/passwd", "%2fetc%2fpasswd", "echo%00", "echo/", "%zz%"):
+        answer = live.ask(live.head("GET", f"/t/{path}"))
+        assert answer.startswith(b"HTTP/1.1 404")
+        assert answer.endswith(b"There is nothing here.")
+
+
+def test_what_is_no_request_is_refused(live: Live) -> None:
+    whole = "/t/echo"
+    refused = {
+        b"\x00\xff garbage\r\n\r\n": b"400",
+        b"GET /t/echo HTTP/1.1\r\n\r\n": b"400",  # no Host
+        b"GET /t/echo HTTP/1.0\r\n\r\n": b"421",
+        live.head("PUT", whole, "Content-Length: 1", "Content-Length: 2"): b"400",
+        live.head("PUT", whole, "Content-Length: 99999999999"): b"413",
+        live.head("GET", f"http://evil.example{whole}"): b"404",
+        live.head("OPTIONS", "*"): b"404",
+        live.head("DELETE", whole): b"405",
+    }
+    for data, status in refused.items():
+        assert live.ask(data).startswith(b"HTTP/1.1 " + status)
+    chunk = b"fff\r\n" + b"a" * 0xFFF + b"\r\n"
+    endless = live.head("PUT", whole, "Transfer-Encoding: chunked") + 20 * chunk
+    assert live.ask(endless).startswith(b"HTTP/1.1 413")
+    # The length that stands beside chunks counts for nothing, and hides no second request.
+    both = live.head("PUT", whole, "Content-Length: 3", "Transfer-Encoding: chunked")
+    assert live.ask(both + b"2\r\nab\r\n0\r\n\r\n").endswith(b"\r\n\r\nab")
+
+
+def test_connections_that_send_nothing_end(live: Live) -> None:
+    """Or a part of a request, or do not take the answer: others come to their turn."""
+    begun = (
+        b"",
+        b"GET /t/ec",
+        live.head("PUT", "/t/echo", "Content-Length: 9") + b"abc",
+        live.head("PUT", "/t/echo", "Content-Length: 3") + b"big",
+    )
+    held = [live.send(data) for data in begun]
+    time.sleep(0.2)
+    assert live.ask(live.head("GET", "/t/echo")).startswith(b"HTTP/1.1 503")
+    time.sleep(1.2)
+    assert live.ask(live.head("GET", "/t/echo")).startswith(b"HTTP/1.1 200")
+    for there in held:
+        there.close()
+
+
+def test_requests_that_follow_each_other_are_not_ended(live: Live) -> None:
+    with live.send(b"") as there:
+        for _ in range(15):
+            there.sendall(live.head("GET", "/t/echo"))
+            assert there.recv(1024).startswith(b"HTTP/1.1 200")
+            time.sleep(0.1)
+
+
+def test_a_request_broken_off_says_nothing(live: Live) -> None:
+    live.send(live.head("PUT", "/t/echo", "Content-Length: 9") + b"abc").close()
+    assert live.ask(live.head("GET", "/t/echo")).startswith(b"HTTP/1.1 200")
+    assert live.stop() == ("done\n", "")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_ctrl_c_ends_in_the_middle_of_a_request(live: Live, method: str) -> None:
+    with live.send(live.head(method, "/t/echo", "Content-Length: 9") + b"abc"):
+        time.sleep(0.1)
+        begun = time.monotonic()
+        out, _ = live.stop()
+    assert out == "done\n"
+    assert time.monotonic() - begun < 10
