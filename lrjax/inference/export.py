@@ -129,7 +129,8 @@ def landmark_program(weights: Weights, flip: bool) -> Program:
         "x and y in pixels of the crop, from the centre of its first pixel",
         {
             "names": list(scheme.names),
-            "to_photograph": "left + (x + 0.5) * side / size - 0.5, and y likewise from the top",
+            "to_photograph": "left + (x + 0.5) * side / size - 0.5, where left is that of the "
+            "square, x + w / 2 - side / 2 of the box, and size the crop's; and y likewise",
         },
         float(config.size),
     )

@@ -72,8 +72,8 @@ class FrameFaces:
 
 
 def is_video(path: Path) -> bool:
-    """Tell by its name whether a file is a video."""
-    return path.suffix.lower() in SUFFIXES
+    """Tell by its name whether a file is a video; a folder of such a name is none."""
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 class Video:
@@ -98,7 +98,7 @@ class Video:
         """Decode the frames.
 
         Raises:
-          InputError: one of them cannot be decoded.
+          InputError: one of them cannot be decoded, or there is none.
         """
         with self._opened() as (container, stream):
             first: float | None = None
@@ -111,6 +111,8 @@ class Video:
                         f"pixels, which is more than {MAX_PIXELS:,}; make it smaller first."
                     )
                 yield Frame(number, time - first, _as_shown(frame))
+            if first is None:  # as of a copy that was cut off
+                raise InputError(f"The video {self.path} has no frames; replace the file.")
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:

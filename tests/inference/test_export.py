@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from lrjax.errors import InputError
 from lrjax.geometry.points import IBUG68
@@ -87,6 +88,31 @@ def test_a_description_says_all_that_is_left_to_do() -> None:
     encoder = export.encoder_program(FaceEncoder(untrained(EncoderConfig("deepid2"))))
     points = encoder.describe()["input"]["template"]["points"]
     assert list(points) == ["left_eye", "right_eye", "nose_tip", "mouth_left", "mouth_right"]
+
+
+def test_what_a_description_says_is_what_predict_does() -> None:
+    """With Pillow and its words alone, of a face at the edge of a photograph."""
+    weights = untrained(LandmarkConfig(stem=4, widths=(4, 4), decoder="soft"))
+    program = export.landmark_program(weights, False)
+    about = program.describe()
+    photo = Image.fromarray(noise((90, 120), 1)[0]).filter(ImageFilter.GaussianBlur(3))
+    x, y, w, h = 90.0, -4.0, 41.0, 37.0
+    side = about["input"]["context"] * np.sqrt(w * h)
+    # "... about the middle of the face's box, black beyond the photograph, resized ..."
+    left, top = x + w / 2 - side / 2, y + h / 2 - side / 2
+    black = Image.new("RGB", (320, 290))
+    black.paste(photo, (100, 100))
+    region = (100 + left, 100 + top, 100 + left + side, 100 + top + side)
+    size = program.size[0]
+    cut = black.resize((size, size), Image.Resampling.BICUBIC, box=region)
+    ((crop_points,), _) = program.function(np.asarray(cut)[None])
+    names = {"left": np.array([left, top]), "x": crop_points, "side": side, "size": size}
+    words = about["outputs"]["points"]["to_photograph"]
+    assert "left is that of the square, x + w / 2 - side / 2 of the box" in words
+    found = eval(words.split(",")[0], {}, names)
+    predictor = LandmarkPredictor(weights, PredictConfig(flip=False, passes=1))
+    expected = predictor(photo, np.array([[x, y, w, h]])).points[0]
+    np.testing.assert_allclose(found, expected, atol=0.1)
 
 
 def test_onnx_carries_its_description() -> None:

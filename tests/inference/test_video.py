@@ -130,6 +130,11 @@ def test_videos_are_known_by_their_names() -> None:
     assert not is_video(Path("a.png"))
 
 
+def test_a_folder_is_no_video(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").mkdir()
+    assert not is_video(tmp_path / "a.mp4")
+
+
 def test_a_video_needs_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InputError, match=r"a.mp4 needs PyAV.*pip install 'lrjax\[video\]'"):
@@ -140,8 +145,25 @@ class TestWithPyAV:
     """What is encoded and decoded."""
 
     @pytest.fixture(autouse=True)
-    def _pyav(self) -> Any:
+    def pyav(self) -> Any:
         return pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
+
+    def test_a_video_without_frames_is_refused(self, tmp_path: Path, pyav: Any) -> None:
+        """As what is left of one that was cut off where its frames begin."""
+        path = tmp_path / "a.mkv"
+        with pyav.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            frame = pyav.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        assert len([*Video(path)]) == 1
+        data = path.read_bytes()
+        cluster = data.rindex(b"\x1f\x43\xb6\x75")
+        path.write_bytes(data[: cluster + 16])
+        with pytest.raises(InputError, match=r"a\.mkv (has no frames|cannot be decoded).*replace"):
+            [*Video(path)]
 
     def test_what_is_written_is_read(self, tmp_path: Path) -> None:
         """Odd sides lose a pixel; a gap in time stays one."""
