@@ -146,7 +146,7 @@ def _identify_people(
     put(table.to_markdown())
     put(text)
     if out is not None:
-        save_result(out, table, text, ())
+        save_result(out, [table], text, ())
     problems = [problem for part in both for problem in part.problems]
     total = sum(part.total for part in both)
     report_problems((problems, total, "pictures have no face that can be used"))
