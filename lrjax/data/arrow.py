@@ -31,6 +31,8 @@ SPLITS = {
 
 _LISTS = {"probe_paths": "probe", "gallery_paths": "gallery_match"}
 _LISTS |= {"distractor_paths": "distractors"}
+_MAGIC = b"ARROW1"
+"""How Arrow's own kind of file begins, whose parts can be found from its end; a stream does not."""
 _REMEDY = "get the folder again"
 
 
@@ -80,8 +82,7 @@ def _read_table(folder: Path) -> Any:
     tables = []
     for path in _files(folder):
         try:
-            with pa.ipc.open_stream(pa.memory_map(str(path))) as stream:
-                tables.append(stream.read_all())
+            tables.append(_read_file(pa.memory_map(str(path))))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{path} is no Arrow file that can be read; {_REMEDY}.") from error
     try:
@@ -102,6 +103,17 @@ def _read_table(folder: Path) -> Any:
             "as CVLface's tinyface_aligned_pad_0.1."
         )
     return table
+
+
+def _read_file(memory: Any) -> Any:
+    """The table of one file: a stream, as Hugging Face writes it, or Arrow's own kind of file."""
+    import pyarrow as pa
+
+    with memory as file:
+        whole = file.read(len(_MAGIC)) == _MAGIC
+        file.seek(0)
+        with pa.ipc.open_file(file) if whole else pa.ipc.open_stream(file) as reader:
+            return reader.read_all()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -32,13 +32,14 @@ def encoded(level: int) -> bytes:
     return stream.getvalue()
 
 
-def write(folder: Path, rows: list[dict[str, Any]], name: str) -> None:
-    """A file of a table: a stream, not Arrow's own kind of file."""
+def write(folder: Path, rows: list[dict[str, Any]], name: str, stream: bool = True) -> None:
+    """A file of a table, in batches of two rows: a stream, or Arrow's own kind of file."""
     folder.mkdir(parents=True, exist_ok=True)
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("image", image), ("index", pa.int64()), ("path", pa.string())])
-    with pa.OSFile(str(folder / name), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema))
+    kind = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with pa.OSFile(str(folder / name), "wb") as sink, kind(sink, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema), 2)
 
 
 def rows(root: str = "/data/aligned_pad_0.1/", flat: bool = False) -> list[dict[str, Any]]:
@@ -87,6 +88,26 @@ def test_splits_people_and_order(folder: Path) -> None:
     assert load_arrow(folder)["probe"].fingerprint == found["probe"].fingerprint
 
 
+@pytest.mark.parametrize("shards", [1, 3, 6])
+@pytest.mark.parametrize("stream", [True, False])
+def test_any_number_of_files_of_either_kind(
+    folder: Path, tmp_path: Path, shards: int, stream: bool
+) -> None:
+    """Of five rows, so that one of six files is empty: the splits are those of two streams."""
+    table, other = rows(), tmp_path / "other"
+    names = [f"data-{k:05d}-of-{shards:05d}.arrow" for k in range(shards)]
+    bounds = np.linspace(0, len(table), shards + 1).astype(int)
+    for name, first, after in zip(names, bounds, bounds[1:], strict=False):
+        write(other, table[first:after], name, stream)
+    listed = {"_data_files": [{"filename": name} for name in names]}
+    (other / "state.json").write_text(json.dumps(listed))
+    found, expected = load_arrow(other), load_arrow(folder)
+    assert list(found) == list(expected)
+    for split, part in found.items():
+        assert part.fingerprint == expected[split].fingerprint
+        assert list(part.images) == list(expected[split].images)
+
+
 def test_without_folders_in_paths_the_lists_beside_them_count(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     write(tmp_path, rows(flat=True), "data-00000-of-00001.arrow")
@@ -119,6 +140,8 @@ def test_what_is_wrong_is_named(folder: Path) -> None:
     write(folder, strange, second.name)
     refused("nobody.jpg' in .* does not begin with the number of a person")
     second.write_bytes(b"no arrow")
+    refused("00001-of-00002.arrow is no Arrow file")
+    second.write_bytes(b"ARROW1\0\0 cut short")
     refused("00001-of-00002.arrow is no Arrow file")
     second.unlink()
     refused("00001-of-00002.arrow is no Arrow file")
