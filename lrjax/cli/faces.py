@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+from PIL.ImageFile import ImageFile
 from tqdm import tqdm
 
 from lrjax.cli.say import put, say
@@ -123,11 +124,13 @@ def named_problems(
     ]
 
 
-def detected_rows(names: Sequence[str], root: Path) -> list[Row]:
+def detected_rows(
+    names: Sequence[str], root: Path, read: Callable[[Path], ImageFile] = open_image
+) -> list[Row]:
     """Find the faces in images under `root`: a row for each, and one for an image without any."""
     detector = FaceDetector.load()
     rows = []
-    found = detect_files(detector, names, root)
+    found = detect_files(detector, names, root, read)
     for part in tqdm(found, total=len(names), desc="detect", unit="image", dynamic_ncols=True):
         rows += rows_of(part)
     return rows
@@ -141,11 +144,13 @@ def rows_of(part: FileDetection) -> list[Row]:
     return [dataclasses.replace(row, size=part.photo.size) for row in rows]
 
 
-def face_request(root: Path, row: Row, **more: Any) -> FaceRequest:
+def face_request(
+    root: Path, row: Row, read: Callable[[Path], ImageFile] = open_image, **more: Any
+) -> FaceRequest:
     """Ask for the face of a row to be aligned; `more` are further fields."""
     path, box = root / row.file, None if row.box is None else np.array(row.box)
     fields = {"box": box, "problem": row.problem} | more
-    return FaceRequest(row.file, str(path), partial(open_image, path), **fields)
+    return FaceRequest(row.file, str(path), partial(read, path), **fields)
 
 
 def table_target(out: str) -> Path | None:

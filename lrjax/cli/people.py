@@ -15,7 +15,7 @@ from lrjax.evaluation.scores import Metric, Space, as_matrix
 from lrjax.inference.aligner import Aligner
 from lrjax.inference.encoder import FaceEncoder, Flip
 from lrjax.inference.files import align_files
-from lrjax.inference.images import list_images
+from lrjax.inference.images import list_images, open_upright
 from lrjax.inference.tables import Row, image_rows
 from lrjax.report.tables import Cell, Table
 
@@ -51,6 +51,8 @@ def load_people(
 ) -> People:
     """Encode the largest face of each picture of a folder; a person's pictures are in one folder.
 
+    Pictures are turned as their EXIF data ask.
+
     Args:
       folder: PERSON/PICTURE, to any depth; whose a picture is the first folder of its name says.
       crops: each picture is one face; nothing is looked for then.
@@ -61,9 +63,9 @@ def load_people(
       InputError: there is no such folder, or no face in all of it that could be encoded.
     """
     names = list_images(folder)
-    rows = image_rows(names) if crops else detected_rows(names, folder)
+    rows = image_rows(names) if crops else detected_rows(names, folder, open_upright)
     faces = largest_faces(rows)
-    found = dict(align_files(aligner, [face_request(folder, row) for row in faces]))
+    found = dict(align_files(aligner, [face_request(folder, row, open_upright) for row in faces]))
     whole = {i: face for i, face in found.items() if not isinstance(face, str)}
     problems = [f"{folder / faces[i].file}: {found[i]}" for i in sorted(found) if i not in whole]
     if not whole:

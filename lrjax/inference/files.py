@@ -10,6 +10,7 @@ from typing import NoReturn, TypeVar
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from lrjax.errors import InputError
 from lrjax.geometry.points import box_problem
@@ -114,11 +115,14 @@ class _Opened:
 
 
 def detect_files(
-    detector: FaceDetector, names: Sequence[str], root: Path
+    detector: FaceDetector,
+    names: Sequence[str],
+    root: Path,
+    read: Callable[[Path], ImageFile] = open_image,
 ) -> Iterator[FileDetection]:
-    """Find the faces in the images under `root`, in the order of their names."""
+    """Find the faces in images under `root`, which `read` opens, in the order of their names."""
     files = iter(names)
-    for part in decode_in_parts(partial(open_image, root / name) for name in names):
+    for part in decode_in_parts(partial(read, root / name) for name in names):
         for photo in part:
             if isinstance(photo, InputError):
                 yield FileDetection(next(files), None, None, str(photo))

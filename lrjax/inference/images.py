@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 
 from lrjax.data.examples import THREADS, read_ahead
@@ -28,6 +28,9 @@ MAX_PIXELS = 178_956_970
 
 AT_ONCE, PIXELS_AT_ONCE = 64, 64_000_000
 """Images that are decoded together, and their pixels if they are more than one image's."""
+
+_UPRIGHT = "upright"
+# What `open_upright` notes in the `info` of an image.
 
 ImageLike = np.ndarray | Image.Image | str | PathLike[str]
 """An array [H, W, 3] or [H, W] of uint8, a PIL image, or the name of a file."""
@@ -88,14 +91,25 @@ def open_image(source: bytes | str | PathLike[str], name: str | None = None) -> 
     return image
 
 
+def open_upright(source: str | PathLike[str]) -> ImageFile:
+    """Do as `open_image`, but have the image turned, when it is decoded, as its EXIF data ask.
+
+    For faces that are looked for, and of which no place in the stored pixels is told: a telephone
+    stores what it takes on its side.
+    """
+    image = open_image(source)
+    image.info[_UPRIGHT] = True
+    return image
+
+
 def decode(image: ImageFile) -> Image.Image:
-    """Decode what `open_image` has opened, as RGB, and close its file.
+    """Decode what `open_image` or `open_upright` has opened, as RGB, and close its file.
 
     Raises:
       InputError: it cannot be decoded to the end.
     """
     with image:
-        return _trying(str(image.filename), partial(_rgb, image))
+        return _trying(str(image.filename), partial(_turned_rgb, image))
 
 
 def decode_in_parts(openers: Iterable[Opener]) -> Iterator[list[Image.Image | InputError]]:
@@ -209,6 +223,12 @@ def _rgb(image: Image.Image) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
     image.load()
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _turned_rgb(image: ImageFile) -> Image.Image:
+    """RGB, turned if that was asked for and there is a turn to make."""
+    upright = image.info.get(_UPRIGHT) and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return _rgb(ImageOps.exif_transpose(image) if upright else image)
 
 
 def _trying(name: str, function: Callable[[], Any]) -> Any:

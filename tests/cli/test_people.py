@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import ExifTags, Image
 
 import lrjax
 from lrjax.cli import identify as command
@@ -93,7 +93,7 @@ def test_whole_photographs_are_compared_by_their_largest_face(
     for folder, photos in (("gallery", gallery), ("probe", probes)):
         for name, photo in photos.items():
             save(tmp_path / folder / name, photo)
-    save(tmp_path / "probe" / "Ada" / "nobody.png", Image.new("RGB", (90, 60)))
+    save(tmp_path / "probe" / "Ada" / "nobody.png", Image.new("RGB", portrait(0).size))
     folders = ("--probes", tmp_path / "probe", "--gallery", tmp_path / "gallery")
     done = run(*folders, "--out", tmp_path / "out.json")
     assert str(done.exception).startswith("1 of 7 pictures have no face that can be used")
@@ -120,6 +120,21 @@ def test_whole_photographs_are_compared_by_their_largest_face(
     assert "3 pictures show several faces, of which the largest was taken" in done.output
     saved = Saved.load(tmp_path / "out.json")
     assert saved.data.startswith("3 probes, 3 pictures of 2 people")
+
+
+def test_a_telephones_pictures_are_put_upright(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Stored on its side, with the orientation in its EXIF data, a face is found as it is."""
+    photo = portrait(1)
+    side = photo.transpose(Image.Transpose.ROTATE_90)  # left is up: a quarter clockwise mends it
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    save(tmp_path / "gallery" / "Bo" / "1.png", photo)
+    (tmp_path / "probe").mkdir()
+    side.save(tmp_path / "probe" / "1.png", exif=exif)
+    folders = ("--probes", tmp_path / "probe", "--gallery", tmp_path / "gallery")
+    done = run(*folders)
+    assert done.exit_code == 0, done.output
+    assert lines(done.output) == [["1.png", "—", "Bo", "0.000"]]
 
 
 def test_crops_are_faces(run: Callable[..., Result], tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ from lrjax.errors import InputError
 from lrjax.inference import images
 from lrjax.inference.images import (
     as_rgb,
+    decode,
     decode_in_parts,
     decode_rgb,
     is_one_image,
     list_images,
     open_image,
+    open_upright,
     read_rgb,
 )
 
@@ -74,6 +76,33 @@ def test_cmyk_is_converted(tmp_path: Path) -> None:
     found = saved(tmp_path / "a.jpg", image, quality=95)
     assert found[..., 0].min() > 240
     assert found[..., 1:].max() < 15
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [
+        (1, lambda a: a),
+        (2, lambda a: a[:, ::-1]),
+        (3, lambda a: a[::-1, ::-1]),
+        (4, lambda a: a[::-1]),
+        (5, lambda a: a.swapaxes(0, 1)),
+        (6, lambda a: a[::-1].swapaxes(0, 1)),  # the first column goes to the top
+        (7, lambda a: a[::-1, ::-1].swapaxes(0, 1)),
+        (8, lambda a: a[:, ::-1].swapaxes(0, 1)),
+        (0, lambda a: a),
+        (None, lambda a: a),
+    ],
+)
+def test_upright_is_as_exif_asks(tmp_path: Path, orientation: int | None, turned) -> None:
+    """By its words: 6 has its first row on the right, and its first column on top."""
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    for name, photo in (("a.png", Image.fromarray(COLOUR)), ("b.png", Image.fromarray(GREY))):
+        photo.save(tmp_path / name, exif=exif)
+        stored = np.asarray(read_rgb(tmp_path / name))
+        found = np.asarray(decode(open_upright(tmp_path / name)))
+        np.testing.assert_array_equal(found, turned(stored))
 
 
 def test_the_orientation_that_exif_asks_for_is_not_applied(tmp_path: Path) -> None:
