@@ -57,7 +57,7 @@ def predict_video(
     drawn = None if draw is None else VideoWriter(draw / f"{path.stem}-faces.mp4", video.rate)
     faces: list[int] = []
     doubtful = 0
-    tracks = Tracks()
+    tracks = TrackPage()
 
     def rows() -> Iterator[tuple[Row, Found]]:
         nonlocal doubtful
@@ -115,7 +115,7 @@ class _Seen:
     tile: np.ndarray | None = None
 
 
-class Tracks:
+class TrackPage:
     """Sum the faces of a video up, track by track, as its frames come."""
 
     def __init__(self) -> None:
