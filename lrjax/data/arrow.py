@@ -82,7 +82,10 @@ def _read_table(folder: Path) -> Any:
     tables = []
     for path in _files(folder):
         try:
-            tables.append(_read_file(pa.memory_map(str(path))))
+            table = _read_file(pa.memory_map(str(path)))
+            # What is mapped is believed: an offset beyond the file would end the program.
+            table.validate(full=True)
+            tables.append(table)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{path} is no Arrow file that can be read; {_REMEDY}.") from error
     try:
@@ -91,11 +94,10 @@ def _read_table(folder: Path) -> Any:
         raise InputError(f"The Arrow files in {folder} differ in kind; {_REMEDY}.") from error
     missing = {"image", "index", "path"} - set(table.column_names)
     whole = not missing and pa.types.is_integer(table["index"].type)
-    image = table["image"].type if "image" in table.column_names else None
-    encoded = image is not None and (
-        pa.types.is_binary(image)
-        or (pa.types.is_struct(image) and image.get_field_index("bytes") >= 0)
-    )
+    image = table["image"].type if "image" in table.column_names else pa.null()
+    if pa.types.is_struct(image) and image.get_field_index("bytes") >= 0:
+        image = image.field("bytes").type
+    encoded = pa.types.is_binary(image)
     if not whole or not encoded or any(table[name].null_count for name in ("index", "path")):
         raise InputError(
             f"The Arrow files in {folder} hold the columns {', '.join(table.column_names)}, and "

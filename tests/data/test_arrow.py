@@ -121,6 +121,35 @@ def test_without_folders_in_paths_the_lists_beside_them_count(tmp_path: Path) ->
     assert [len(part) for part in found.values()] == [2, 2, 1]
 
 
+def test_damage_within_a_file_is_found(tmp_path: Path) -> None:
+    """Where reading what is mapped would end the program, or give the bytes of something else."""
+    write(tmp_path, rows(), "a.arrow")
+    file = tmp_path / "a.arrow"
+    whole = file.read_bytes()
+    ends = np.cumsum([0, *(len(row["image"]["bytes"]) for row in rows())], dtype=np.int32)
+    paths = "".join(row["path"] for row in rows()).encode()
+    damaged = {
+        # The last picture ends eight bytes later, still within the file.
+        ends.tobytes(): (ends + 8 * (ends == ends[-1])).astype(np.int32).tobytes(),
+        paths: b"\xff" + paths[1:],
+    }
+    for good, bad in damaged.items():
+        assert whole.count(good) == 1
+        file.write_bytes(whole.replace(good, bad))
+        with pytest.raises(InputError, match=r"a\.arrow is no Arrow file.*get the folder again"):
+            load_arrow(tmp_path)
+
+
+def test_pictures_are_bytes(tmp_path: Path) -> None:
+    columns = {"image": [{"bytes": 1}], "index": [0], "path": ["Probe/1_1.jpg"]}
+    table = pa.table(columns)
+    file = pa.OSFile(str(tmp_path / "a.arrow"), "wb")
+    with file as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(InputError, match="not encoded images"):
+        load_arrow(tmp_path)
+
+
 def test_an_index_counts_once(folder: Path) -> None:
     twice = rows()
     twice[3]["index"] = twice[1]["index"]  # two probes
