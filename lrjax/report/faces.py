@@ -208,8 +208,9 @@ def _frame(
         pen.rectangle([*low, *high], outline=colour)
         text = str(number)
         left, width = low[0] - 1, math.ceil(font.getlength(text)) + 5
-        # Above the face where there is room, else below it.
+        # Above the face where there is room, else below it, else within.
         top = low[1] - 16 if low[1] >= 16 else high[1] + 2
+        top = float(np.clip(top, 0, max(0, picture.height - 15)))
         left = float(np.clip(left, 0, max(0, picture.width - width)))
         pen.rectangle([left, top, left + width - 1, top + 14], fill=colour)
         pen.text((left + width / 2, top + 7.5), text, fill=_DARK, font=font, anchor="mm")

@@ -107,6 +107,13 @@ def test_the_number_stands_above_or_below(top: int, where: tuple[int, int]) -> N
     assert elsewhere.max() == 0
 
 
+def test_the_number_of_a_face_that_is_all_of_a_picture_stands_within() -> None:
+    photo = Image.new("RGB", (640, 500))
+    picture = drawn(photo, [[0, 0, 640, 500]], [[[320, 250]]], [0.2])
+    label = (picture[-15:, :10] == faces.colour_of(0.2)).all(-1)
+    assert label.mean() > 0.6
+
+
 @pytest.mark.parametrize(
     ("box", "point"), [((200, 150, 24, 30), (214.3, 160.2)), ((5, 660, 50, 40), (21, 668))]
 )
