@@ -173,7 +173,8 @@ def _schemas(limits: Mapping[str, int]) -> Schema:
         "State": _object(
             {
                 "ready": flag,
-                "doing": _about(_or_null(text), "What must be done first; null when ready."),
+                "doing": _about(_or_null(text), "What must be done first; null when nothing is."),
+                "problem": _about(_or_null(text), "Why it never can be; null if that is not so."),
                 "seconds": _about(number, "Since the program was started."),
                 "points": {"type": "array", "items": text},
                 "encoder": _about(_or_null(text), "Name of the face encoder."),

@@ -203,9 +203,10 @@ async function watch() {
   for (;;) {
     try {
       state = await (await ask("state")).json();
+      if (state.problem) throw new Error(state.problem);
     } catch (error) {
       $("state").className = "broken";
-      $("state").querySelector(".text").textContent = "No answer";
+      $("state").querySelector(".text").textContent = state && state.problem ? "Broken" : "No answer";
       say(error.message);
       throw error;
     }

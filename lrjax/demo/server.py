@@ -79,7 +79,8 @@ class _Endpoints:
         engine = self.engine
         state = {
             "ready": engine.doing is None and engine.problem is None,
-            "doing": engine.problem or engine.doing,
+            "doing": engine.doing,
+            "problem": engine.problem,
             "seconds": round(engine.seconds, 1),
             "points": self.schemes,
             "encoder": None if engine.encoder is None else engine.encoder.name,

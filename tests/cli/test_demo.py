@@ -99,4 +99,13 @@ def test_a_person_in_a_browser(tiny_weights: Path, encoder: Path) -> None:
                 page.goto(address + path)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert address in page.locator("pre.command").text_content()
+        # What can never be is said, and nothing is waited for.
+        state = page.request.get(f"{address}state").json()
+        broken = state | {"ready": False, "problem": "There is no room."}
+        page.route("**/state", lambda route: route.fulfill(json=broken))
+        page.goto(address)
+        playwright.expect(page.locator("#state")).to_have_text("Broken")
+        page.click("#example")
+        playwright.expect(page.locator("#said")).to_have_text("There is no room.")
+        playwright.expect(page.locator("#wait")).to_be_hidden()
         assert wrong == []

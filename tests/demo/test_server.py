@@ -211,11 +211,12 @@ def test_before_it_is_ready_it_says_so(make_engine: Callable[..., Engine], crowd
     assert answer.headers["retry-after"] == "5"
     assert "The networks are not ready (starting" in check(client, answer, "/predict")["error"]
     state = check(client, client.get("state"), "/state", "get")
-    assert (state["ready"], state["doing"]) == (False, "starting")
+    assert (state["ready"], state["doing"], state["problem"]) == (False, "starting", None)
     engine.doing, engine.problem = None, "It cannot be."
     answer = client.post("predict", content=crowd)
     assert (answer.status_code, answer.json()) == (500, {"error": "It cannot be."})
-    assert client.get("state").json()["doing"] == "It cannot be."
+    state = check(client, client.get("state"), "/state", "get")
+    assert (state["ready"], state["doing"], state["problem"]) == (False, None, "It cannot be.")
 
 
 def test_what_goes_wrong_inside_is_no_traceback(
