@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from lrjax.errors import InputError
-from lrjax.files import neighbour
+from lrjax.files import naming, neighbour
 from lrjax.inference.crops import box_problem
 from lrjax.inference.detector import FaceDetector
 from lrjax.inference.images import MAX_PIXELS
@@ -197,7 +197,11 @@ class VideoWriter:
         self._last = -1
 
     def add(self, picture: np.ndarray, time: float) -> None:
-        """Add a picture uint8 [H, W, 3], to be shown at a time in seconds; all have one size."""
+        """Add a picture uint8 [H, W, 3], to be shown at a time in seconds; all have one size.
+
+        Raises:
+          OSError: it cannot be written; its `filename` is `path`.
+        """
         # The codec halves the colours' resolution: sides are even.
         height, width = (side - side % 2 for side in picture.shape[:2])
         if self._stream is None:
@@ -213,15 +217,21 @@ class VideoWriter:
         )
         self._last = max(self._last + 1, round(time * 90_000))
         frame.pts, frame.time_base = self._last, Fraction(1, 90_000)
-        self._container.mux(self._stream.encode(frame))
+        with naming(self.path):
+            self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
-        if self._stream is not None:
-            os.replace(self._partial, self.path)
+        """Finish the file.
+
+        Raises:
+          OSError: as `add` does.
+        """
+        with naming(self.path):
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+            if self._stream is not None:
+                os.replace(self._partial, self.path)
 
     def discard(self) -> None:
         """Remove what was not finished."""

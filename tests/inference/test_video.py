@@ -165,6 +165,25 @@ class TestWithPyAV:
         with pytest.raises(InputError, match=r"a\.mkv (has no frames|cannot be decoded).*replace"):
             [*Video(path)]
 
+    def test_a_full_disk_is_known_by_the_videos_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writer = VideoWriter(tmp_path / "a.mp4", Fraction(10))
+        picture = np.zeros((64, 64, 3), np.uint8)
+        writer.add(picture, 0.0)
+
+        class Full:
+            def mux(self, packets: object) -> None:
+                raise OSError(28, "No space left on device", ".a.mp4.0.partial")
+
+        monkeypatch.setattr(writer, "_container", Full())
+        for write in (lambda: writer.add(picture, 0.1), writer.close):
+            with pytest.raises(OSError, match="No space left") as caught:
+                write()
+            assert caught.value.filename == str(tmp_path / "a.mp4")
+        writer.discard()
+        assert [*tmp_path.iterdir()] == []
+
     def test_what_is_written_is_read(self, tmp_path: Path) -> None:
         """Odd sides lose a pixel; a gap in time stays one."""
         rng = np.random.default_rng(0)
