@@ -1,7 +1,8 @@
 // Coordinates are (x, y) in pixels of the face's picture, the centre of the first one being (0, 0).
 // A point is null until it is placed, and INVISIBLE if it cannot be seen.
 
-import { INVISIBLE, clamp, element, isInvisible, isSeen, marks, part, within } from "./view.js";
+import { element } from "./svg.js";
+import { INVISIBLE, clamp, isInvisible, isSeen, marks, part, within } from "./view.js";
 
 const NAMES = ["left eye", "right eye", "nose tip", "left mouth corner", "right mouth corner"];
 const STEP = 0.25; // pixels that an arrow key moves a point by; with Shift, a whole one

@@ -1,6 +1,7 @@
 // What is seen of a face, and what is drawn on it. Coordinates are as in page.js.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { element } from "./svg.js";
+
 export const INVISIBLE = -1;
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
@@ -28,13 +29,6 @@ export function within(face, point) {
   // A point that is seen may not lie where invisible ones are written.
   if (isInvisible(inside)) inside[0] += 0.01;
   return inside;
-}
-
-export function element(name, attributes, ...children) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
 }
 
 // The marks on a face of which a square of `side` pixels is seen.

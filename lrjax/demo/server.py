@@ -33,6 +33,9 @@ LARGEST = 16 * 2**20
 MOST_PIXELS = 50_000_000
 """Of a picture: what phones take."""
 
+LONGEST_BOXES = 1 << 16
+"""Bytes of the boxes of a picture: so many faces as there may be take half of it."""
+
 RETRY = 5
 """Seconds after which to come again where there is no answer yet."""
 
@@ -203,6 +206,10 @@ def _flag(fields: dict[str, bytes], name: str) -> bool:
 
 def _boxes(text: bytes, name: str) -> np.ndarray:
     """Read [[x, y, w, h], ...], or one box; the numbers are checked against the picture later."""
+    if len(text) > LONGEST_BOXES:  # nobody is answered while it is read
+        raise TooManyFacesError(
+            f"The field {name!r} has {len(text):,} bytes; send boxes of at most {MOST_FACES} faces."
+        )
     try:
         values = json.loads(text)
         boxes = np.asarray(values, np.float64)

@@ -1,20 +1,14 @@
 // What is drawn over a picture. Coordinates are (x, y) in its pixels, the centre of the first one
 // being (0, 0): the picture itself reaches from -0.5 on.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { element } from "./svg.js";
+
 const BORDER = 3; // what is shown about a face that is looked at closely, in sides of it
 
 // Of iBUG's 68 landmarks: first and last of each chain, and whether it is closed.
 const CHAINS = [
   [0, 16], [17, 21], [22, 26], [27, 30], [31, 35], [36, 41, true], [42, 47, true], [48, 59, true], [60, 67, true],
 ];
-
-export function element(name, attributes, ...children) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
 
 export const tone = (face) => (face.doubtful ? "doubtful" : face.confidence < 0.65 ? "fair" : "sure");
 

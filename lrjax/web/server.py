@@ -108,10 +108,11 @@ def file_routes(folder: Path, kinds: Mapping[str, str]) -> list[Route]:
       kinds: name -> media type; "" is page.html.
 
     Returns:
-      their routes, and that of base.css, which all pages share.
+      their routes, and those of base.css and svg.js, which all pages share.
     """
     files = {name: (folder / (name or "page.html"), kind) for name, kind in kinds.items()}
-    files["base.css"] = Path(__file__).with_name("base.css"), STYLE
+    for name, kind in (("base.css", STYLE), ("svg.js", SCRIPT)):
+        files[name] = Path(__file__).with_name(name), kind
     return [content_route(name, path.read_bytes(), kind) for name, (path, kind) in files.items()]
 
 

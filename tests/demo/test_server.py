@@ -135,7 +135,8 @@ def test_aligned_faces_are_sent(client: TestClient, crowd: bytes) -> None:
         ({"picture": b"GIF89a"}, 400, "The image picture cannot be decoded"),
         ({"picture": b"%!PS-Adobe-3.0\n(x) show"}, 400, "cannot be decoded"),
         ({"boxes": "[[1, 2, 3]]"}, 400, "no list of boxes; send [[x, y, w, h], ...]"),
-        ({"boxes": "[" * 100_000}, 400, "no list of boxes"),
+        ({"boxes": "[" * 10_000}, 400, "no list of boxes"),
+        ({"boxes": "[" * 100_000}, 413, "has 100,000 bytes; send boxes of at most 256 faces"),
         ({"boxes": "[[1, 2, 3, 1e999]]"}, 400, "the box is not finite"),
         ({"boxes": "[[1, 2, 3, 0]]"}, 400, "the box has no area"),
         ({"boxes": "[[9999, 2, 3, 4]]"}, 400, "the box lies outside the image"),
@@ -273,7 +274,12 @@ def test_faces_are_compared(comparing: TestClient, encoder: FaceEncoder, crowd: 
 
 
 def test_the_page_fetches_nothing_from_elsewhere(client: TestClient) -> None:
-    for name, kind in {**server.PAGE, "base.css": "text/css", "docs": "text/html"}.items():
+    for name, kind in {
+        **server.PAGE,
+        "base.css": "text/css",
+        "svg.js": "text/javascript",
+        "docs": "text/html",
+    }.items():
         answer = client.get(name)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(kind)
@@ -285,7 +291,7 @@ def test_everything_is_described(client: TestClient, engine: Engine) -> None:
     api = client.get("openapi.json").json()
     assert api["openapi"].startswith("3.1")
     routes = {r.path: r.methods - {"HEAD"} for r in server.site(engine).routes}
-    files = {f"/{name}" for name in (*server.PAGE, "base.css", "example.png", "docs")}
+    files = {f"/{name}" for name in (*server.PAGE, "base.css", "svg.js", "example.png", "docs")}
     described = {path: {m.upper() for m in calls} for path, calls in api["paths"].items()}
     assert described == {p: m for p, m in routes.items() if p not in {*files, "/openapi.json"}}
     page = client.get("docs").text
