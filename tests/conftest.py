@@ -1,6 +1,7 @@
 """What tests of several folders need."""
 
 import resource
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,6 +12,18 @@ import pytest
 from lrjax.models import weights
 from lrjax.models.registry import build
 from lrjax.models.s2ld import LandmarkConfig
+
+PROGRAMS = tempfile.TemporaryDirectory(prefix="programs-")
+
+
+def pytest_configure() -> None:
+    """Compile once what several tests of this process compile alike: each run has steps anew.
+
+    JAX looks for a folder of programs before it compiles its first.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", PROGRAMS.name)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @pytest.fixture(scope="session")
