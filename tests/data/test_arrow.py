@@ -32,14 +32,16 @@ def encoded(level: int) -> bytes:
     return stream.getvalue()
 
 
-def write(folder: Path, rows: list[dict[str, Any]], name: str, stream: bool = True) -> None:
-    """A file of a table, in batches of two rows: a stream, or Arrow's own kind of file."""
+def write(
+    folder: Path, rows: list[dict[str, Any]], name: str, stream: bool = True, batch: int = 2
+) -> None:
+    """A file of a table, in batches of some rows: a stream, or Arrow's own kind of file."""
     folder.mkdir(parents=True, exist_ok=True)
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("image", image), ("index", pa.int64()), ("path", pa.string())])
     kind = pa.ipc.new_stream if stream else pa.ipc.new_file
     with pa.OSFile(str(folder / name), "wb") as sink, kind(sink, schema) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema), 2)
+        writer.write_table(pa.Table.from_pylist(rows, schema), batch)
 
 
 def rows(root: str = "/data/aligned_pad_0.1/", flat: bool = False) -> list[dict[str, Any]]:
@@ -123,7 +125,7 @@ def test_without_folders_in_paths_the_lists_beside_them_count(tmp_path: Path) ->
 
 def test_damage_within_a_file_is_found(tmp_path: Path) -> None:
     """Where reading what is mapped would end the program, or give the bytes of something else."""
-    write(tmp_path, rows(), "a.arrow")
+    write(tmp_path, rows(), "a.arrow", batch=len(ROWS))
     file = tmp_path / "a.arrow"
     whole = file.read_bytes()
     ends = np.cumsum([0, *(len(row["image"]["bytes"]) for row in rows())], dtype=np.int32)
