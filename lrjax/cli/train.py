@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -66,7 +67,11 @@ def train(
     before = _steps_done(folder) if resume else None
     try:
         graph = runs.Runs(runs_dir, data_dir, pictures=save_pictures)
-        state = graph.train(config, folder, restart=not resume)
+        with parallel.together():
+            state = graph.train(config, folder, restart=not resume)
+    except parallel.Lost as error:
+        say(str(error))
+        os._exit(1)
     except loop.Diverged as error:
         raise InputError(str(error)) from error
     except loop.Interrupted:

@@ -7,8 +7,10 @@ trace would be a hidden recompilation, so it raises.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Literal
 
 import chex
@@ -21,8 +23,39 @@ from lrjax.errors import InputError
 from lrjax.training.state import State
 
 AXIS = "data"
+HEARTBEAT = 30
+"""Seconds after which a process of which nothing is heard counts as ended."""
+# What the exchange between processes (Gloo, NCCL) and JAX's coordination service say of it.
+_NOBODY_THERE = re.compile(
+    r"Gloo|NCCL|heartbeat|coordination service|Connection (reset|closed|refused)", re.IGNORECASE
+)
 GRADIENTS = "mean_gradients"
 """The scope, in profiles and compiled programs, in which devices exchange gradients."""
+
+
+class Lost(InputError):
+    """Another process of this run has ended."""
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Tell in a sentence when what fails in here does so because another process has ended.
+
+    Raises:
+      Lost: it has. There is nobody to say goodbye to: leave by `os._exit`, as at an ordinary end
+        this process would wait for the other one, and then be aborted.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() > 1 and _NOBODY_THERE.search(str(error)):
+            reason = str(error).partition("\n")[0][:200]
+            raise Lost(
+                "Another process of this run has ended, or cannot be reached any more "
+                f"({reason}); end the others, too, and start all of them again: the run goes on "
+                "from its newest checkpoint."
+            ) from error
+        raise
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
@@ -39,7 +72,9 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
       InputError: there is no such cluster, or the numbers do not fit.
     """
     try:
-        jax.distributed.initialize(coordinator, processes, process)
+        jax.distributed.initialize(
+            coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT
+        )
     except (ValueError, RuntimeError) as error:
         raise InputError(
             f"The processes cannot be joined ({error}); give each --coordinator HOST:PORT, "

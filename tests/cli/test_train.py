@@ -131,6 +131,36 @@ def test_ctrl_c_at_one_of_two_processes_stops_both(tmp_path: Path) -> None:
     assert (environment["devices"], environment["processes"]) == (2, 2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_ends_the_other_with_a_sentence(victim: int, tmp_path: Path) -> None:
+    settings = ("train.steps=1000000", "train.checkpoint_every=1", "train.log_every=2")
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    arguments += ["--run-dir", tmp_path, "--coordinator", f"localhost:{child.free_port()}"]
+    pair = [
+        child.start(
+            "train_faces.py",
+            *("train", "landmarks:s1", *SETTINGS, *arguments, "--processes", 2, "--process", i),
+            STAND_IN="0",
+        )
+        for i in range(2)
+    ]
+    wait_for_checkpoints(pair[0], tmp_path)
+    pair[victim].kill()
+    pair[victim].communicate()
+    begun = time.monotonic()
+    try:
+        _, error = pair[1 - victim].communicate(timeout=300)
+    finally:
+        pair[1 - victim].kill()
+    assert time.monotonic() - begun < 60
+    last = error.strip().splitlines()[-1]
+    if victim == 1:  # Who has lost the one that joins them all is ended by JAX, in its own words.
+        assert pair[0].returncode == 1
+        assert last.startswith("lrjax: Another process of this run has ended, or cannot be reached")
+    assert pair[1 - victim].returncode != 0
+
+
 def test_processes_without_a_cluster_are_told_what_to_give(tmp_path: Path) -> None:
     process = child.start("train_faces.py", "train", "landmarks:s1", "--distributed", STAND_IN="0")
     error = child.finish(process, status=1)
