@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from lrjax.errors import InputError
+
+_Part = TypeVar("_Part")
 
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is decoded; Pillow knows many more, some of which start other programs."""
@@ -81,7 +83,7 @@ def write_atomically(path: str | Path, data: bytes | Iterable[bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                file.writelines([data] if isinstance(data, bytes) else _own_errors(data))
+                file.writelines([data] if isinstance(data, bytes) else apart(data))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
@@ -93,7 +95,8 @@ class _OfOthersError(Exception):
     """Holds, as its cause, an OSError of a file that is read while another one is written."""
 
 
-def _own_errors(parts: Iterable[bytes]) -> Iterator[bytes]:
+def apart(parts: Iterable[_Part]) -> Iterator[_Part]:
+    """Hand on what is made while a file is written, so that `naming` leaves its errors alone."""
     try:
         yield from parts
     except OSError as error:

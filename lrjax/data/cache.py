@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 
-from lrjax.files import neighbour, parse_json, write_atomically
+from lrjax.files import apart, naming, neighbour, parse_json, write_atomically
 
 Arrays = dict[str, np.ndarray]
 _CONTENTS = "contents.json"
@@ -49,7 +50,8 @@ def cached(
 
     Raises:
       ValueError: `parts` yields other rows than it promised.
-      OSError: what was just written cannot be read back.
+      OSError: there is no room for them, its `filename` being that of the key's folder; or what
+        was just written cannot be read back.
     """
     entry = Path(folder) / key
     kept = _read(entry, key)
@@ -81,47 +83,57 @@ def _read(entry: Path, key: str) -> Arrays | None:
 def _keep(entry: Path, key: str, count: int, parts: Iterable[Arrays]) -> None:
     """Writes the arrays beside `entry`, and puts them in its place when they are whole."""
     partial = neighbour(entry)
-    partial.mkdir(parents=True)
-    try:
-        digests = {name: _sha256(partial / f"{name}.npy") for name in _write(partial, count, parts)}
-        contents = json.dumps({"key": key, "arrays": digests}).encode()
-        write_atomically(partial / _CONTENTS, contents)
+    with naming(entry):
+        partial.mkdir(parents=True)
         try:
-            os.rename(partial, entry)
-        except OSError:
-            # What another process has put there meanwhile, it may be reading: only what is damaged
-            # goes.
-            if _read(entry, key) is None:
-                shutil.rmtree(entry, ignore_errors=True)
+            names = _write(partial, count, apart(parts))
+            digests = {name: _sha256(partial / f"{name}.npy") for name in names}
+            contents = json.dumps({"key": key, "arrays": digests}).encode()
+            write_atomically(partial / _CONTENTS, contents)
+            try:
                 os.rename(partial, entry)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            except OSError:
+                # What another process has put there meanwhile, it may be reading: only what is
+                # damaged goes.
+                if _read(entry, key) is None:
+                    shutil.rmtree(entry, ignore_errors=True)
+                    os.rename(partial, entry)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(folder: Path, count: int, parts: Iterable[Arrays]) -> list[str]:
-    """The names of the arrays that `parts` yields, each written to a file as its pieces come."""
-    arrays: dict[str, np.memmap] = {}
+    """The names of the arrays that `parts` yields, each written to a file as its pieces come.
+
+    A full disk is an error of the write that has no room; through a memory map it would end the
+    program.
+    """
+    kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+    files: dict[str, BinaryIO] = {}
     done = 0
-    for part in parts:
-        for name, rows in part.items() if not arrays else ():
-            shape = (count, *rows.shape[1:])
-            arrays[name] = open_memmap(folder / f"{name}.npy", "w+", rows.dtype, shape)
-        if part.keys() != arrays.keys():
-            raise ValueError(f"the pieces have {sorted(part)} and {sorted(arrays)}")
-        stop = done + len(next(iter(part.values())))
-        for name, rows in part.items():
-            room = arrays[name][done:stop]
-            if (rows.dtype, rows.shape) != (room.dtype, room.shape):
-                raise ValueError(
-                    f"rows of {name} are {rows.dtype} {rows.shape}, not {room.dtype} {room.shape}"
-                )
-            room[...] = rows
-        done = stop
-    if done != count:
-        raise ValueError(f"{done} rows of {sorted(arrays)} were made, not {count}")
-    for array in arrays.values():
-        array.flush()
-    return list(arrays)
+    with ExitStack() as stack:
+        for part in parts:
+            if not kinds:
+                kinds = {name: (rows.dtype, rows.shape[1:]) for name, rows in part.items()}
+                for name, (dtype, shape) in kinds.items():
+                    files[name] = stack.enter_context((folder / f"{name}.npy").open("wb"))
+                    header = {"descr": dtype_to_descr(dtype), "fortran_order": False}
+                    write_array_header_1_0(files[name], header | {"shape": (count, *shape)})
+            if part.keys() != kinds.keys():
+                raise ValueError(f"the pieces have {sorted(part)} and {sorted(kinds)}")
+            new = len(next(iter(part.values())))
+            for name, rows in part.items():
+                dtype, shape = kinds[name]
+                if rows.dtype != dtype or rows.shape != (new, *shape) or done + new > count:
+                    raise ValueError(
+                        f"rows of {name} are {rows.dtype} {rows.shape}, not {dtype} "
+                        f"{(min(new, count - done), *shape)}"
+                    )
+                files[name].write(np.ascontiguousarray(rows).data)
+            done += new
+        if done != count:
+            raise ValueError(f"{done} rows of {sorted(kinds)} were made, not {count}")
+    return list(kinds)
 
 
 def _sha256(path: Path) -> str:

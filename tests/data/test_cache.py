@@ -111,6 +111,28 @@ def test_nothing_is_kept_of_what_was_not_finished(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_told_by_the_entry(small_disk: Path) -> None:
+    """Not by a signal, as the system has it for a memory map; what is kept there stays."""
+    small, _ = cached(small_disk, "small", 7, Maker())
+    large = np.zeros((3, 200_000), np.uint8)
+    with pytest.raises(OSError, match="No space left") as caught:
+        cached(small_disk, "large", 3, lambda: ({"a": large[i : i + 1]} for i in range(3)))
+    assert caught.value.filename == str(small_disk / "large")
+    assert [path.name for path in small_disk.iterdir()] == ["small"]
+    assert not cached(small_disk, "small", 7, Maker())[1]
+    np.testing.assert_array_equal(small["images"], IMAGES)
+
+
+def test_an_error_of_what_is_kept_is_its_own(tmp_path: Path) -> None:
+    def lost() -> Iterator[dict[str, np.ndarray]]:
+        yield {"images": IMAGES[:3]}
+        raise FileNotFoundError(2, "No such file", "photo.jpg")
+
+    with pytest.raises(FileNotFoundError) as caught:
+        cached(tmp_path, "key", 7, lost)
+    assert caught.value.filename == "photo.jpg"
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
