@@ -1,6 +1,7 @@
 """`lrjax evaluate` as a user calls it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,19 @@ def test_a_table_and_curves(run, tmp_path: Path) -> None:
         "result-face_size-risk.svg",
     ]
     assert all((tmp_path / figure.file).is_file() for figure in report.figures)
+
+
+def test_a_full_disk_is_told_by_the_result_after_it_is_said(
+    run, tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    words = ("alrf:test", "--no-flip", "--passes", "1")
+    with small_files(100):
+        done = run(*words, "--out", tmp_path / "result.json")
+    assert isinstance(done.exception, OSError)
+    assert done.exception.strerror == "File too large"
+    assert done.exception.filename.startswith(str(tmp_path / "result"))
+    assert done.stdout.splitlines()[-1] == run(*words).stdout.splitlines()[-1]
+    assert list(tmp_path.glob("*result*")) == []
 
 
 def test_several_sizes(run) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -123,6 +124,26 @@ def test_the_result_is_kept_with_its_curves(invoke, tmp_path: Path) -> None:
         drawing = ElementTree.parse(out.parent / figure.file).getroot()
         assert float(drawing.attrib["width"].removesuffix("pt")) > 100
     assert json.loads(out.read_text())["tables"][0]["rows"][0][3] == "concatenate"
+
+
+def test_a_full_disk_names_the_result_or_what_is_kept(
+    invoke, tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    """A result that has no room was said before, and what was made for it need not be again."""
+    with small_files(100):
+        done = invoke()
+    assert isinstance(done.exception, OSError)
+    assert done.exception.filename.startswith(str(tmp_path / "cache"))
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+    out = tmp_path / "results" / "people.json"
+    with small_files(3000):
+        done = invoke("--out", out)
+    assert isinstance(done.exception, OSError)
+    assert done.exception.filename.startswith(str(out.with_suffix("")))
+    assert row(done.stdout) == row(invoke().stdout)
+    assert list(out.parent.iterdir()) == []
+    assert list((tmp_path / "cache").iterdir()) != []
 
 
 def test_by_default_all_is_as_in_the_official_script(invoke) -> None:

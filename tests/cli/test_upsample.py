@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,19 @@ def test_an_image_that_cannot_be_written_is_named(photos: Path, run: Path) -> No
     assert "1 of 2 images were not enlarged" in str(done.exception)
     assert "cannot be written (File name too long)" in done.stderr
     assert [path.name for path in out.iterdir()] == ["b c.jpg.png"]
+
+
+def test_a_full_disk_costs_the_images_that_have_no_room(
+    photos: Path, run: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    (photos / "cut.jpg").unlink()
+    Image.new("RGB", (4, 4)).save(photos / "z.png")
+    out = photos.parent / "out"
+    with small_files(1500):
+        done = upsample("--images", photos, "--weights", run, "--out", out)
+    assert "2 of 3 images were not enlarged" in str(done.exception)
+    assert f"{out / 'a.png.png'} cannot be written (File too large)" in done.stderr
+    assert [path.name for path in out.iterdir()] == ["z.png.png"]
 
 
 def test_one_image_resized_first(photos: Path, run: Path) -> None:
