@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -107,8 +108,18 @@ def prepare_dataset(
                 target.rmtree()
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(builder.data_path, target)
-    except OSError as error:
-        raise InputError(f"'{name}' cannot be prepared in {data_dir}: {error}.") from error
+    except (OSError, RuntimeError) as error:
+        reason = str(error)
+        if isinstance(error, RuntimeError):
+            # ArrayRecord tells of a full disk so: "write() failed: REASON; writing FILE".
+            told = re.match(r"\w+\(\) failed: ([^;]+);", reason)
+            if told is None:
+                raise
+            reason = told[1]
+        raise InputError(
+            f"'{name}' cannot be prepared in {data_dir} ({reason}); free it, or name another "
+            "--data-dir."
+        ) from error
     return True
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from lrjax.cli.prepare import builder_class, datasets, prepare, prepare_dataset
+from lrjax.cli.prepare import builder_class, datasets, describe, prepare, prepare_dataset
 from lrjax.data.faces import Faces, load_faces
 from lrjax.data.identities import load_identities
 from lrjax.errors import InputError
@@ -130,6 +130,25 @@ def test_an_interruption_leaves_nothing_half_made(
             prepare_dataset("w300", records, official, force=True)
     assert load(tmp_path).fingerprint == before
     assert [path.name for path in records.iterdir()] == ["w300"]
+
+
+def test_a_full_disk_is_one_sentence_and_costs_nothing_prepared(
+    official: pathlib.Path, small_disk: pathlib.Path
+) -> None:
+    records = small_disk / "records"
+    assert prepare_dataset("w300", records, official)
+    before = describe("w300", records)
+    for path in (official / "afw").glob("*.jpg"):
+        Image.effect_noise((400, 400), 90).save(path)
+    words = ["w300", "--manual-dir", official, "--data-dir", records, "--force"]
+    done = CliRunner().invoke(prepare, [str(word) for word in words])
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception) == (
+        f"'w300' cannot be prepared in {records} (No space left on device); free it, or name "
+        "another --data-dir."
+    )
+    assert [path.name for path in records.iterdir()] == ["w300"]
+    assert describe("w300", records) == before
 
 
 def test_what_a_crash_left_is_removed(official: pathlib.Path, tmp_path: pathlib.Path) -> None:
