@@ -1,6 +1,7 @@
-"""FOLDER STEPS PARALLEL/FEED... [COORDINATOR PROCESSES PROCESS]: train the toy, once each way.
+"""FOLDER STEPS PARALLEL/FEED[/KEEP]... [COORDINATOR PROCESSES PROCESS]: train the toy, each way.
 
-Each run is in FOLDER/PARALLEL-FEED. A checkpoint is saved after every step.
+Each run is in FOLDER/PARALLEL-FEED. A checkpoint is saved after every step, and the last KEEP of
+them (2) are kept.
 """
 
 import sys
@@ -17,8 +18,8 @@ def main(folder: str, steps: str, ways: str, *cluster: str) -> None:
         coordinator, processes, process = cluster
         parallel.join(coordinator, int(processes), int(process))
     for way in ways.split(","):
-        mode, feed = way.split("/")
-        config = tiny.train_config(parallel=mode, feed=feed, checkpoint_every=1)
+        mode, feed, keep = (*way.split("/"), "2")[:3]
+        config = tiny.train_config(parallel=mode, feed=feed, checkpoint_every=1, keep=int(keep))
         loop.fit(
             tiny.toy(),
             config,
@@ -29,4 +30,5 @@ def main(folder: str, steps: str, ways: str, *cluster: str) -> None:
         )
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,58 +1,140 @@
-"""kill -9 at random moments: what is resumed ends as the run that nobody killed."""
+"""kill -9 at random moments: what is resumed goes on, and ends, as the run that nobody killed."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
+import shutil
 import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import child
 import jax
 import pytest
 import tiny
+import train_toy
 
-from lrjax.training import loop
 from lrjax.training.checkpoint import Checkpoints
+from lrjax.training.state import State
 from lrjax.training.step import init_state
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
-STEPS = 60
+ENDLESS = 1_000_000
 
 
-def kill_once(folder: Path, moment: float) -> bool:
-    """Train until `moment` seconds after the run has begun to save; whether it was killed."""
-    process = child.start("train_toy.py", folder, STEPS, "pmap/device")
-    checkpoints = folder / "pmap-device" / "checkpoints"
-    before = set(checkpoints.glob("*"))
-    while process.poll() is None and set(checkpoints.glob("*")) <= before:
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServerContext]:
+    """Starts processes that need not import anything, which takes longer than all the rest."""
+    context = multiprocessing.get_context("forkserver")
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [str(child.HERE.parents[1]), str(child.HERE)]
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        patch.setenv("JAX_PLATFORMS", "cpu")
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        context.set_forkserver_preload(["pytest", "train_toy"])
+        yield context
+
+
+def start(
+    server: ForkServerContext, folder: Path, steps: int, way: str, processes: int
+) -> list[ForkServerProcess]:
+    """The processes of a run of so many steps."""
+    words = [str(folder), str(steps), way]
+    address = f"localhost:{child.free_port()}"
+    several = [(address, str(processes), str(i)) for i in range(processes)]
+    job = [
+        server.Process(target=train_toy.main, args=(*words, *cluster))
+        for cluster in (several if processes > 1 else [()])
+    ]
+    for process in job:
+        process.start()
+    return job
+
+
+def finish(job: list[ForkServerProcess]) -> None:
+    """Wait for the end of a run, which must be a good one."""
+    for process in job:
+        process.join(child.TIMEOUT)
+        assert process.exitcode == 0
+
+
+def kill_once(
+    server: ForkServerContext,
+    folder: Path,
+    way: str,
+    processes: int,
+    moments: random.Random,
+    mark: str,
+) -> None:
+    """Go on with an endless run, and kill it within two seconds of when it changes `mark`.
+
+    Args:
+      mark: of the run folder's, "metrics.jsonl", which is written anew when a run begins or goes
+        on, or "checkpoints", which is changed when a step has been done and is saved.
+    """
+    path = folder / way.replace("/", "-") / mark
+
+    def now() -> object:
+        if path.is_dir():
+            return max((int(p.name) for p in path.iterdir() if p.name.isdigit()), default=0)
+        return path.stat().st_ino if path.exists() else 0
+
+    before = now()
+    job = start(server, folder, ENDLESS, way, processes)
+    while now() == before and all(process.is_alive() for process in job):
         time.sleep(0.01)
-    time.sleep(moment)
-    process.kill()
-    killed = process.wait() == -9
-    process.communicate()
-    return killed
+    time.sleep(moments.uniform(0.0, 2.0))
+    moments.shuffle(job)
+    for process in job:
+        process.kill()
+    for process in job:
+        process.join()
+    assert job[0].exitcode == -9, "it ended before it could be killed"
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.slow)])
-def test_a_killed_run_resumes_bit_by_bit(kills: int, tmp_path: Path) -> None:
+def state_of(run: Path, step: int | None = None) -> State:
+    """A state that was saved (default: the newest)."""
+    checkpoints = Checkpoints(run, ENDLESS)
+    try:
+        return checkpoints.restore(init_state(tiny.toy(), jax.random.key(1)), step)
+    finally:
+        checkpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("way", "processes", "kills"),
+    [
+        pytest.param("pmap/device", 1, 2, id="a few, device"),
+        pytest.param("pmap/device", 1, 20, id="device", marks=pytest.mark.slow),
+        pytest.param("pmap/host", 1, 20, id="streamed", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_run_resumes_bit_by_bit(
+    way: str, processes: int, kills: int, tmp_path: Path, server: ForkServerContext
+) -> None:
+    """After each kill what was saved is the state of that step, and so is what it ends with."""
     seed = random.randrange(1000)
     moments = random.Random(seed)
-    killed = sum(kill_once(tmp_path, moments.uniform(0.0, 1.5)) for _ in range(kills))
-    assert killed, "the runs ended before they could be killed"
-    child.finish(child.start("train_toy.py", tmp_path, STEPS, "pmap/device"))
+    name = way.replace("/", "-")
+    run, left = tmp_path / name, tmp_path / "left"
+    for kill in range(kills):
+        mark = ("metrics.jsonl", "checkpoints")[kill % 2]
+        kill_once(server, tmp_path, way, processes, moments, mark)
+        found = [int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit()]
+        if found:
+            newest = Path("checkpoints") / str(max(found))
+            shutil.copytree(run / newest, left / str(kill) / newest)
 
-    whole = tmp_path / "whole"
-    state = loop.fit(
-        tiny.toy(),
-        tiny.train_config(checkpoint_every=20),
-        STEPS,
-        tiny.toy_data(),
-        whole,
-        held_out=tiny.toy_data(10, seed=1)["points"],
-    )
-    resumed = tmp_path / "pmap-device"
-    found = Checkpoints(resumed, 2).restore(init_state(tiny.toy(), jax.random.key(1)))
-    assert tiny.same(found, state), f"with the moments of seed {seed}"
-    assert (resumed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    assert len([p for p in (resumed / "checkpoints").iterdir() if p.is_dir()]) == 2
+    steps = max(found) + 3
+    finish(start(server, tmp_path, steps, way, processes))
+    finish(start(server, tmp_path / "whole", steps, f"{way}/{ENDLESS}", processes))
+    whole = tmp_path / "whole" / name
+    for killed in [*left.iterdir(), run]:
+        state = state_of(killed)
+        expected = state_of(whole, int(state.step))
+        assert tiny.same(state, expected), f"{killed.name} with the moments of seed {seed}"
+    print(f"{kills} kills, {len(list(left.iterdir()))} states compared, {steps} steps, seed {seed}")
+    assert (run / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert len([p for p in (run / "checkpoints").iterdir() if p.is_dir()]) == 2
