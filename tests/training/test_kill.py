@@ -109,6 +109,7 @@ def state_of(run: Path, step: int | None = None) -> State:
         pytest.param("pmap/device", 1, 2, id="a few, device"),
         pytest.param("pmap/device", 1, 20, id="device", marks=pytest.mark.slow),
         pytest.param("pmap/host", 1, 20, id="streamed", marks=pytest.mark.slow),
+        pytest.param("mesh/host", 2, 20, id="two processes", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_run_resumes_bit_by_bit(
