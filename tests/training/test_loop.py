@@ -146,13 +146,13 @@ def test_between_logs_steps_follow_each_other_without_the_host(
     monkeypatch.setattr(jax, "device_get", noted)
     rare = {"log_every": 4, "evaluate_every": 50, "checkpoint_every": 50, "samples": 0}
     config = dataclasses.replace(CONFIG, parallel=mode, feed=feed, **rare)
-    try:
-        with guard:
+    with guard:
+        try:
             fit(tmp_path, 10, config, held_out=None)
-            with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device"):
-                jnp.zeros(3) + np.ones(3, np.float32)
-    finally:
-        jax.monitoring.unregister_event_duration_listener(heard)
+        finally:
+            jax.monitoring.unregister_event_duration_listener(heard)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device"):
+            jnp.zeros(3) + np.ones(3, np.float32)
     assert compiled == []
     # The metrics of the first step, of the fourth and the eighth, and, twice, those of the last.
     assert read == 5 * [{"fit", "length", "update/line"}]
