@@ -344,3 +344,37 @@ def test_what_cannot_be_done_is_one_sentence(
     done = run(*arguments)
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "size", "name", "most"),
+    [
+        pytest.param(33, (13_000, 13_000), "a.png", 6.0, id="33 that unpack to a thousand times"),
+        pytest.param(40, (6_000, 4_000), "a.jpg", 2.5, id="40 photographs of 24 megapixels"),
+    ],
+)
+def test_large_pictures_take_no_more_memory_than_a_few(
+    count: int, size: tuple[int, int], name: str, most: float, tiny_weights: Path, tmp_path: Path
+) -> None:
+    """A gigabyte or so is what the program takes for itself."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("L", size, 90).save(folder / name)
+    for i in range(count - 1):
+        os.link(folder / name, folder / f"{i}{name}")
+    if name.endswith(".png"):
+        assert (folder / name).stat().st_size < 200_000
+    out = tmp_path / "out.csv"
+    words = ["predict", "--crops", "--images", folder, "--weights", tiny_weights, "--out", out]
+    command = [sys.executable, "-m", "lrjax", *map(str, words), "--passes", "1"]
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(command, stderr=said)
+        # Not `wait`, which does not tell how much the process took.
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, (tmp_path / "said").read_text()[-4000:]
+    assert len(out.read_text().splitlines()) == 1 + count
+    taken = usage.ru_maxrss / 2**20
+    print(f"{taken:.2f} GB at most")
+    assert taken < most
