@@ -187,7 +187,10 @@ def _small_print(steps: dict[str, int]) -> str:
     if LONGER in steps:
         return (
             f"{said} S3 and S4 go on from S2, as the control `{LONGER}` does, with which they are "
-            f"compared; so does `{CAMERA_D3}`, with `{CAMERA_LONGER}`, from `{CAMERA}`."
+            "compared"
+            + f"; so does `{CAMERA_D3}`, with `{CAMERA_LONGER}`, from `{CAMERA}`"
+            * (CAMERA_D3 in steps)
+            + "."
         )
     if len(set(steps.values())) > 1:
         said += " All are as many epochs, of AFLW's faces for S1, and of 300W's, too, for the rest."
@@ -199,11 +202,13 @@ def orders_of(rows: Iterable[str]) -> tuple[tuple[str, str], ...]:
 
     What S3 and S4 are compared with is S2 after as many steps; and so of the camera.
     """
-    second, camera = (LONGER, CAMERA_LONGER) if LONGER in rows else ("S2", CAMERA)
-    return (
+    there = set(rows)
+    second, camera = (LONGER, CAMERA_LONGER) if LONGER in there else ("S2", CAMERA)
+    orders = (
         *(("S1", "S2"), (second, "S3"), (second, "S4"), ("S4", "S3")),
         *(("S1", CAMERA), (CAMERA, "S2"), (camera, "S4"), (camera, CAMERA_D3)),
     )
+    return tuple(order for order in orders if there.issuperset(order))
 
 
 def _claims(found: dict[str, Row], paper: dict[str, float], where: str) -> tuple[Claim, ...]:

@@ -79,6 +79,22 @@ def test_where_all_learn_from_the_beginning_s2_is_compared_itself() -> None:
     assert "epochs" not in ablation._generated_table(found, dict.fromkeys(paper, 400)).note
 
 
+def test_the_quickstart_has_the_paper_s_rows_alone(tmp_path: Path) -> None:
+    rows = {
+        size: list(landmarks.networks_of(Context.create(size, tmp_path, tmp_path, tmp_path)))
+        for size in ("quick", "small", "paper")
+    }
+    assert rows["quick"] == ["S1", "S2", "S2, longer", "S3", "S4"]
+    assert rows["small"] == list(landmarks.ROWS)
+    assert rows["paper"] == ["S1", "S2", "S3", "S4", "camera", "camera + D3"]
+    found = {name: (measured(1.0),) for name in rows["quick"]}
+    assert [claim.statement for claim in ablation._claims(found, {}, "here")] == [
+        *("S1 > S2", "S2, longer > S3", "S2, longer > S4", "S4 > S3")
+    ]
+    note = ablation._generated_table(found, dict.fromkeys(found, 3)).note
+    assert note.endswith("with which they are compared.")
+
+
 def test_steps_are_counted_from_the_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
