@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Literal
 
@@ -45,7 +46,16 @@ def together() -> Iterator[None]:
       Lost: it has. There is nobody to say goodbye to: leave by `os._exit`, as at an ordinary end
         this process would wait for the other one, and then be aborted.
     """
+    told = threading.excepthook
+
+    def others_told(thread: threading.ExceptHookArgs) -> None:
+        # Threads that write checkpoints find out, too; the main one says so for all.
+        if not _NOBODY_THERE.search(str(thread.exc_value)):
+            told(thread)
+
     try:
+        if jax.process_count() > 1:
+            threading.excepthook = others_told
         yield
     except Exception as error:
         if jax.process_count() > 1 and _NOBODY_THERE.search(str(error)):
@@ -56,6 +66,8 @@ def together() -> Iterator[None]:
                 "from its newest checkpoint."
             ) from error
         raise
+    finally:
+        threading.excepthook = told
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import jax
@@ -97,3 +98,41 @@ def test_what_cannot_be_split_is_refused() -> None:
     specs = parallel.partition(shapes(8), {"classifier"}, 1)
     with pytest.raises(InputError, match=r"set train\.parallel to 'mesh' to split a network"):
         parallel.parallelise(step, parallel.make_mesh(), "pmap", sharded=False, state_specs=specs)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("reason", "lost"),
+    [
+        ("UNKNOWN: Gloo AllGather failed: Connection reset by peer\nmore", True),
+        ("UNAVAILABLE: Task 1 heartbeat timeout", True),
+        ("RESOURCE_EXHAUSTED: out of memory", False),
+    ],
+)
+def test_what_fails_since_another_process_has_ended_says_so(
+    reason: str, lost: bool, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    told: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(str(args.exc_value)))
+    before = threading.excepthook
+
+    def fail() -> None:
+        raise RuntimeError(reason)
+
+    expected = parallel.Lost if lost and processes == 2 else RuntimeError
+
+    def both_fail() -> None:
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        fail()
+
+    with pytest.raises(expected) as caught, parallel.together():
+        both_fail()
+    assert threading.excepthook is before
+    if expected is parallel.Lost:
+        assert told == []
+        assert f"({reason.partition(chr(10))[0]}); end the others, too" in str(caught.value)
+    else:
+        assert told == [reason]
