@@ -25,8 +25,6 @@ from lrjax.tasks import degradation, realism
 from lrjax.tasks.measure import Measured, measure_photographs
 from lrjax.tasks.runs import find_config, load_config
 from lrjax.training.log import read
-from lrjax.training.nets import Nets
-from lrjax.training.state import Net
 
 SETTINGS = ("S1", "S2", "S3", "S4")
 LONGER, CAMERA, CAMERA_LONGER, CAMERA_D3 = "S2, longer", "camera", "camera, longer", "camera + D3"
@@ -61,9 +59,7 @@ def figure4(context: Context) -> Result:
     Draws what G1 makes of test faces, beside native ones, and the balance of Eq. 1.
     """
     run, tests = context.run("degradation"), context.tests
-    g1 = degradation.player(str(run))
-    variables = dict(g1.variables)
-    nets = Nets({"g1": g1.network.module}, {"g1": Net(variables.pop("params"), variables)})
+    nets = degradation.alone(degradation.player(str(run)))
     config = load_config(run)
     sharp = _faces(context, tests.generated, config.image_size, config.context, 8)
     native = _faces(context, tests.wild, config.size, config.context, 8)

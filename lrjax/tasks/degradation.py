@@ -24,7 +24,7 @@ from lrjax.rng import per_example, stream
 from lrjax.training.nets import Nets
 from lrjax.training.optimizers import make_optimizer
 from lrjax.training.parallel import AXIS, mean
-from lrjax.training.state import Metrics, State
+from lrjax.training.state import Metrics, Net, State
 from lrjax.training.task import Batch, Losses, Pictures, Player, Task
 
 
@@ -80,6 +80,12 @@ def player(run: str) -> Player:
     """
     loaded = weights.load(run, "g1", ("degrader",))
     return Player(loaded.network, None, loaded.variables)
+
+
+def alone(g1: Player) -> Nets:
+    """Put a G1 where `degrade` finds it, with no other network."""
+    variables = dict(g1.variables)
+    return Nets({"g1": g1.network.module}, {"g1": Net(variables.pop("params"), variables)})
 
 
 def check_fits(g1: Player, image_size: int, size: int, field: str) -> None:

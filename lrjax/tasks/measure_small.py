@@ -19,7 +19,6 @@ from lrjax.tasks.landmark_crops import unaugmented
 from lrjax.tasks.landmarks import Degradation, LandmarksConfig
 from lrjax.tasks.measure import Measured, annotated_scheme, common_scheme, face_share_of
 from lrjax.training.nets import Nets
-from lrjax.training.state import Net
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,17 +142,16 @@ def _degrading(
 ) -> tuple[LandmarksConfig, Nets]:
     """A configuration that degrades so, of crops four times as large as the network's image."""
     sharp = network.size if degraded_by == "none" else 4 * network.size
-    modules, nets = {}, {}
+    nets = Nets({}, {})
     if degraded_by == "generator" and stage1 is not None:
         g1 = degradation.player(str(stage1))
         sharp = g1.network.config.image_size
         degradation.check_fits(g1, sharp, network.size, "--stage1")
-        stats = {kind: values for kind, values in g1.variables.items() if kind != "params"}
-        modules, nets = {"g1": g1.network.module}, {"g1": Net(g1.variables["params"], stats)}
+        nets = degradation.alone(g1)
     stage1 = None if stage1 is None else str(stage1)
     config = LandmarksConfig(g2=network, degradation=degraded_by, stage1=stage1, image_size=sharp)
     config.validate()
-    return config, Nets(modules, nets)
+    return config, nets
 
 
 def _degraded(config: LandmarksConfig, nets: Nets, faces: Faces) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ from lrjax.training.loop import fit
 from lrjax.training.nets import Nets
 from lrjax.training.optimizers import make_optimizer
 from lrjax.training.parallel import AXIS
-from lrjax.training.state import Metrics, Net, State
+from lrjax.training.state import Metrics, State
 from lrjax.training.task import Batch, Losses, Player, Task
 
 OPTIMIZER = OptimizerConfig(learning_rate=1e-3, b1=0.9, b2=0.999, schedule="cosine")
@@ -68,11 +68,7 @@ def views(
         return _shown(partial(degradation.real_crops, config, state), faces)
     g2 = LandmarkConfig(size=config.size, context=config.context)
     how = LandmarksConfig(g2=g2, degradation=kind, stage1=run, image_size=size)
-    nets = Nets({}, {})
-    if run is not None:
-        g1 = degradation.player(run)
-        variables = dict(g1.variables)
-        nets = Nets({"g1": g1.network.module}, {"g1": Net(variables.pop("params"), variables)})
+    nets = Nets({}, {}) if run is None else degradation.alone(degradation.player(run))
 
     def made(part: dict[str, jax.Array]) -> jax.Array:
         draw = augment.random_transforms
