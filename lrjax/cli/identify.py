@@ -23,7 +23,7 @@ from lrjax.errors import InputError
 from lrjax.evaluation.identification import RANKS, Identification, identify, redraw_halves
 from lrjax.evaluation.scores import Metric
 from lrjax.inference.aligner import Aligner
-from lrjax.inference.encoder import BATCH, FaceEncoder, Features, Flip, cached_embeddings
+from lrjax.inference.encoder import FaceEncoder, Features, Flip, cached_embeddings
 from lrjax.report.plots import cmc_curves, precision_recall_curves
 from lrjax.report.tables import Cell, Table
 
@@ -50,7 +50,7 @@ PEOPLE_NOTE: dict[Metric, str] = {
     gallery="Folder of the people among whom they are looked for: PERSON/PICTURE.",
     crops="Each picture of these folders is one face; without it the largest face found counts.",
     top="How many people are listed for each probe.",
-    batch="Faces in one forward pass.",
+    batch="Faces in one forward pass.  [default: as many as suit the device]",
     cache="Where aligned faces and features are kept, so that they are made once.",
 )
 def identify_command(
@@ -67,7 +67,7 @@ def identify_command(
     metric: Metric = "euclidean",
     mirror: Flip = "none",
     halves: Annotated[int, Click(metavar="SEED")] | None = None,
-    batch: Annotated[int, Click(type=click.IntRange(min=1))] = BATCH,
+    batch: Annotated[int | None, Click(type=click.IntRange(min=1))] = None,
     data_dir: DataDir,
     cache: Annotated[
         Path,

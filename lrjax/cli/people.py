@@ -47,7 +47,12 @@ class People:
 
 
 def load_people(
-    folder: Path, crops: bool, encoder: FaceEncoder, aligner: Aligner, flip: Flip, batch: int
+    folder: Path,
+    crops: bool,
+    encoder: FaceEncoder,
+    aligner: Aligner,
+    flip: Flip,
+    batch: int | None,
 ) -> People:
     """Encode the largest face of each picture of a folder; a person's pictures are in one folder.
 

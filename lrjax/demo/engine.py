@@ -23,7 +23,7 @@ from lrjax.inference.crops import gather_faces
 from lrjax.inference.detector import FaceDetector
 from lrjax.inference.encoder import FaceEncoder
 from lrjax.inference.images import decode_in_parts, decode_rgb
-from lrjax.inference.landmarks import BATCH, SMALL_BATCH, LandmarkPredictor, Prediction
+from lrjax.inference.landmarks import LandmarkPredictor, Prediction, sizes
 
 _LOG = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ class Engine:
             ("drawing the example", self._example),
             ("compiling the face detector", self._find_example),
         ]
-        for count in (1, SMALL_BATCH, BATCH):
+        for count in sizes():
             crops = np.zeros((count, size, size, 3), np.uint8)
             look = partial(self.predictor.predict_crops, crops)
             steps.append(("compiling the landmark network", look))

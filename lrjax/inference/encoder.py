@@ -23,6 +23,7 @@ from lrjax.data.pixels import to_unit
 from lrjax.errors import InputError
 from lrjax.geometry.templates import TEMPLATES, Template, stretched
 from lrjax.inference.aligner import Aligner, kept
+from lrjax.inference.passes import batch_size, run_passes
 from lrjax.inference.upsampler import Upsampler
 from lrjax.models import weights as weights_files
 from lrjax.models.super_resolution import enlarged
@@ -35,7 +36,7 @@ in a row; or, as AdaFace's evaluation does it, unit features times their norms, 
 length 1 again, which by the cosine ranks as the sum does."""
 
 BATCH = 256
-"""Faces in one forward pass. There is one program: the last batch is filled up."""
+"""Faces in one forward pass on an accelerator, and those that are aligned together."""
 
 LARGEST_KEPT = 8 * 2**30
 """Bytes of a split's aligned faces above which only their features are kept: TinyFace's 153,428
@@ -107,10 +108,11 @@ class FaceEncoder:
         """What tells weights, and how they are used, from others."""
         return key_of("encoder", _VERSION, *(file.identity for file in self.files))
 
-    def embed(self, images: np.ndarray, flip: Flip = "sum", batch: int = BATCH) -> np.ndarray:
+    def embed(self, images: np.ndarray, flip: Flip = "sum", batch: int | None = None) -> np.ndarray:
         """Encode aligned faces uint8 [n, H, W, 3] as features float32 [n, D].
 
-        All devices of this process share each batch.
+        All devices of this process share each batch of `batch` faces, the last of which is filled
+        up: there is one program. None: as many as suit the device.
 
         Raises:
           InputError: the faces have another size than the network's, or a feature is not finite.
@@ -118,15 +120,19 @@ class FaceEncoder:
         return next(self.stream([images], flip, batch))
 
     def stream(
-        self, parts: Iterable[np.ndarray], flip: Flip = "sum", batch: int = BATCH
+        self, parts: Iterable[np.ndarray], flip: Flip = "sum", batch: int | None = None
     ) -> Iterator[np.ndarray]:
         """Do as `embed` for each of `parts`, while the next ones are being made."""
         if flip not in FLIPS:
             raise InputError(f"flip is {flip!r}; choose one of {', '.join(FLIPS)}.")
         mesh = Mesh(np.array(jax.local_devices()), ("data",))
-        size = -(-batch // mesh.size) * mesh.size
+        size = -(-(batch or batch_size(BATCH)) // mesh.size) * mesh.size
         split, everywhere = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (["data"], []))
         variables = jax.device_put(tuple(file.variables for file in self.files), everywhere)
+
+        def encode_batch(faces: np.ndarray) -> np.ndarray:
+            placed = jax.device_put(faces, split)
+            return np.asarray(encode_pixels(self.layers, flip, variables, placed))
 
         def encode(images: np.ndarray) -> np.ndarray:
             if images.dtype != np.uint8 or images.shape[3:] != (3,):
@@ -134,14 +140,10 @@ class FaceEncoder:
                     f"Faces are {images.dtype} {images.shape}; give uint8 RGB [n, H, W, 3]."
                 )
             self.check_size(*images.shape[1:3])
-            running = [jnp.zeros((0, self.length(flip)))]
-            for first in range(0, len(images), size):
-                rows = images[first : first + size]
-                filled = np.zeros((size, *rows.shape[1:]), np.uint8)
-                filled[: len(rows)] = rows
-                placed = jax.device_put(filled, split)
-                running.append(encode_pixels(self.layers, flip, variables, placed))
-            features = np.concatenate(jax.device_get(running))[: len(images)]
+            filled = np.zeros((-(-len(images) // size), size, *images.shape[1:]), np.uint8)
+            filled.reshape(-1, *images.shape[1:])[: len(images)] = images
+            nothing = np.zeros((0, self.length(flip)), np.float32)
+            features = np.concatenate([nothing, *run_passes(encode_batch, filled)])[: len(images)]
             if not np.isfinite(features).all():
                 bad = int(np.sum(~np.isfinite(features).all(-1)))
                 raise InputError(
@@ -192,7 +194,7 @@ def cached_embeddings(
     identities: Identities,
     *,
     flip: Flip = "sum",
-    batch: int = BATCH,
+    batch: int | None = None,
     cache: Path | None = None,
 ) -> Features:
     """Encode a split, whose faces are aligned on the way, in one pass.
@@ -215,7 +217,7 @@ def cached_embeddings(
         flags: deque[np.ndarray] = deque()
 
         def images() -> Iterator[np.ndarray]:
-            for faces, aligned in _portions(aligner, identities, batch, cache):
+            for faces, aligned in _portions(aligner, identities, max(batch or 0, BATCH), cache):
                 flags.append(aligned)
                 yield faces
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -22,13 +22,14 @@ from lrjax.geometry import heatmaps
 from lrjax.geometry.points import SCHEMES, Scheme, convert
 from lrjax.inference.crops import Crops, box_crops, cut_crop, gather_faces, refined_crops
 from lrjax.inference.images import ImageLike
+from lrjax.inference.passes import CPU_BATCH, batch_size, run_passes
 from lrjax.models import weights as weights_files
 from lrjax.models.s2ld import LandmarkConfig
 from lrjax.models.weights import Weights
 
-BATCH, SMALL_BATCH = 32, 8
-"""Crops in one forward pass: one compilation each, and one for a single crop, when first needed."""
-
+BATCH, SMALL_BATCH = 32, CPU_BATCH
+"""Crops in one forward pass, the former on accelerators alone: one compilation each, and one for a
+single crop, when first needed."""
 
 DOUBTFUL = 0.5
 """Below this confidence there may be no face: of the pretrained network on 16 photographs of ALRF's
@@ -226,22 +227,25 @@ class LandmarkPredictor:
         Raises:
           InputError: a point is not finite.
         """
-        variables, network = self.weights.variables, self.weights.network
-        count = self.scheme.count
-        points, sure = [np.zeros((0, count, 2), np.float32)], [np.zeros((0, count), np.float32)]
-        for start, size in _batches(len(pixels)):
-            part = pixels[start : start + size]
-            filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
-            found = forward(network.module, self.config, self.options.flip, variables, filled)
-            there, confidence = jax.device_get(found)
+        variables, module = self.weights.variables, self.weights.network.module
+        points = np.zeros((len(pixels), self.scheme.count, 2), np.float32)
+        sure = np.zeros(points.shape[:2], np.float32)
+
+        def look(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = forward(module, self.config, self.options.flip, variables, batch)
+            return cast(tuple[np.ndarray, np.ndarray], jax.device_get(found))
+
+        spans = list(_batches(len(pixels)))
+        batches = (_filled(pixels[start:], size) for start, size in spans)
+        for (start, _), (there, confidence) in zip(spans, run_passes(look, batches), strict=True):
             if not (np.isfinite(there).all() and np.isfinite(confidence).all()):
                 raise InputError(
                     f"The landmark network in {self.weights.path} finds points that are not "
                     "finite; its weights are damaged, or its training diverged."
                 )
-            points.append(there[: len(part)])
-            sure.append(confidence[: len(part)])
-        return np.concatenate(points), np.concatenate(sure)
+            rows = slice(start, start + len(there))
+            points[rows], sure[rows] = there[: len(points[rows])], confidence[: len(sure[rows])]
+        return points, sure
 
     def _look(
         self, photos: Sequence[Image.Image], owner: np.ndarray, crops: Crops
@@ -311,14 +315,25 @@ def _predictor(file: Path, changed: int, options: PredictConfig) -> LandmarkPred
     return LandmarkPredictor.load(file, options)
 
 
+def sizes() -> tuple[int, ...]:
+    """Return how many crops forward passes may have: a program each."""
+    return tuple(dict.fromkeys((1, SMALL_BATCH, batch_size(BATCH))))
+
+
 def _batches(count: int) -> Iterator[tuple[int, int]]:
     """(start, size) of forward passes over `count` crops; the last one may reach beyond."""
-    start = 0
+    start, large = 0, batch_size(BATCH)
     while start < count:
         rest = count - start
-        size = 1 if count == 1 else BATCH if rest >= BATCH else SMALL_BATCH
+        size = 1 if count == 1 else large if rest >= large else SMALL_BATCH
         yield start, size
         start += size
+
+
+def _filled(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The first `size` images; where there are fewer, the first one once more for each."""
+    part = pixels[:size]
+    return np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
 
 
 # Compiled once for all networks of one architecture: only the variables differ.

@@ -257,13 +257,16 @@ def test_options_are_checked(options, message) -> None:
         PredictConfig(**options)
 
 
-def test_two_sizes_of_batch_are_compiled(find_dots) -> None:
-    """One compilation for a single view, one for many and one for few, however many there are."""
+@pytest.mark.parametrize(("backend", "sizes"), [("cpu", (1, 8)), ("gpu", (1, 8, 32))])
+def test_few_sizes_of_batch_are_compiled(find_dots, monkeypatch, backend, sizes) -> None:
+    """One for a single view, one for few and, on an accelerator, one for many."""
     predictor = find_dots()
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert landmarks.sizes() == sizes
     landmarks.forward.clear_cache()
     for count in (1, 2, 7, 9, 32, 33, 64, 71, 1):
         predictor.predict_crops(np.zeros((count, 32, 32, 3), np.uint8))
-    assert landmarks.forward._cache_size() == 3
+    assert landmarks.forward._cache_size() == len(sizes)
     assert predictor.predict_crops(np.zeros((71, 32, 32, 3), np.uint8))[0].shape == (71, 5, 2)
     assert jnp.isfinite(predictor.predict_crops(np.zeros((2, 32, 32, 3), np.uint8))[0]).all()
 
