@@ -117,20 +117,24 @@ def forward_table(found: training.Measurements) -> Table:
     """Give latency and throughput of G2."""
     rows = [
         (
-            f"batch {batch}",
+            _faces(batch),
             *_spread(contenders[training.JAX]),
             batch / contenders[training.JAX].median,
         )
         for batch, contenders in found.forwards.items()
     ]
     columns = ("G2 forward", "ms", "min", "max", "faces/s")
-    return Table("Forward pass of G2", columns, tuple(rows), "On one device.", digits=2)
+    note = (
+        "On one device. A CPU takes many faces in small batches, as many of them at once as it has "
+        "cores, as `lrjax predict` does."
+    )
+    return Table("Forward pass of G2", columns, tuple(rows), note, digits=2)
 
 
 def torch_table(found: training.Measurements) -> Table:
     """Compare JAX with PyTorch."""
     compared = {"training step": (found.steps[training.CONSTANT], found.steps)} | {
-        f"G2 forward, batch {batch}": (contenders[training.JAX], contenders)
+        f"G2 forward, {_faces(batch)}": (contenders[training.JAX], contenders)
         for batch, contenders in found.forwards.items()
     }
     twins = (training.EAGER, training.COMPILE)
@@ -227,6 +231,10 @@ def collectives_table(found: program.Program) -> Table:
     )
     columns = ("Exchanged in a step", "operations", "arrays", "MB")
     return Table("What devices exchange", columns, rows, note)
+
+
+def _faces(count: int) -> str:
+    return f"{count} faces" if count > 1 else "one face"
 
 
 def _spread(times: Times) -> tuple[float, float, float]:

@@ -18,6 +18,7 @@ from lrjax.benchmark.timing import Announce, Run, Times, interleave, machine
 from lrjax.benchmark.workload import FOREVER, Config, Workload, prepare
 from lrjax.data import batches
 from lrjax.errors import InputError
+from lrjax.inference.passes import batch_size, run_passes
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.training import loop, parallel
 from lrjax.training.step import make_step
@@ -201,12 +202,17 @@ def step_flops(work: Workload, batch: Any, mesh: Mesh) -> float | None:
 
 
 def forward(work: Workload, batch: int) -> Run:
-    """Return what computes G2's maps of `batch` faces on one device."""
+    """Return what computes G2's maps of `batch` faces on one device, as `lrjax predict` does."""
     network = work.task.players["g2"].network
     variables = work.state.nets["g2"].evaluation_variables
     images = jax.random.uniform(jax.random.key(0), (batch, *network.inputs[0]), minval=-1.0)
     apply = jax.jit(lambda variables, images: network.module.apply(variables, images, train=False))
-    return _repeated(lambda: apply(variables, images))
+    parts = jnp.split(images, max(1, batch // batch_size(batch)))
+
+    def look(some: jax.Array) -> jax.Array:
+        return jax.block_until_ready(apply(variables, some))
+
+    return _repeated(lambda: list(run_passes(look, parts)))
 
 
 def matrix_product(size: int) -> Run:
@@ -216,7 +222,7 @@ def matrix_product(size: int) -> Run:
     return _repeated(lambda: multiply(a, a))
 
 
-def _repeated(once: Callable[[], jax.Array]) -> Run:
+def _repeated(once: Callable[[], jax.Array | list[jax.Array]]) -> Run:
     def run(calls: int) -> None:
         for _ in range(calls):
             out = once()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import numpy as np
 
-from lrjax.data.examples import THREADS, Result, read_ahead
+from lrjax.data.examples import THREADS, Item, Result, read_ahead
 
 CPU_BATCH = 8
 """Images in one forward pass on a CPU; 64 of them take MobileFaceNet half as long again, each."""
@@ -23,14 +23,12 @@ def batch_size(accelerator: int) -> int:
     return CPU_BATCH if jax.default_backend() == "cpu" else accelerator
 
 
-def run_passes(
-    forward: Callable[[np.ndarray], Result], batches: Iterable[np.ndarray]
-) -> Iterator[Result]:
+def run_passes(forward: Callable[[Item], Result], batches: Iterable[Item]) -> Iterator[Result]:
     """Call a compiled function on batches, several at once: its results, in their order.
 
     Args:
-      forward: gives results that are on the host; called from several threads.
-      batches: the first of each shape goes through alone, as every thread would compile it.
+      forward: gives results that are there, and not only promised; called from several threads.
+      batches: arrays. The first of each shape goes through alone: every thread would compile it.
     """
     for _, group in itertools.groupby(batches, np.shape):
         alike = iter(group)
