@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
 
-from lrjax.data.examples import THREADS, Item, Result, read_ahead
+from lrjax.data.examples import THREADS, Result, read_ahead
 
 CPU_BATCH = 8
 """Images in one forward pass on a CPU; 64 of them take MobileFaceNet half as long again, each."""
@@ -23,7 +24,7 @@ def batch_size(accelerator: int) -> int:
     return CPU_BATCH if jax.default_backend() == "cpu" else accelerator
 
 
-def run_passes(forward: Callable[[Item], Result], batches: Iterable[Item]) -> Iterator[Result]:
+def run_passes(forward: Callable[[Any], Result], batches: Iterable[Any]) -> Iterator[Result]:
     """Call a compiled function on batches, several at once: its results, in their order.
 
     Args:

@@ -105,6 +105,25 @@ def risk_curves(risks: Mapping[str, ArrayLike], normaliser: str, title: str = ""
     return figure
 
 
+def share_curves(values: Mapping[str, ArrayLike], label: str, title: str = "") -> Figure:
+    """Plot which share of the values is at most as large, one curve per name.
+
+    Args:
+      values: name -> [n].
+      label: of the values' axis.
+      title: above the plot.
+    """
+    if not values or not all(np.size(some) for some in values.values()):
+        raise InputError("There are no values to plot; give at least one of each name.")
+    curves = {}
+    for name, some in values.items():
+        ordered = np.sort(np.asarray(some, np.float64))
+        curves[name] = (ordered, 100 * np.arange(1, len(ordered) + 1) / len(ordered))
+    figure, axes = _curves(curves, title)
+    axes.set(ylim=(0, 100), xlabel=label, ylabel="at most as large, %")
+    return figure
+
+
 def cmc_curves(shares: Mapping[str, ArrayLike], ranks: int = 50, title: str = "") -> Figure:
     """Plot cumulative match characteristics, one curve per method, with rank-1 in the legend.
 

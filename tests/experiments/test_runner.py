@@ -41,6 +41,7 @@ def test_all_experiments_are_found_and_say_what_they_show() -> None:
     assert set(names) == {
         *(
             "pretrained",
+            "confidence",
             "peers",
             "figure1",
             "figure4",
@@ -82,7 +83,9 @@ def test_a_file_in_the_folder_is_found(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_is_not_there_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no experiment 'table9'.*; there are csri_figure8"):
+    with pytest.raises(
+        InputError, match=r"no experiment 'table9'.*; there are confidence, csri_figure8"
+    ):
         runner.find("table9")
     with pytest.raises(InputError, match=r"no file .*absent\.py"):
         runner.find(f"{tmp_path}/absent.py:first")
