@@ -1,4 +1,4 @@
-"""What the pretrained network's confidence tells of the error, and of whether a face is there at all."""
+"""What the pretrained network's confidence tells of errors, and of boxes without a face."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOISE = 1000
 
 
 def confidence(context: Context) -> Result:
-    """How far the pretrained network's confidence can be trusted, on faces and where there is none."""
+    """How far the pretrained network's confidence can be trusted, on faces and beside them."""
     predictor, tests = LandmarkPredictor.load(), context.tests
     specs = [tests.native, *(spec for spec, side in tests.others if side is None)]
     measured = [
@@ -95,7 +95,7 @@ def doubt_table(confidences: Mapping[str, np.ndarray], nothing: set[str]) -> Tab
         for name, sure in confidences.items()
     )
     return Table(
-        title=f"Where a confidence below {DOUBTFUL:g}, of which `lrjax predict` warns, says no face",
+        title=f"What is doubtful: a confidence below {DOUBTFUL:g}, of which `lrjax predict` warns",
         columns=("Set", "there is", "boxes", "median confidence", f"below {DOUBTFUL:g}, %"),
         rows=rows,
         note=(

@@ -20,7 +20,7 @@ from lrjax.config import override
 from lrjax.configs import SIZES
 from lrjax.errors import InputError
 from lrjax.files import write_atomically
-from lrjax.report.results import Result
+from lrjax.report.results import Result, stamp
 from lrjax.tasks import runs
 from lrjax.tasks.landmarks import LandmarksConfig
 from lrjax.tasks.recognition import RecognitionConfig
@@ -161,7 +161,7 @@ def _save(
     results_dir: Path,
 ) -> None:
     raw = "measurements" if name == "benchmark" else f"{name}-measurements"
-    result.save(results_dir / f"{name}.json")
+    stamp(result).save(results_dir / f"{name}.json")
     text = json.dumps(dataclasses.asdict(found), indent=1)
     write_atomically(results_dir / f"{raw}.json", (text + "\n").encode())
     for table in result.tables:

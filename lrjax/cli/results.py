@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 
 from lrjax.files import write_atomically
 from lrjax.report.plots import to_svg
-from lrjax.report.results import Figure, Result
+from lrjax.report.results import Figure, Result, stamp
 from lrjax.report.tables import Table
 
 
@@ -52,14 +52,15 @@ def save_result(
         file = out.with_name(f"{out.stem}-{suffix}.svg")
         write_atomically(file, to_svg(drawing))
         figures.append(Figure(file.name, caption))
-    Result(
+    result = Result(
         title=tables[0].title,
         tables=tuple(tables),
         figures=tuple(figures),
         command=tables[0].command,
         data=data,
         hardware=jax.devices()[0].device_kind,
-    ).save(out)
+    )
+    stamp(result).save(out)
 
 
 def _word(value: Any) -> str:

@@ -32,8 +32,8 @@ BATCH, SMALL_BATCH = 32, CPU_BATCH
 single crop, when first needed."""
 
 DOUBTFUL = 0.5
-"""Below this confidence there may be no face: of the pretrained network on 16 photographs of ALRF's
-development set, 3 in 100 annotated faces, and nine in ten boxes drawn where no face is."""
+"""Below this confidence there may be no face: so unsure is the pretrained network of nine in ten
+boxes beside faces, and of hardly a face on which it is right (`lrjax experiment confidence`)."""
 
 FIVE_OF_68 = "five_of_ibug68"
 """Asks for five points read off iBUG's 68 also where a network has learned people's own five."""

@@ -165,13 +165,13 @@ def claims(
     )
 
 
-def stamp(result: Result, begun: float) -> Result:
+def stamp(result: Result, begun: float | None = None) -> Result:
     """Add when, for how long, and from which commit a result was made.
 
     Args:
-      begun: `time.monotonic()` at the start.
+      begun: `time.monotonic()` at the start; None leaves out for how long.
     """
-    seconds = round(time.monotonic() - begun, 1)
+    seconds = None if begun is None else round(time.monotonic() - begun, 1)
     today = datetime.now(UTC).date().isoformat()
     return dataclasses.replace(result, date=today, seconds=seconds, commit=_commit())
 
