@@ -8,6 +8,7 @@ table of sums per photograph. Within the cascade boxes are that code's, see `can
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -22,6 +23,7 @@ from PIL import Image
 from lrjax.errors import InputError
 from lrjax.inference.candidates import FACTOR, kept, moved, pyramid, squared
 from lrjax.inference.images import ImageLike, as_rgb, is_one_image
+from lrjax.inference.passes import run_passes
 from lrjax.models import weights as weights_files
 from lrjax.models.mtcnn import O_NET, P_NET, R_NET
 from lrjax.models.weights import Weights
@@ -34,6 +36,9 @@ PIXELS = 2**25
 """Of a photograph as the networks see it, enlarged, at most: larger ones are shrunk to that."""
 
 _STEP = TILE - P_NET + 2
+
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Boxes [n, 4] or places [n, 2], probabilities [n], and moves [n, 4]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,9 +171,9 @@ class FaceDetector:
     def _propose(self, sums: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:
         """P-Net's boxes, moved and made square, and their probabilities."""
         height, width = (n - 1 for n in sums.shape[:2])
+        scales = list(pyramid(height, width, smallest, self.options.step))
         parts = []
-        for scale in pyramid(height, width, smallest, self.options.step):
-            boxes, sure, moves = self._look_at_level(sums, scale)
+        for boxes, sure, moves in self._look_at_levels(sums, scales):
             chosen = kept(boxes, sure, 0.5)
             parts.append((boxes[chosen], sure[chosen], moves[chosen]))
         nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
@@ -177,32 +182,47 @@ class FaceDetector:
         chosen = kept(boxes, sure, 0.7)
         return squared(moved(boxes[chosen], moves[chosen], 0)), sure[chosen]
 
-    def _look_at_level(
-        self, sums: np.ndarray, scale: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes, probabilities and moves that P-Net proposes in one level, overlapping ones too."""
+    def _look_at_levels(self, sums: np.ndarray, scales: Sequence[float]) -> Iterator[Found]:
+        """What P-Net proposes in each level of the pyramid, boxes that overlap each other, too."""
         height, width = (n - 1 for n in sums.shape[:2])
-        level = int(height * scale + 1), int(width * scale + 1)
+        sizes = [(int(height * scale + 1), int(width * scale + 1)) for scale in scales]
+        jobs = [(n, tiles) for n, s in enumerate(sizes) for tiles in _parts(_tiles(*s), TILES)]
+
+        def propose(job: tuple[int, list[tuple[int, int]]]) -> tuple[int, Found]:
+            level, tiles = job
+            return level, self._look_at_tiles(sums, sizes[level], tiles)
+
+        found = run_passes(propose, jobs, shape_of=lambda job: ())
+        for level, some in itertools.groupby(found, lambda one: one[0]):
+            at, sure, moves = (
+                np.concatenate(part) for part in zip(*(f for _, f in some), strict=True)
+            )
+            corners = [np.floor((at + n) / np.float32(scales[level])) for n in (1, P_NET)]
+            yield np.concatenate(corners, axis=-1), sure, moves
+
+    def _look_at_tiles(
+        self, sums: np.ndarray, level: tuple[int, int], tiles: Sequence[tuple[int, int]]
+    ) -> Found:
+        """Places (x, y) in a level of (height, width) pixels, probabilities and moves, by P-Net."""
+        height, width = (n - 1 for n in sums.shape[:2])
+        pixels = np.zeros((TILES, TILE, TILE, 3), np.float32)
+        sizes = np.full((TILES, 2), P_NET, np.int32)
+        for i, (top, left) in enumerate(tiles):
+            h, w = sizes[i] = min(TILE, level[0] - top), min(TILE, level[1] - left)
+            rows = _windows(top + np.arange(h), height, level[0])
+            columns = _windows(left + np.arange(w), width, level[1])
+            pixels[i, :h, :w] = _averages(sums, rows, columns)
+        sure, move = self._forward("propose", pixels, sizes)
         places, scores, moves = [], [], []
-        for tiles in _parts(_tiles(*level), TILES):
-            pixels = np.zeros((TILES, TILE, TILE, 3), np.float32)
-            sizes = np.full((TILES, 2), P_NET, np.int32)
-            for i, (top, left) in enumerate(tiles):
-                h, w = sizes[i] = min(TILE, level[0] - top), min(TILE, level[1] - left)
-                rows = _windows(top + np.arange(h), height, level[0])
-                columns = _windows(left + np.arange(w), width, level[1])
-                pixels[i, :h, :w] = _averages(sums, rows, columns)
-            sure, move = self._forward("propose", pixels, sizes)
-            for i, (top, left) in enumerate(tiles):
-                # As many places as the part has, see `PNet`.
-                h, w = -(-(sizes[i] - 2) // 2) - 4
-                at = np.argwhere(sure[i, :h, :w] >= self.options.thresholds[0])
-                scores.append(sure[i][*at.T])
-                moves.append(move[i][*at.T])
-                places.append(2 * at[:, ::-1] + (left, top))
+        for i, (top, left) in enumerate(tiles):
+            # As many places as the part has, see `PNet`.
+            h, w = -(-(sizes[i] - 2) // 2) - 4
+            at = np.argwhere(sure[i, :h, :w] >= self.options.thresholds[0])
+            scores.append(sure[i][*at.T])
+            moves.append(move[i][*at.T])
+            places.append(2 * at[:, ::-1] + (left, top))
         at = np.concatenate(places).astype(np.float32)
-        corners = [np.floor((at + n) / np.float32(scale)) for n in (1, P_NET)]
-        return np.concatenate(corners, axis=-1), np.concatenate(scores), np.concatenate(moves)
+        return at, np.concatenate(scores), np.concatenate(moves)
 
     def _look(
         self, method: str, size: int, sums: np.ndarray, boxes: np.ndarray
@@ -213,9 +233,9 @@ class FaceDetector:
         high = np.minimum(np.trunc(boxes[:, 2:]).astype(np.int64), (width, height))
         there = (high > low).all(-1)
         boxes, low, high = boxes[there], low[there], high[there]
-        count, found = CANDIDATES[size], []
-        # Of no boxes, too, to know what there would be.
-        for start in range(0, max(1, len(boxes)), count):
+        count = CANDIDATES[size]
+
+        def look(start: int) -> list[np.ndarray]:
             part = slice(start, start + count)
             pixels = np.zeros((count, size, size, 3), np.float32)
             ends = np.stack([low[part], high[part]], axis=-1)
@@ -225,7 +245,10 @@ class FaceDetector:
             )
             number = len(boxes[part])
             pixels[:number] = _averages(sums, rows, columns)
-            found.append([values[:number] for values in self._forward(method, pixels)])
+            return [values[:number] for values in self._forward(method, pixels)]
+
+        # Of no boxes, too, to know what there would be.
+        found = run_passes(look, range(0, max(1, len(boxes)), count))
         return boxes, tuple(np.concatenate(values) for values in zip(*found, strict=True))
 
     def _forward(self, method: str, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -24,14 +24,20 @@ def batch_size(accelerator: int) -> int:
     return CPU_BATCH if jax.default_backend() == "cpu" else accelerator
 
 
-def run_passes(forward: Callable[[Any], Result], batches: Iterable[Any]) -> Iterator[Result]:
+def run_passes(
+    forward: Callable[[Any], Result],
+    batches: Iterable[Any],
+    shape_of: Callable[[Any], object] = np.shape,
+) -> Iterator[Result]:
     """Call a compiled function on batches, several at once: its results, in their order.
 
     Args:
       forward: gives results that are there, and not only promised; called from several threads.
-      batches: arrays. The first of each shape goes through alone: every thread would compile it.
+      batches: arrays, or whatever `forward` makes them of.
+      shape_of: what of a batch `forward` is compiled for. The first of those in a row that are
+        alike goes through alone: every thread would compile it.
     """
-    for _, group in itertools.groupby(batches, np.shape):
+    for _, group in itertools.groupby(batches, shape_of):
         alike = iter(group)
         yield forward(next(alike))
         yield from read_ahead(forward, alike, THREADS, THREADS)

@@ -93,7 +93,7 @@ def test_tiles_together_are_the_level(found_low: FaceDetector) -> None:
     pixels = picture(301, 260)
     least = 0.02
     looking = FaceDetector(found_low.weights, DetectConfig(thresholds=(least, 0.5, 0.5)))
-    boxes, sure, _ = looking._look_at_level(table_of_sums(pixels), 1.0)
+    ((boxes, sure, _),) = looking._look_at_levels(table_of_sums(pixels), [1.0])
     # A level of scale 1 has a row and a column more, by which its pixels are averaged.
     rows, columns = (detector._windows(np.arange(n + 1), n, n + 1) for n in (301, 260))
     whole = detector._averages(table_of_sums(pixels), rows, columns)
