@@ -50,11 +50,13 @@ SYSTEMS = (
     # Paper: "fails to converge in fine-tuning on TinyFace", so that of CelebA was tested.
     System("SphereFace", "CSRI", "recognition:sphereface", "csri_table3"),
     System("VggFace", "CSRI", "recognition:vggface_tuned", "csri_table3"),
-    System("CentreFace", "CSRI", "recognition:centreface_tuned", "csri_table3"),
+    System("CentreFace", "CSRI", "recognition:centreface_tuned", "csri_table6"),
+    System("VDSR + CentreFace", "CSRI", "csri:vdsr_centreface", "csri_table6"),
     *(
         System(f"{sr} + {fr}", "CSRI", f"csri:{sr.lower()}_{fr.lower()}", "csri_table5")
         for fr in ("CentreFace", "VggFace")
         for sr in ("SRCNN", "VDSR", "DRRN")
+        if (sr, fr) != ("VDSR", "CentreFace")
     ),
     System("RPCN", "CSRI", "recognition:rpcn_tuned", "csri_table5"),
     System("joint", "CSRI", "csri:joint_tuned", "csri_table6"),
@@ -63,9 +65,7 @@ SYSTEMS = (
 
 
 def state(system: System, folders: Sequence[Path] = (RESULTS,)) -> str:
-    """ "measured (small)", with the size of the configurations, and "version 0.1" where no commit
-    is known, as then; or "not measured here".
-    """
+    """ "measured (small)", with the size of the configurations; or "not measured here"."""
     for folder in folders:
         for file in sorted(Path(folder).rglob(f"{system.experiment}.json")):
             result, row = read_json(file, "measure it again"), system.row or system.name
@@ -74,8 +74,7 @@ def state(system: System, folders: Sequence[Path] = (RESULTS,)) -> str:
                 continue
             if any(_measured(table, row) for table in result.get("tables", ())):
                 size = re.search(r"--size (\w+)", result.get("command", ""))
-                old = "" if result.get("commit") else ", version 0.1"
-                return f"measured ({size[1] if size else 'paper'}{old})"
+                return f"measured ({size[1] if size else 'paper'})"
     return "not measured here"
 
 

@@ -95,8 +95,6 @@ def test_the_state_is_what_the_row_of_a_result_says(tmp_path: Path) -> None:
     table["rows"].append(["A", None, 2.0])
     table["rows"].pop(0)
     file.write_text(json.dumps(result))
-    assert systems.state(system, [tmp_path]) == "measured (small, version 0.1)"
-    file.write_text(json.dumps(result | {"commit": "721e8a4"}))
     assert systems.state(system, [tmp_path]) == "measured (small)"
     named = dataclasses.replace(system, name="C", row="A")
     assert systems.state(named, [tmp_path]) == "measured (small)"
