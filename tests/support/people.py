@@ -81,13 +81,17 @@ def config(**changes: Any) -> RecognitionConfig:
 
 
 def examples(config: RecognitionConfig, count: int = 24, seed: int = 0) -> Examples:
-    """Frames of noise, darker or brighter by whose they are."""
+    """Frames of noise, darker or brighter by whose they are; a teacher knows features instead."""
     template, edge = config.template, 2 * config.border
     rng = np.random.default_rng(seed)
     label = np.arange(count, dtype=np.int32) % (config.classes or 6)
     noise = rng.integers(0, 128, (count, template.height + edge, template.width + edge, 3))
     bright = 127 * label[:, None, None, None] // max(label.max(), 1)
-    return Examples({"images": (noise + bright).astype(np.uint8), "label": label}, f"noise-{seed}")
+    known: dict[str, np.ndarray] = {"label": label}
+    if config.teacher is not None:
+        known = {"teacher": rng.normal(size=(count, config.classes)).astype(np.float32)}
+    images = (noise + bright).astype(np.uint8)
+    return Examples({"images": images} | known, f"noise-{seed}")
 
 
 def encoded(seed: int, width: int, height: int) -> bytes:
