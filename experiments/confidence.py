@@ -101,7 +101,8 @@ def doubt_table(confidences: Mapping[str, np.ndarray], nothing: set[str]) -> Tab
         note=(
             "Beside faces: a square box in each corner of what is cut out around an annotated face "
             "(clothes, hands, walls, and now and then the face of somebody else), as large as "
-            f"fits beside the face, from {SMALLEST} pixels on."
+            f"fits beside the face, from {SMALLEST} pixels on. As in `lrjax predict`, a second "
+            "look may move by half of its side, and so see something of the face."
         ),
         digits=2,
     )
@@ -129,7 +130,7 @@ def corner_boxes(size: tuple[int, int], face: np.ndarray) -> np.ndarray:
 
     Returns:
       boxes [4, 4], in the middle of squares a third larger that end where the face begins, from
-      the left or the right: with that margin a network still sees nothing of it.
+      the left or the right: with that margin a network's first look sees nothing of it.
     """
     width, height = size
     left, right = max(face[0], 0.0), max(width - face[0] - face[2], 0.0)

@@ -128,3 +128,13 @@ def test_precision_over_recall() -> None:
     (line,) = figure.axes[0].get_lines()
     np.testing.assert_allclose(line.get_xdata(), [0, 50, 100])
     np.testing.assert_allclose(line.get_ydata(), [100, 80, 20])
+
+
+def test_share_curves_end_at_everything() -> None:
+    figure = plots.share_curves({"a": [0.4, 0.1, 0.2, 0.2], "b": [0.9]}, "confidence")
+    a, b = (line.get_xydata() for line in figure.axes[0].lines)
+    np.testing.assert_allclose(a, [[0.1, 25], [0.2, 50], [0.2, 75], [0.4, 100]])
+    np.testing.assert_allclose(b, [[0.9, 100]])
+    for values in ({}, {"a": [0.1], "b": []}):
+        with pytest.raises(InputError, match="no values to plot"):
+            plots.share_curves(values, "confidence")
